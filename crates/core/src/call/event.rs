@@ -1,0 +1,314 @@
+//! What happened on a call, append-only. The state of a call is the fold of these and nothing
+//! else. An event holds no personal value: claims are kinds, numbers are keyed hashes, codes are
+//! peppered hashes, free text is a note elsewhere.
+
+use serde::{Deserialize, Serialize};
+
+use super::state::{Challenge, Ending, Queue, Stage};
+use crate::{
+    action::{Action, Decision, Field, Level, Role},
+    factor::{Class, FactorKind},
+    id::{AccountId, AgentId, AuthenticatorId, ChallengeId, ChangeId, DelegationId, MessageId, NoteId},
+    identify::ClaimRecord,
+    message::Delivery,
+    prompt::{Lang, Music},
+    risk::{Contribution, Verstat},
+    secret::Blind,
+    time::Timestamp,
+};
+
+/// Version of the encoding, written with every event. Fields may be added with a default;
+/// anything else is a new version.
+pub const EVENT_VERSION: u8 = 1;
+
+/// One event with its place and time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Encoding version, [`EVENT_VERSION`].
+    pub v: u8,
+    /// Place in the call, from 1, without gaps.
+    pub n: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Why a challenge ended without a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closed {
+    /// Too many wrong entries on this call.
+    Exhausted,
+    /// Its time ran out.
+    Expired,
+    /// The caller wanted another way.
+    CallerLeft,
+    /// The agent called it off.
+    AgentLeft,
+    /// The message could not be delivered.
+    NotDelivered,
+    /// Too many wrong entries lately, over all calls from this line or for this authenticator.
+    Throttled,
+    /// The call ended or changed hands.
+    CallMoved,
+}
+
+/// Why assurance changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LevelCause {
+    /// The account became known.
+    Identification,
+    /// A challenge succeeded.
+    Proof,
+    /// The proofs are too old.
+    Expiry,
+    /// The account of the call was given up.
+    Switch,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Event {
+    /// The call came in.
+    Started {
+        /// Which adapter took it.
+        adapter: String,
+        /// Keyed hash of the calling number, if one was signalled.
+        number: Option<Blind>,
+        /// What the network says of that number.
+        verstat: Verstat,
+        /// The number is on the deny list.
+        denied: bool,
+    },
+    /// The caller was asked for something.
+    Asked {
+        /// For what.
+        stage: Stage,
+    },
+    /// Nothing was keyed.
+    Silence,
+    /// The language was chosen or taken from the account.
+    LanguageChosen {
+        /// Which.
+        lang: Lang,
+    },
+    /// The hold music was chosen.
+    MusicChosen {
+        /// Which.
+        music: Music,
+    },
+    /// The caller is calling about what was hinted at.
+    IntentConfirmed,
+    /// A claim was made.
+    Claimed {
+        /// What it is about and whom it fits.
+        claim: ClaimRecord,
+    },
+    /// A claim points at another account than the one of this call, which stays.
+    Contradicted {
+        /// What the claim is about; its value is not kept.
+        claim: ClaimRecord,
+    },
+    /// The account that is meant is known.
+    Identified {
+        /// Which.
+        account: AccountId,
+        /// Two independent claims agree.
+        agreed: bool,
+        /// The calling number pointed elsewhere and was set aside.
+        instead_of: Option<AccountId>,
+    },
+    /// The agent gave up the account of this call and starts again from nothing.
+    Switched {
+        /// Who.
+        agent: AgentId,
+        /// The written reason.
+        note: NoteId,
+    },
+    /// The caller speaks for somebody else.
+    SpeaksFor {
+        /// Whose account is open from now on.
+        subject: AccountId,
+        /// By which delegation.
+        delegation: DelegationId,
+        /// What kind.
+        kind: String,
+        /// For which actions.
+        actions: Vec<Action>,
+    },
+    /// The caller wanted to speak for somebody else and may not.
+    SpeakRefused {
+        /// Who asked.
+        agent: AgentId,
+    },
+    /// A challenge began.
+    Challenged {
+        /// Which.
+        challenge: Challenge,
+    },
+    /// A wrong entry.
+    ChallengeFailed {
+        /// Which challenge.
+        challenge: ChallengeId,
+        /// Entries left on this challenge.
+        left: u8,
+    },
+    /// A challenge ended without a proof.
+    ChallengeClosed {
+        /// Which.
+        challenge: ChallengeId,
+        /// Why.
+        why: Closed,
+    },
+    /// A factor cannot be used for now: too many messages went to it lately.
+    FactorUnavailable {
+        /// Which kind.
+        kind: FactorKind,
+    },
+    /// A wrong service code.
+    ServiceCodeFailed,
+    /// Service codes are not taken from this line for now.
+    ServiceCodeThrottled,
+    /// A challenge succeeded.
+    Proved {
+        /// Whose.
+        account: AccountId,
+        /// Which authenticator.
+        authenticator: AuthenticatorId,
+        /// Its kind.
+        kind: FactorKind,
+        /// Its class.
+        class: Class,
+        /// Which challenge, if there was one to answer.
+        challenge: Option<ChallengeId>,
+        /// The duress word was used. Shown to the lead only.
+        duress: bool,
+    },
+    /// Assurance changed.
+    LevelChanged {
+        /// To what.
+        level: Level,
+        /// Until when.
+        expires: Option<Timestamp>,
+        /// Why.
+        cause: LevelCause,
+        /// The policies that gave it.
+        policies: Vec<String>,
+    },
+    /// How a message of this call fared.
+    Delivered {
+        /// Which message.
+        message: MessageId,
+        /// How.
+        delivery: Delivery,
+    },
+    /// Risk was scored anew.
+    RiskScored {
+        /// 0 to 100.
+        score: u8,
+        /// What it is made of.
+        parts: Vec<Contribution>,
+    },
+    /// The caller waits.
+    Queued {
+        /// Where.
+        queue: Queue,
+        /// The names of the risk contributions that sent it there, if they did.
+        because: Vec<String>,
+    },
+    /// An agent took the call.
+    Accepted {
+        /// Who.
+        agent: AgentId,
+        /// As what.
+        role: Role,
+    },
+    /// The agent compared what the caller said with a field.
+    Compared {
+        /// Who.
+        agent: AgentId,
+        /// Which field.
+        field: Field,
+        /// The answer.
+        matched: bool,
+    },
+    /// Too many comparisons for this account lately.
+    CompareThrottled {
+        /// Who.
+        agent: AgentId,
+    },
+    /// The agent looked at a field.
+    Revealed {
+        /// Who.
+        agent: AgentId,
+        /// Which field.
+        field: Field,
+        /// The policies that let it be seen.
+        policies: Vec<String>,
+    },
+    /// Policy was asked about an action.
+    Decided {
+        /// Who asked; `None`: the machine itself.
+        agent: Option<AgentId>,
+        /// About what.
+        action: Action,
+        /// The answer.
+        decision: Decision,
+        /// Assurance at that moment.
+        level: Level,
+        /// The policy set that answered.
+        policy: String,
+    },
+    /// An action was carried out.
+    Performed {
+        /// Who.
+        agent: AgentId,
+        /// What.
+        action: Action,
+        /// Which change, if it can be undone.
+        change: ChangeId,
+        /// It only looks carried out: it waits for review.
+        held: bool,
+        /// The written reason, if policy asked for one.
+        note: Option<NoteId>,
+    },
+    /// The customer was sent the way to do it signed in.
+    SentOnline {
+        /// What they wanted.
+        action: Action,
+    },
+    /// The call was handed to another queue with everything it carries.
+    HandedOver {
+        /// Who.
+        agent: AgentId,
+        /// Where to.
+        queue: Queue,
+    },
+    /// The account was frozen while the call was going on.
+    AccountFrozen,
+    /// After the call a summary went to the contact on file.
+    SummarySent {
+        /// What it names.
+        actions: Vec<Action>,
+    },
+    /// The call ended.
+    Ended {
+        /// How.
+        ending: Ending,
+    },
+}
+
+impl Event {
+    /// The canonical encoding: JSON with sorted keys, integers only, no white space (RFC 8785 for
+    /// this subset), so that a hash over it means the same everywhere.
+    pub fn encode(recorded: &Recorded) -> Result<String, serde_json::Error> {
+        // serde_json keeps objects in a BTreeMap unless `preserve_order` is on; a test holds that.
+        serde_json::to_value(recorded).map(|value| value.to_string())
+    }
+    /// Reads one event back.
+    pub fn decode(text: &str) -> Result<Recorded, serde_json::Error> { serde_json::from_str(text) }
+}

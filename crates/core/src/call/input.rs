@@ -1,0 +1,471 @@
+//! What goes into a step and what comes out.
+
+use serde::{Deserialize, Serialize};
+
+use super::{event::Recorded, state::Queue};
+use crate::{
+    account::Brief,
+    action::{Action, Field, Policy, Role},
+    claim::{Claim, ClaimKind},
+    factor::{FactorKind, Pepper, Verdict},
+    id::{AccountId, AgentId, AuthenticatorId, MessageId, NoteId},
+    message::{Change, Delivery, Message, PermittedChange},
+    prompt::Prompt,
+    risk::Verstat,
+    secret::{Blind, Secret},
+    time::{Span, Timestamp},
+};
+
+/// What a step may look at besides its state and input. All of it is handed in.
+#[derive(Clone, Copy)]
+pub struct Cx<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// 32 fresh bytes for this step.
+    pub seed: [u8; 32],
+    /// The one place that decides.
+    pub policy: &'a dyn Policy,
+    /// The key for one-time codes.
+    pub pepper: &'a Pepper,
+    /// Lengths and limits.
+    pub params: &'a Params,
+    /// The account of who is speaking, if known.
+    pub principal: Option<&'a Brief>,
+    /// The account the call is about, if known.
+    pub subject: Option<&'a Brief>,
+}
+
+/// Lengths and limits. The defaults are within every rule quoted beside them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Params {
+    /// Digits of a sent code (NIST SP 800-63B-4 §3.1.3: at least 6).
+    pub code_digits: u8,
+    /// Life of a challenge (§3.1.3: at most 10 minutes).
+    pub challenge_life: Span,
+    /// Entries per challenge (RTS 2018/389 Art. 4: at most 5 in a row).
+    pub tries: u8,
+    /// Wrong entries per account, authenticator and line of origin within [`Params::throttle_window`].
+    pub throttle: u32,
+    /// See [`Params::throttle`].
+    pub throttle_window: Span,
+    /// Wrong entries in a row per account and authenticator, from everywhere, before it must be
+    /// bound anew (§3.2.2: at most 100).
+    pub lifetime_failures: u32,
+    /// Messages with codes per account and line of origin within the throttle window.
+    pub sends: u32,
+    /// Life of assurance after the last proof.
+    pub level_life: Span,
+    /// Longest wait in a queue.
+    pub longest_wait: Span,
+    /// Longest time without a key before the machine gives up.
+    pub longest_silence: Span,
+    /// Comparisons without a match per account and hour, over all calls.
+    pub compare_misses: u32,
+    /// Claims by keypad per line of origin and hour.
+    pub keyed_claims: u32,
+    /// Wrong service codes from everywhere per hour before they are not taken at all:
+    /// docs/security-limits.md computes what this leaves a guesser.
+    pub service_failures: u32,
+    /// How long a new contact point cools off before codes go to it.
+    pub cooling_off: Span,
+    /// How long a guarded change can be undone.
+    pub undo: Span,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            code_digits: 6,
+            challenge_life: Span::minutes(5),
+            tries: 3,
+            throttle: 5,
+            throttle_window: Span::minutes(15),
+            lifetime_failures: 100,
+            sends: 4,
+            level_life: Span::minutes(30),
+            longest_wait: Span::minutes(30),
+            longest_silence: Span::minutes(3),
+            compare_misses: 10,
+            keyed_claims: 12,
+            service_failures: 200,
+            cooling_off: Span::days(7),
+            undo: Span::days(3),
+        }
+    }
+}
+
+/// Keys of one entry: digits, and perhaps a star or hash.
+pub type Keys = Secret;
+
+/// Something that happens to a call.
+#[derive(Debug)]
+pub enum Input {
+    /// It comes in.
+    Incoming {
+        /// Which adapter took it.
+        adapter: String,
+        /// Keyed hash of the calling number.
+        number: Option<Blind>,
+        /// The network's word on it.
+        verstat: Verstat,
+        /// It is on the deny list.
+        denied: bool,
+        /// The accounts that have this number on file.
+        accounts: Vec<Brief>,
+    },
+    /// The caller keyed something.
+    Keys(Keys),
+    /// The caller was asked and keyed nothing in time.
+    NoKeys,
+    /// The caller hung up.
+    HungUp,
+    /// An agent did something.
+    Desk {
+        /// Who.
+        agent: AgentId,
+        /// As what.
+        role: Role,
+        /// What.
+        command: Command,
+    },
+    /// A message fared well or not.
+    Delivered {
+        /// Which message.
+        message: MessageId,
+        /// How.
+        delivery: Delivery,
+    },
+    /// The deadline has come.
+    Tick,
+    /// The account was frozen elsewhere.
+    AccountFrozen,
+    /// The answer to an [`Ask`].
+    Answer(Answer),
+    /// The store refused the last step because of this guard: it did not happen.
+    Denied(Deny),
+}
+
+/// What an agent may do.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Take the call.
+    Accept,
+    /// Note what the caller says about themselves.
+    Claim {
+        /// What it is about.
+        kind: ClaimKind,
+        /// What was said.
+        value: Secret,
+    },
+    /// Compare what the caller says with a field.
+    Compare {
+        /// Which field.
+        field: Field,
+        /// What was said.
+        value: Secret,
+    },
+    /// Look at a field.
+    Reveal {
+        /// Which field.
+        field: Field,
+        /// A written reason, where policy makes exceptions.
+        reason: Option<Secret>,
+    },
+    /// Ask whether something may be done.
+    Request {
+        /// What.
+        action: Action,
+    },
+    /// Ask the caller to prove.
+    Prove {
+        /// What it is for.
+        action: Option<Action>,
+        /// With which factors, in this order.
+        factors: Vec<FactorKind>,
+    },
+    /// The word the caller said, for an open verbal challenge.
+    Word(Secret),
+    /// Call the open challenge off.
+    CancelChallenge,
+    /// Carry something out.
+    Perform {
+        /// What.
+        change: Change,
+        /// A written reason, where policy makes exceptions.
+        reason: Option<Secret>,
+    },
+    /// Let the caller speak for the account with this number.
+    SpeakFor {
+        /// The account number.
+        account_number: Secret,
+    },
+    /// Give up the account of this call and start again from nothing.
+    Switch {
+        /// Why.
+        reason: Secret,
+    },
+    /// Hand the call over with everything it carries.
+    HandOver {
+        /// To where.
+        queue: Queue,
+    },
+    /// End the call.
+    End,
+}
+
+/// A question that the shell answers before the step is complete and anything is committed.
+#[derive(Debug)]
+pub enum Ask {
+    /// Which accounts does this fit?
+    Find {
+        /// The claim.
+        claim: Claim,
+        /// What for.
+        purpose: Purpose,
+    },
+    /// Does this equal the field?
+    Compare {
+        /// Whose.
+        account: AccountId,
+        /// Which field.
+        field: Field,
+        /// What was said.
+        value: Secret,
+    },
+    /// Is this the secret?
+    Verify {
+        /// Whose.
+        account: AccountId,
+        /// Which authenticator.
+        authenticator: AuthenticatorId,
+        /// Its kind.
+        kind: FactorKind,
+        /// What was keyed or said.
+        presented: Secret,
+    },
+    /// Whose portal shows this code?
+    Redeem {
+        /// What was keyed.
+        code: Secret,
+    },
+}
+
+/// What a look-up is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To identify the caller.
+    Identify,
+    /// To find the account the caller wants to speak for.
+    SpeakFor,
+}
+
+/// The answer to an [`Ask`].
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Ask::Find`].
+    Found {
+        /// What the claim was about.
+        kind: ClaimKind,
+        /// How it reached us.
+        via: crate::claim::Via,
+        /// What for.
+        purpose: Purpose,
+        /// The accounts it fits.
+        accounts: Vec<Brief>,
+        /// It is one slip away from another customer's.
+        look_alike: bool,
+    },
+    /// To [`Ask::Compare`].
+    Compared {
+        /// Which field.
+        field: Field,
+        /// Whether it fits.
+        matched: bool,
+    },
+    /// To [`Ask::Verify`].
+    Verified(Verdict),
+    /// To [`Ask::Redeem`].
+    Redeemed {
+        /// Whether it holds.
+        verdict: Verdict,
+        /// Whose it is.
+        account: Option<Brief>,
+    },
+}
+
+/// A condition that the store checks in the transaction of the step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// What is checked.
+    pub check: Check,
+    /// What the machine is told when it fails.
+    pub deny: Deny,
+}
+
+/// What a guard checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// Fewer than `max` failures under `key` within `window`; then counts this one.
+    Attempt {
+        /// What is counted.
+        key: String,
+        /// How long failures count; `None`: until a success.
+        window: Option<Span>,
+        /// How many are allowed.
+        max: u32,
+        /// Whether this one failed.
+        outcome: Attempt,
+    },
+    /// The authenticator's counter or time step is greater than ever before.
+    Step {
+        /// Which authenticator.
+        authenticator: AuthenticatorId,
+        /// The counter or time step.
+        value: u64,
+    },
+    /// Never seen before.
+    Once {
+        /// What.
+        key: String,
+    },
+}
+
+/// How an attempt went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// Counts.
+    Failed,
+    /// Ends the row of failures.
+    Succeeded,
+    /// Neither: only allowed while the limit is not reached.
+    Neutral,
+}
+
+/// Which limit refused the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deny {
+    /// Too many wrong entries for the open challenge's authenticator.
+    Challenge,
+    /// The code was right and has been used before.
+    Spent,
+    /// Too many messages with codes lately.
+    Send(FactorKind),
+    /// Too many wrong service codes.
+    ServiceCode,
+    /// Too many comparisons.
+    Compare,
+    /// Too many claims by keypad from this line.
+    Claims,
+    /// Too many links lately.
+    Online,
+}
+
+/// Something the shell does because of a step: in the same transaction where it is a write, after
+/// it where it reaches out.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Send a message to a contact on file.
+    Send(Message),
+    /// Carry a permitted change out, with its notices and its undo.
+    Change(PermittedChange),
+    /// Keep a written reason, sealed.
+    Note {
+        /// Which one.
+        id: NoteId,
+        /// What was written.
+        text: Secret,
+    },
+    /// Make this link freeze the account ("this wasn't me").
+    ReportLink {
+        /// The secret part of the link.
+        token: Secret,
+        /// Which account.
+        account: AccountId,
+    },
+    /// Tell the lead, and nobody else.
+    Alert(Alert),
+}
+
+/// What the lead is told at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alert {
+    /// The caller gave the duress word.
+    Duress,
+    /// An agent made an exception with a written reason.
+    Exception,
+    /// The account of a call was given up and another opened.
+    Switched,
+    /// The customer reported that a call was not theirs.
+    Reported,
+}
+
+/// Everything that comes out of a step besides the new state.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// What happened, already applied to the new state.
+    pub events: Vec<Recorded>,
+    /// What to do.
+    pub effects: Vec<Effect>,
+    /// Conditions of the commit.
+    pub guards: Vec<Guard>,
+    /// Said once, before what the stage asks for.
+    pub say: Vec<Prompt>,
+    /// To be answered before the commit.
+    pub ask: Option<Ask>,
+}
+
+/// Why an input is not possible now. Nothing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejected {
+    /// The call is over.
+    #[error("the call has ended")]
+    Ended,
+    /// The call exists already.
+    #[error("the call has already begun")]
+    Begun,
+    /// Somebody else has the call, or nobody.
+    #[error("you do not have this call")]
+    NotYours,
+    /// It does not wait.
+    #[error("the call is not waiting any more")]
+    NotWaiting,
+    /// Not for this role.
+    #[error("your role does not take calls from this queue")]
+    Role,
+    /// No account is open.
+    #[error("no account is open on this call: note two things that the caller says about themselves")]
+    NoAccount,
+    /// The account is open already.
+    #[error("the account of this call is settled; to give it up, use Wrong account and write why")]
+    Settled,
+    /// The tries are used up.
+    #[error("no more tries on this call: ask for a proof, or hand over to a specialist")]
+    NoTriesLeft,
+    /// The value has no usable content.
+    #[error("this cannot be compared: check how it is written")]
+    Unusable,
+    /// The caller does not have this factor, or policy does not let it be used.
+    #[error("this factor cannot be used on this call")]
+    NoFactor,
+    /// A challenge is open already, or none is.
+    #[error("finish or call off the open challenge first")]
+    Challenge,
+    /// No challenge is open.
+    #[error("no challenge is open")]
+    NoChallenge,
+    /// Policy does not permit it now.
+    #[error("not permitted now: see the reason beside the action")]
+    NotPermitted,
+    /// A reason is missing.
+    #[error("write a reason of at least ten characters")]
+    NoReason,
+    /// The caller must prove who they are first.
+    #[error("the caller must prove who they are before they can speak for somebody else")]
+    NotProved,
+    /// An answer came that nobody waits for.
+    #[error("out of turn")]
+    OutOfTurn,
+}

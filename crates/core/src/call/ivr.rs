@@ -1,0 +1,254 @@
+//! The caller alone with the machine: greeting, language, recognition, claims by keypad, hold music.
+
+use super::{
+    Attempt, Closed, Deny, Event, Purpose, Queue, Rejected, Stage, Turn,
+    input::{Ask, Keys},
+};
+use crate::{
+    account::Brief,
+    action::Level,
+    claim::{Claim, ClaimKind, Via},
+    factor::{FactorKind, Verdict},
+    identify::{ClaimRecord, MAX_MATCHES},
+    prompt::{Lang, Music, Prompt},
+    risk::{self, Verstat},
+    secret::{Blind, Secret},
+    time::Span,
+};
+
+/// How often in a row nothing may be keyed before the machine goes on by itself.
+const MAX_SILENCES: u8 = 2;
+
+impl Turn<'_, '_> {
+    pub(super) fn begin(&mut self, adapter: String, number: Option<Blind>, verstat: Verstat, denied: bool, accounts: Vec<Brief>) {
+        self.emit(Event::Started { adapter, number, verstat, denied });
+        if number.is_some() {
+            self.record_claim(ClaimKind::Number, Via::Network, &accounts, false);
+            self.settle(&accounts);
+        }
+        self.rescore();
+        if self.call.stage == Stage::Ended {
+            return;
+        }
+        self.say(Prompt::Welcome);
+        match self.subject.as_ref().and_then(|b| b.language) {
+            Some(lang) => {
+                self.emit(Event::LanguageChosen { lang });
+                self.greet();
+            }
+            None => self.ask_for(Stage::Language),
+        }
+    }
+
+    /// After the language is settled: say what we know, or ask.
+    fn greet(&mut self) {
+        if self.call.level >= Level::Authenticated {
+            self.choose_music();
+        } else if self.call.subject.is_none() {
+            self.ask_for(Stage::Menu);
+        } else if self.upcoming().is_some() && !self.call.intent {
+            self.ask_for(Stage::Recognised);
+        } else {
+            self.say(Prompt::Recognised { upcoming: None });
+            self.authenticate();
+        }
+    }
+
+    pub(super) fn keys(&mut self, keys: &Keys) -> Result<(), Rejected> {
+        let text = keys.expose().trim_end_matches('#').to_owned();
+        if text.is_empty() {
+            self.no_keys();
+            return Ok(());
+        }
+        let star = text == "*";
+        match self.call.stage {
+            Stage::Language => self.language(&text),
+            Stage::Recognised | Stage::Menu if star => self.ask_for(Stage::Language),
+            Stage::Recognised => {
+                match text.as_str() {
+                    "1" => self.emit(Event::IntentConfirmed),
+                    "0" => return self.to_agent(),
+                    "2" => {}
+                    _ => {
+                        self.no_keys();
+                        return Ok(());
+                    }
+                }
+                self.authenticate();
+            }
+            Stage::Menu => match text.as_str() {
+                "1" => self.ask_for(Stage::KeyingServiceCode),
+                "2" => self.ask_for(Stage::KeyingAccountNumber),
+                "0" => return self.to_agent(),
+                _ => self.no_keys(),
+            },
+            Stage::KeyingAccountNumber | Stage::KeyingPostalCode | Stage::KeyingServiceCode if text == "0" || star => return self.to_agent(),
+            Stage::KeyingAccountNumber => self.keyed_claim(ClaimKind::AccountNumber, text),
+            Stage::KeyingPostalCode => self.keyed_claim(ClaimKind::PostalCode, text),
+            Stage::KeyingServiceCode => self.out.ask = Some(Ask::Redeem { code: Secret::new(text) }),
+            Stage::Proving => return self.prove_keys(&text),
+            Stage::Music => {
+                let music = choice(&text, &Music::ALL).unwrap_or_default();
+                self.emit(Event::MusicChosen { music });
+                self.enqueue();
+            }
+            Stage::Waiting => {
+                if let Some(music) = choice(&text, &Music::ALL) {
+                    self.emit(Event::MusicChosen { music });
+                }
+            }
+            // Keys while talking to an agent mean nothing to us and are not kept.
+            Stage::Talking | Stage::Ringing | Stage::Ended => {}
+        }
+        Ok(())
+    }
+
+    fn language(&mut self, text: &str) {
+        match choice(text, &Lang::ALL) {
+            Some(lang) => {
+                self.emit(Event::LanguageChosen { lang });
+                self.greet();
+            }
+            None => self.no_keys(),
+        }
+    }
+
+    fn to_agent(&mut self) -> Result<(), Rejected> {
+        self.choose_music();
+        Ok(())
+    }
+
+    pub(super) fn no_keys(&mut self) {
+        if matches!(self.call.stage, Stage::Waiting | Stage::Talking | Stage::Ringing | Stage::Ended) {
+            return;
+        }
+        self.emit(Event::Silence);
+        let stage = self.call.stage;
+        match stage {
+            Stage::Language => {
+                self.emit(Event::LanguageChosen { lang: Lang::default() });
+                self.greet();
+            }
+            Stage::Recognised if self.call.silences >= MAX_SILENCES => self.authenticate(),
+            Stage::Proving if self.call.silences >= MAX_SILENCES => self.close_challenge(Closed::CallerLeft),
+            Stage::Music => self.enqueue(),
+            _ if self.call.silences >= MAX_SILENCES => self.choose_music(),
+            _ => {
+                self.say(Prompt::NothingHeard);
+                self.ask_for(stage);
+            }
+        }
+    }
+
+    fn keyed_claim(&mut self, kind: ClaimKind, text: String) {
+        let key = format!("claims/{}", self.origin());
+        let (max, window) = (self.cx.params.keyed_claims, Some(Span::hours(1)));
+        self.count(key, window, max, Attempt::Failed, Deny::Claims);
+        let claim = Claim { kind, value: Secret::new(text), via: Via::Keypad };
+        self.out.ask = Some(Ask::Find { claim, purpose: Purpose::Identify });
+    }
+
+    /// A claim was looked up. The caller hears the same whether it fitted or not.
+    pub(super) fn found(&mut self, kind: ClaimKind, via: Via, accounts: Vec<Brief>, look_alike: bool) {
+        self.record_claim(kind, via, &accounts, look_alike);
+        self.settle(&accounts);
+        match (via, kind) {
+            (Via::Keypad, ClaimKind::AccountNumber) => {
+                self.say(Prompt::Noted);
+                self.ask_for(Stage::KeyingPostalCode);
+            }
+            (Via::Keypad, _) => {
+                self.say(Prompt::Noted);
+                self.authenticate();
+            }
+            (Via::Agent | Via::Network, _) => {}
+        }
+    }
+
+    /// Notes what a claim fits. Once an account is open, a claim for another one only contradicts.
+    pub(super) fn record_claim(&mut self, kind: ClaimKind, via: Via, accounts: &[Brief], look_alike: bool) {
+        let mut ids: Vec<_> = accounts.iter().map(|b| b.id).collect();
+        if ids.len() > MAX_MATCHES {
+            ids.clear(); // fits too many to mean anybody
+        }
+        let claim = ClaimRecord { kind, via, accounts: ids, look_alike };
+        let elsewhere = self.call.subject.is_some_and(|s| !claim.accounts.is_empty() && !claim.accounts.contains(&s));
+        let settled = self.call.opened() || self.call.challenge.is_some();
+        if elsewhere && settled {
+            self.emit(Event::Contradicted { claim });
+        } else {
+            self.emit(Event::Claimed { claim });
+        }
+    }
+
+    /// The code from the portal identifies and proves in one step (`netflix_service_code`).
+    pub(super) fn redeemed(&mut self, verdict: Verdict, account: Option<Brief>) {
+        let (origin, params) = (self.origin(), self.cx.params);
+        let outcome = if matches!(verdict, Verdict::Proven { .. }) { Attempt::Neutral } else { Attempt::Failed };
+        self.count(format!("service/{origin}"), Some(params.throttle_window), params.throttle, outcome, Deny::ServiceCode);
+        self.count("service/everywhere".into(), Some(Span::hours(1)), params.service_failures, outcome, Deny::ServiceCode);
+        match verdict {
+            // A call whose account is settled is not moved to another by a code: that would be a silent switch.
+            Verdict::Proven { proof, once } if !self.call.opened() || self.call.subject == Some(proof.account()) => {
+                if self.call.subject != Some(proof.account()) {
+                    let before = self.call.subject;
+                    self.identified(proof.account(), false, before, account);
+                }
+                self.proved(proof, once, None);
+                self.say(Prompt::Verified);
+                self.choose_music();
+            }
+            Verdict::Proven { .. } | Verdict::Wrong => {
+                self.emit(Event::ServiceCodeFailed);
+                self.say(Prompt::NoMoreTries);
+                self.after_service_code();
+            }
+        }
+    }
+
+    /// One try per call with a portal code; then the account number, or an agent.
+    pub(super) fn after_service_code(&mut self) {
+        if self.call.subject.is_some() { self.choose_music() } else { self.ask_for(Stage::KeyingAccountNumber) }
+    }
+
+    pub(super) fn choose_music(&mut self) {
+        if self.call.music.is_some() { self.enqueue() } else { self.ask_for(Stage::Music) }
+    }
+
+    /// Routes by risk before any agent answers (`risky_call`).
+    pub(super) fn enqueue(&mut self) {
+        self.rescore();
+        if self.call.stage == Stage::Ended {
+            return;
+        }
+        let risky = risk::band(self.call.risk) >= risk::Band::Elevated;
+        let queue = if risky { Queue::Specialists } else { Queue::Agents };
+        let because = if risky { self.call.risk_parts.iter().map(|p| p.name.clone()).collect() } else { Vec::new() };
+        self.emit(Event::Queued { queue, because });
+        self.say(if risky { Prompt::WaitingSpecialist } else { Prompt::Waiting });
+    }
+
+    /// Asks for the first factor that this customer has, policy lets be used, and was not tried;
+    /// without one, the caller waits for an agent with what they have.
+    pub(super) fn authenticate(&mut self) {
+        if self.call.level >= Level::Authenticated {
+            self.choose_music();
+            return;
+        }
+        let next = self.usable_kinds().into_iter().find(|kind| kind.is_keyed() && !self.call.tried.contains(kind));
+        match next {
+            Some(kind) => self.challenge(kind, None, Vec::new(), None),
+            None if self.call.subject.is_some() && !self.call.tried.contains(&FactorKind::ServiceCode) && self.principal.is_some() => {
+                self.ask_for(Stage::KeyingServiceCode);
+            }
+            None => self.choose_music(),
+        }
+    }
+}
+
+/// The choice with this key: `1` is the first.
+fn choice<T: Copy>(text: &str, all: &[T]) -> Option<T> {
+    let index = text.parse::<usize>().ok()?.checked_sub(1)?;
+    all.get(index).copied()
+}
+

@@ -1,0 +1,316 @@
+//! The call machine. [`Call::step`] is the only way in which a call moves.
+//!
+//! A step never writes a field: it emits events, and each event is applied to the state the moment
+//! it is emitted. So the state is the fold of the events by construction, and nothing can happen
+//! that the record does not hold.
+
+mod desk;
+mod event;
+mod input;
+mod ivr;
+mod prove;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    event::{Closed, EVENT_VERSION, Event, LevelCause, Recorded},
+    input::{
+        Alert, Answer, Ask, Attempt, Check, Command, Cx, Deny, Effect, Guard, Input, Outputs, Params, Purpose, Rejected,
+    },
+    prove::usable_kinds,
+    state::{Call, Challenge, Ending, Proven, Queue, SpeaksFor, Stage},
+};
+use crate::{
+    account::Brief,
+    action::{Action, Actor, Decision, Field, Level, Request, Verb},
+    claim::ClaimKind,
+    identify::{self, Agreement, ClaimRecord},
+    message::{Body, Message, OnFile},
+    prompt::Prompt,
+    random::Random,
+    risk,
+    secret::Secret,
+    time::Timestamp,
+};
+use crate::id::{AccountId, MessageId};
+
+/// Claims and comparisons that fit nothing, per call, before no more are taken (`retailer_gives_email`).
+pub const MAX_MISSES: u32 = 5;
+
+impl Call {
+    /// Takes one input and says what follows. Nothing is changed when it is rejected.
+    ///
+    /// If `out.ask` is set, the step is not complete: answer it with [`Input::Answer`] on the state
+    /// that was returned, and commit only when nothing is asked any more.
+    pub fn step(self, input: Input, cx: &Cx<'_>, out: &mut Outputs) -> Result<Self, Rejected> {
+        let mut turn = Turn { random: Random::new(cx.seed), principal: cx.principal.cloned(), subject: cx.subject.cloned(), call: self, cx, out };
+        turn.take(input)?;
+        if turn.out.ask.is_none() {
+            turn.rescore();
+        }
+        Ok(turn.call)
+    }
+}
+
+/// One step under way.
+struct Turn<'a, 'cx> {
+    call: Call,
+    cx: &'a Cx<'cx>,
+    out: &'a mut Outputs,
+    random: Random,
+    principal: Option<Brief>,
+    subject: Option<Brief>,
+}
+
+impl Turn<'_, '_> {
+    fn take(&mut self, input: Input) -> Result<(), Rejected> {
+        let begun = self.call.stage != Stage::Ringing;
+        match input {
+            Input::Incoming { .. } if begun => Err(Rejected::Begun),
+            Input::Incoming { adapter, number, verstat, denied, accounts } => {
+                self.begin(adapter, number, verstat, denied, accounts);
+                Ok(())
+            }
+            // A report on a message may well come after the end, and a hang-up twice.
+            Input::Delivered { message, delivery } => {
+                self.delivered(message, delivery);
+                Ok(())
+            }
+            Input::HungUp if self.call.stage == Stage::Ended => Ok(()),
+            _ if self.call.stage == Stage::Ended => Err(Rejected::Ended),
+            Input::Keys(keys) => self.keys(&keys),
+            Input::NoKeys => {
+                self.no_keys();
+                Ok(())
+            }
+            Input::HungUp => {
+                self.end(Ending::Caller);
+                Ok(())
+            }
+            Input::Desk { agent, role, command } => self.desk(agent, role, command),
+            Input::Tick => {
+                self.tick();
+                Ok(())
+            }
+            Input::AccountFrozen => {
+                if !self.call.frozen {
+                    self.emit(Event::AccountFrozen);
+                }
+                Ok(())
+            }
+            Input::Answer(answer) => self.answer(answer),
+            Input::Denied(deny) => {
+                self.denied(deny);
+                Ok(())
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) -> Result<(), Rejected> {
+        match answer {
+            Answer::Found { kind, via, purpose: Purpose::Identify, accounts, look_alike } => {
+                self.found(kind, via, accounts, look_alike);
+                Ok(())
+            }
+            Answer::Found { purpose: Purpose::SpeakFor, accounts, .. } => self.speak_for(&accounts),
+            Answer::Compared { field, matched } => self.compared(field, matched),
+            Answer::Verified(verdict) => self.verified(verdict),
+            Answer::Redeemed { verdict, account } => {
+                self.redeemed(verdict, account);
+                Ok(())
+            }
+        }
+    }
+
+    /// The only place where events come from.
+    fn emit(&mut self, event: Event) {
+        let recorded = Recorded { v: EVENT_VERSION, n: self.call.n + 1, at: self.cx.now, event };
+        self.call.apply(&recorded);
+        self.out.events.push(recorded);
+    }
+
+    fn say(&mut self, prompt: Prompt) { self.out.say.push(prompt); }
+
+    fn ask_for(&mut self, stage: Stage) { self.emit(Event::Asked { stage }); }
+
+    fn guard(&mut self, check: Check, deny: Deny) { self.out.guards.push(Guard { check, deny }); }
+
+    fn now(&self) -> Timestamp { self.cx.now }
+
+    /// Who acts on this call now.
+    fn actor(&self) -> Actor {
+        match self.call.agent {
+            Some((id, role)) => Actor::Agent { id, role },
+            None => Actor::SelfService,
+        }
+    }
+
+    /// Asks policy, without recording it.
+    fn decide(&self, action: &Action, with_reason: bool) -> Decision {
+        let mut facts = self.call.facts(self.subject.as_ref(), action);
+        facts.with_reason = with_reason;
+        self.cx.policy.decide(&Request { actor: self.actor(), action, facts: &facts })
+    }
+
+    /// Where the call came from, for limits that must not be turned against the customer: a
+    /// stranger's line has its own count.
+    fn origin(&self) -> String {
+        self.call.number.map_or_else(|| "withheld".to_owned(), |blind| hex::encode(blind.0))
+    }
+
+    /// Counts one attempt within a window, under a key that names what is protected.
+    fn count(&mut self, key: String, window: Option<crate::time::Span>, max: u32, outcome: Attempt, deny: Deny) {
+        self.guard(Check::Attempt { key, window, max, outcome }, deny);
+    }
+
+    /// Takes the claims together and settles whose account this is, by the house rule.
+    fn settle(&mut self, found: &[Brief]) {
+        let brief = |id: AccountId| found.iter().find(|b| b.id == id).cloned();
+        match (self.call.subject, identify::agree(&self.call.claims)) {
+            (None, Agreement::Recognised(id)) => self.identified(id, false, None, brief(id)),
+            (None, Agreement::Agreed(id)) => self.identified(id, true, None, brief(id)),
+            (Some(subject), Agreement::Agreed(id)) if id == subject && !self.call.agreed => {
+                let known = self.subject.clone();
+                self.identified(id, true, None, known);
+            }
+            (Some(subject), Agreement::Unclear) if !self.call.opened() && self.call.challenge.is_none() => {
+                // The number's word alone does not stand against two things the caller said.
+                let said: Vec<ClaimRecord> = self.call.claims.iter().filter(|c| c.kind != ClaimKind::Number).cloned().collect();
+                if let Agreement::Agreed(id) = identify::agree(&said)
+                    && id != subject
+                {
+                    self.identified(id, true, Some(subject), brief(id));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn identified(&mut self, account: AccountId, agreed: bool, instead_of: Option<AccountId>, brief: Option<Brief>) {
+        self.emit(Event::Identified { account, agreed, instead_of });
+        if brief.is_some() {
+            (self.principal, self.subject) = (brief.clone(), brief);
+        }
+        if self.call.level < Level::Identified {
+            self.emit(Event::LevelChanged { level: Level::Identified, expires: None, cause: LevelCause::Identification, policies: Vec::new() });
+        }
+    }
+
+    /// Scores the risk anew and records it if it changed. Above the last threshold the call ends,
+    /// unless a person is already on it: then the desk shows it.
+    fn rescore(&mut self) {
+        if self.call.stage == Stage::Ended {
+            return;
+        }
+        let (score, parts) = risk::score(&self.call, self.subject.as_ref(), self.now());
+        if (score, &parts) != (self.call.risk, &self.call.risk_parts) {
+            self.emit(Event::RiskScored { score, parts });
+        }
+        let alone = !matches!(self.call.stage, Stage::Talking) && self.call.challenge.as_ref().is_none_or(|c| c.agent.is_none());
+        if risk::band(self.call.risk) == risk::Band::High && alone {
+            self.out.say.clear();
+            self.say(Prompt::CannotHelp);
+            self.end(Ending::Risk);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        if self.call.level_expires.is_some_and(|at| at <= now) {
+            let level = if self.call.subject.is_some() { Level::Identified } else { Level::Anonymous };
+            self.emit(Event::LevelChanged { level, expires: None, cause: LevelCause::Expiry, policies: Vec::new() });
+        }
+        if self.call.challenge.as_ref().is_some_and(|c| c.expires <= now) {
+            self.close_challenge(Closed::Expired);
+        }
+        if self.call.deadline(self.cx.params).is_some_and(|at| at <= now) {
+            let ending = if self.call.stage == Stage::Waiting { Ending::NobodyFree } else { Ending::Silence };
+            self.say(if ending == Ending::NobodyFree { Prompt::NobodyFree } else { Prompt::Goodbye });
+            self.end(ending);
+        }
+    }
+
+    fn delivered(&mut self, message: MessageId, delivery: crate::message::Delivery) {
+        use crate::message::Delivery;
+        self.emit(Event::Delivered { message, delivery });
+        let ours = self.call.challenge.as_ref().is_some_and(|c| c.message == Some(message));
+        if ours && delivery == Delivery::Failed {
+            self.close_challenge(Closed::NotDelivered);
+        }
+    }
+
+    /// Ends the call and, if anything sensitive was done, tells the customer (`security_follow_up`).
+    fn end(&mut self, ending: Ending) {
+        if let Some(id) = self.call.challenge.as_ref().map(|c| c.id) {
+            self.emit(Event::ChallengeClosed { challenge: id, why: Closed::CallMoved });
+        }
+        let actions: Vec<Action> = self.call.performed.iter().map(|(action, _)| action.clone()).collect();
+        let sensitive = actions.iter().any(Action::is_sensitive);
+        if let Some((account, contact)) = self.subject.as_ref().and_then(|b| b.notices.first().map(|(c, _)| (b.id, *c)))
+            && sensitive
+        {
+            let token = Secret::new(hex::encode(self.random.block()));
+            self.out.effects.push(Effect::ReportLink { token: token.clone(), account });
+            let body = Body::Summary { actions: actions.clone(), report: token };
+            self.send(OnFile { account, contact }, body);
+            self.emit(Event::SummarySent { actions });
+        }
+        self.emit(Event::Ended { ending });
+    }
+
+    fn send(&mut self, to: OnFile, body: Body) -> MessageId {
+        let id = MessageId(self.random.id());
+        let lang = self.subject.as_ref().and_then(|b| b.language).unwrap_or_else(|| self.call.language());
+        self.out.effects.push(Effect::Send(Message { id, to, lang, body }));
+        id
+    }
+
+    /// A limit refused the step that was tried: it did not happen, this does.
+    fn denied(&mut self, deny: Deny) {
+        match deny {
+            Deny::Challenge => {
+                self.say(Prompt::NoMoreTries);
+                self.close_challenge(Closed::Throttled);
+            }
+            Deny::Spent => self.spent(),
+            Deny::Send(kind) => {
+                self.emit(Event::FactorUnavailable { kind });
+                if self.call.agent.is_none() {
+                    self.authenticate();
+                }
+            }
+            Deny::ServiceCode => {
+                self.emit(Event::ServiceCodeThrottled);
+                self.say(Prompt::NoMoreTries);
+                self.after_service_code();
+            }
+            Deny::Compare => {
+                if let Some((agent, _)) = self.call.agent {
+                    self.emit(Event::CompareThrottled { agent });
+                }
+            }
+            Deny::Claims => {
+                self.say(Prompt::Noted);
+                self.choose_music();
+            }
+            Deny::Online => {}
+        }
+    }
+
+    /// The day of the upcoming thing, if policy lets it be spoken now.
+    fn upcoming(&self) -> Option<Timestamp> {
+        let action = Action::on(Verb::Speak, Field::Upcoming);
+        let day = self.subject.as_ref()?.upcoming?;
+        self.decide(&action, false).permits().then_some(day)
+    }
+}
+
+/// The day of what is upcoming, if policy lets it be spoken to this caller: what
+/// [`Call::directives`] needs beside the state.
+pub fn speakable_upcoming(call: &Call, subject: Option<&Brief>, policy: &dyn crate::action::Policy) -> Option<Timestamp> {
+    let action = Action::on(Verb::Speak, Field::Upcoming);
+    let day = subject?.upcoming?;
+    let facts = call.facts(subject, &action);
+    policy.decide(&Request { actor: Actor::SelfService, action: &action, facts: &facts }).permits().then_some(day)
+}

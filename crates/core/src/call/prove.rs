@@ -1,0 +1,220 @@
+//! Challenges: asking for a factor, judging what comes back, raising assurance. The only caller of
+//! [`Turn::proved`] holds a [`Proof`], which only the factor code can make.
+
+use super::{Alert, Attempt, Challenge, Check, Closed, Deny, Effect, Event, LevelCause, Rejected, Stage, Turn, input::Ask};
+use crate::{
+    account::Factor,
+    action::{Action, Level, Request},
+    factor::{self, FactorKind, Owner, Proof, Spend, Verdict},
+    id::{AgentId, ChallengeId, MessageId},
+    message::{Body, Message, OnFile},
+    prompt::Prompt,
+    secret::Secret,
+    time::Span,
+};
+
+impl Turn<'_, '_> {
+    /// The factors of who is speaking that are past their cooling-off time and that policy lets be
+    /// used on this call, in the order in which they are asked (`amazon_honours_totp`).
+    pub(super) fn usable_kinds(&self) -> Vec<FactorKind> {
+        usable_kinds(&self.call, self.principal.as_ref(), self.actor(), self.cx.policy, self.cx.now)
+    }
+
+    /// Opens a challenge. `then` are asked for afterwards; `agent` stays reserved meanwhile.
+    pub(super) fn challenge(&mut self, kind: FactorKind, action: Option<Action>, then: Vec<FactorKind>, agent: Option<AgentId>) {
+        let (now, params) = (self.now(), self.cx.params);
+        let Some(account) = self.principal.as_ref().map(|b| b.id) else { return };
+        let Some(factor) = self.principal.as_ref().and_then(|b| b.usable(now).find(|f| f.kind == kind)).cloned() else { return };
+        let id = ChallengeId(self.random.id());
+        let mut challenge = Challenge {
+            id, kind, authenticator: factor.authenticator, contact: factor.contact, hash: None, message: None,
+            expires: now + params.challenge_life, left: params.tries.clamp(1, 5), action: action.clone(), then, agent,
+        };
+        if let (true, Some(contact)) = (kind.is_sent(), factor.contact) {
+            // A fresh code for every challenge: an old one, still on its way, is worth nothing.
+            let code = self.random.digits(usize::from(params.code_digits.clamp(6, 10)));
+            challenge.hash = Some(self.cx.pepper.code_hash(id, &code));
+            let message = MessageId(self.random.id());
+            challenge.message = Some(message);
+            let origin = self.origin();
+            self.count(format!("send/{account}/{origin}"), Some(params.throttle_window), params.sends, Attempt::Failed, Deny::Send(kind));
+            self.count(format!("send/{account}"), Some(Span::hours(1)), params.sends * 4, Attempt::Failed, Deny::Send(kind));
+            let lang = self.principal.as_ref().and_then(|b| b.language).unwrap_or_else(|| self.call.language());
+            let body = Body::Code { code, challenge: id, kind, action };
+            self.out.effects.push(Effect::Send(Message { id: message, to: OnFile { account, contact }, lang, body }));
+        }
+        // An authenticator that is locked for this line is not asked for at all.
+        self.count_entry(account, &factor, Attempt::Neutral);
+        self.emit(Event::Challenged { challenge });
+    }
+
+    /// Counts one entry for an authenticator: per line of origin, so that a stranger locks out
+    /// only themselves, and over all lines up to the bound of NIST SP 800-63B-4 §3.2.2.
+    fn count_entry(&mut self, account: crate::id::AccountId, factor: &Factor, outcome: Attempt) {
+        let (origin, params, authenticator) = (self.origin(), self.cx.params, factor.authenticator);
+        let kind = factor.kind;
+        self.count(format!("entry/{account}/{authenticator}/{kind}/{origin}"), Some(params.throttle_window), params.throttle, outcome, Deny::Challenge);
+        self.count(format!("entry/{account}/{authenticator}/{kind}"), None, params.lifetime_failures.min(100), outcome, Deny::Challenge);
+    }
+
+    /// Keys for the open challenge.
+    pub(super) fn prove_keys(&mut self, text: &str) -> Result<(), Rejected> {
+        match text {
+            "*" => self.close_challenge(Closed::CallerLeft),
+            "0" if self.call.agent.is_some() => self.close_challenge(Closed::CallerLeft),
+            "0" => {
+                if let Some(id) = self.call.challenge.as_ref().map(|c| c.id) {
+                    self.emit(Event::ChallengeClosed { challenge: id, why: Closed::CallerLeft });
+                }
+                self.choose_music();
+            }
+            entry => self.present(Secret::new(entry))?,
+        }
+        Ok(())
+    }
+
+    /// Something was keyed or said in answer to the open challenge.
+    pub(super) fn present(&mut self, presented: Secret) -> Result<(), Rejected> {
+        let challenge = self.call.challenge.clone().ok_or(Rejected::NoChallenge)?;
+        let account = self.call.principal.ok_or(Rejected::NoAccount)?;
+        if challenge.expires <= self.now() {
+            self.close_challenge(Closed::Expired);
+            return Ok(());
+        }
+        let owner = Owner { account, authenticator: challenge.authenticator };
+        match &challenge.hash {
+            Some(hash) => self.verified(factor::check_code(owner, challenge.kind, challenge.id, hash, &presented, self.cx.pepper)),
+            None => {
+                self.out.ask = Some(Ask::Verify { account, authenticator: challenge.authenticator, kind: challenge.kind, presented });
+                Ok(())
+            }
+        }
+    }
+
+    /// The open challenge was judged.
+    pub(super) fn verified(&mut self, verdict: Verdict) -> Result<(), Rejected> {
+        let challenge = self.call.challenge.clone().ok_or(Rejected::OutOfTurn)?;
+        let account = self.call.principal.ok_or(Rejected::OutOfTurn)?;
+        let factor = Factor {
+            authenticator: challenge.authenticator, kind: challenge.kind, contact: None, tail: String::new(), usable_from: self.now(),
+        };
+        match verdict {
+            Verdict::Proven { proof, once } if proof.account() == account && proof.authenticator() == challenge.authenticator => {
+                self.count_entry(account, &factor, Attempt::Succeeded);
+                self.proved(proof, once, Some(challenge.id));
+                self.say(Prompt::Verified);
+                self.go_on(&challenge);
+            }
+            Verdict::Proven { .. } | Verdict::Wrong => {
+                self.count_entry(account, &factor, Attempt::Failed);
+                self.wrong(&challenge);
+            }
+        }
+        Ok(())
+    }
+
+    /// Right, but used before: counts as wrong, and is told apart by nobody.
+    pub(super) fn spent(&mut self) {
+        let Some(challenge) = self.call.challenge.clone() else {
+            self.emit(Event::ServiceCodeFailed);
+            self.say(Prompt::NoMoreTries);
+            self.after_service_code();
+            return;
+        };
+        if let Some(account) = self.call.principal {
+            let factor = Factor {
+                authenticator: challenge.authenticator, kind: challenge.kind, contact: None, tail: String::new(), usable_from: self.now(),
+            };
+            self.count_entry(account, &factor, Attempt::Failed);
+        }
+        self.wrong(&challenge);
+    }
+
+    fn wrong(&mut self, challenge: &Challenge) {
+        let left = challenge.left.saturating_sub(1);
+        self.emit(Event::ChallengeFailed { challenge: challenge.id, left });
+        if left == 0 {
+            self.say(Prompt::NoMoreTries);
+            self.close_challenge(Closed::Exhausted);
+        } else {
+            self.say(Prompt::TryAgain);
+        }
+    }
+
+    /// Takes a proof in. Assurance rises here and nowhere else, by what policy makes of the proofs.
+    pub(super) fn proved(&mut self, proof: Proof, once: Option<Spend>, challenge: Option<ChallengeId>) {
+        match once {
+            Some(Spend::Step(value)) => self.guard(Check::Step { authenticator: proof.authenticator(), value }, Deny::Spent),
+            Some(Spend::Once(key)) => self.guard(Check::Once { key }, Deny::Spent),
+            None => {}
+        }
+        let (kind, duress) = (proof.kind(), proof.duress());
+        self.emit(Event::Proved { account: proof.account(), authenticator: proof.authenticator(), kind, class: kind.class(), challenge, duress });
+        if duress {
+            self.out.effects.push(Effect::Alert(Alert::Duress));
+        }
+        let action = Action::new(crate::action::Verb::Reach, Level::Strong.name());
+        let facts = self.call.facts(self.subject.as_ref(), &action);
+        let (level, policies) = self.cx.policy.level(self.actor(), &facts);
+        if level > Level::Identified {
+            let expires = Some(self.now() + self.cx.params.level_life);
+            self.emit(Event::LevelChanged { level: level.max(self.call.level), expires, cause: LevelCause::Proof, policies });
+        }
+    }
+
+    /// After a proof: the next factor that was asked for, or back to where the caller was.
+    fn go_on(&mut self, done: &Challenge) {
+        let mut then = done.then.clone();
+        if !then.is_empty() {
+            let next = then.remove(0);
+            self.challenge(next, done.action.clone(), then, done.agent);
+        } else if done.agent.is_some() {
+            self.back_to_agent();
+        } else {
+            self.choose_music();
+        }
+    }
+
+    /// Ends the open challenge without a proof and goes on.
+    pub(super) fn close_challenge(&mut self, why: Closed) {
+        let Some(challenge) = self.call.challenge.clone() else { return };
+        self.emit(Event::ChallengeClosed { challenge: challenge.id, why });
+        if challenge.agent.is_some() {
+            self.back_to_agent();
+        } else if self.call.stage == Stage::Proving {
+            self.authenticate();
+        }
+    }
+
+    fn back_to_agent(&mut self) {
+        if self.call.stage == Stage::Proving {
+            self.say(Prompt::BackToAgent);
+            self.ask_for(Stage::Talking);
+        }
+    }
+}
+
+/// The factors of who is speaking that may be asked for on this call, best first.
+pub fn usable_kinds(
+    call: &super::Call,
+    principal: Option<&crate::account::Brief>,
+    actor: crate::action::Actor,
+    policy: &dyn crate::action::Policy,
+    now: crate::time::Timestamp,
+) -> Vec<FactorKind> {
+    let Some(brief) = principal else { return Vec::new() };
+    let usable: Vec<FactorKind> = brief.usable(now).map(|f| f.kind).collect();
+    let strongest = usable.iter().map(|k| k.strength()).max().unwrap_or(0);
+    let mut out = Vec::new();
+    for kind in usable {
+        let action = Action::use_factor(kind);
+        let mut facts = call.facts(principal, &action);
+        facts.stronger_set_up = strongest > kind.strength();
+        // Who proves is the caller themselves, whoever they speak for.
+        facts.delegate = None;
+        if !out.contains(&kind) && policy.decide(&Request { actor, action: &action, facts: &facts }).permits() {
+            out.push(kind);
+        }
+    }
+    out
+}

@@ -1,0 +1,475 @@
+//! The state of a call: the fold of its events.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::{Event, LevelCause, Recorded};
+use crate::{
+    account::Brief,
+    action::{Action, Decision, DelegateFacts, Facts, Field, Level, Role},
+    claim::ClaimKind,
+    factor::{CodeHash, FactorKind},
+    id::{AccountId, AgentId, AuthenticatorId, CallId, ChallengeId, ContactId, DelegationId, MessageId},
+    identify::ClaimRecord,
+    message::Delivery,
+    prompt::{Directive, Lang, Music, Prompt},
+    risk::{Contribution, Verstat},
+    secret::Blind,
+    time::Timestamp,
+};
+
+/// What the caller is being asked, or where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Not greeted yet.
+    #[default]
+    Ringing,
+    /// Asked for a language.
+    Language,
+    /// The number is known: asked whether it is about the upcoming thing.
+    Recognised,
+    /// Nothing is known: asked for a code, an account number, or an agent.
+    Menu,
+    /// Asked for an account number.
+    KeyingAccountNumber,
+    /// Asked for a postal code.
+    KeyingPostalCode,
+    /// Asked for the code shown in the portal.
+    KeyingServiceCode,
+    /// Asked for what the open challenge wants.
+    Proving,
+    /// Asked for the hold music.
+    Music,
+    /// Waiting in a queue.
+    Waiting,
+    /// With an agent.
+    Talking,
+    /// Over.
+    Ended,
+}
+
+/// Where calls wait for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Queue {
+    /// For every agent.
+    Agents,
+    /// For specialists and leads.
+    Specialists,
+}
+
+impl Queue {
+    /// Whether somebody in this role takes calls from it.
+    pub fn serves(self, role: Role) -> bool {
+        match self {
+            Self::Agents => role != Role::Admin,
+            Self::Specialists => matches!(role, Role::Specialist | Role::Lead),
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// The caller hung up.
+    Caller,
+    /// The agent ended it.
+    Agent,
+    /// Too risky for anybody to take.
+    Risk,
+    /// Nobody was free in time.
+    NobodyFree,
+    /// The caller keyed nothing for too long.
+    Silence,
+}
+
+/// An open challenge: one use of one authenticator on this call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// Which one.
+    pub id: ChallengeId,
+    /// What kind of factor.
+    pub kind: FactorKind,
+    /// Which authenticator.
+    pub authenticator: AuthenticatorId,
+    /// Where the code went, if one was sent.
+    pub contact: Option<ContactId>,
+    /// The code, hashed with the pepper.
+    pub hash: Option<CodeHash>,
+    /// The message that carries it.
+    pub message: Option<MessageId>,
+    /// No entry counts from then on.
+    pub expires: Timestamp,
+    /// Entries left.
+    pub left: u8,
+    /// What it is for.
+    pub action: Option<Action>,
+    /// Factors to ask for after this one.
+    pub then: Vec<FactorKind>,
+    /// The agent who asked and stays reserved; `None`: the caller is alone with the machine.
+    pub agent: Option<AgentId>,
+}
+
+/// A proof as the call remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proven {
+    /// What kind.
+    pub kind: FactorKind,
+    /// Which authenticator.
+    pub authenticator: AuthenticatorId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The caller speaks for somebody else by this permission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpeaksFor {
+    /// By which delegation.
+    pub delegation: DelegationId,
+    /// What kind.
+    pub kind: String,
+    /// For which actions.
+    pub actions: Vec<Action>,
+}
+
+/// A call. Every field is written by [`Call::apply`] alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Which one.
+    pub id: CallId,
+    /// How many events there are.
+    pub n: u64,
+    /// When it came in.
+    pub started: Timestamp,
+    /// When something last happened.
+    pub updated: Timestamp,
+    /// Which adapter holds the telephone.
+    pub adapter: String,
+    /// Keyed hash of the calling number.
+    pub number: Option<Blind>,
+    /// The network's word on it.
+    pub verstat: Verstat,
+    /// The number is on the deny list.
+    pub denied: bool,
+    /// Where the caller is.
+    pub stage: Stage,
+    /// The language in use, once chosen.
+    pub lang: Option<Lang>,
+    /// The hold music, once chosen.
+    pub music: Option<Music>,
+    /// How often in a row nothing was keyed.
+    pub silences: u8,
+    /// The claims that count.
+    pub claims: Vec<ClaimRecord>,
+    /// How many claims pointed somewhere else.
+    pub contradictions: u32,
+    /// How many claims and comparisons fitted nothing.
+    pub misses: u32,
+    /// Whose account this call is about.
+    pub subject: Option<AccountId>,
+    /// Who is speaking: the account whose authenticators are challenged.
+    pub principal: Option<AccountId>,
+    /// Two independent claims agree.
+    pub agreed: bool,
+    /// The number pointed at another account, which was set aside.
+    pub number_set_aside: bool,
+    /// Set when the caller speaks for somebody else.
+    pub delegate: Option<SpeaksFor>,
+    /// The caller confirmed what was hinted at.
+    pub intent: bool,
+    /// The open challenge.
+    pub challenge: Option<Challenge>,
+    /// Kinds that were tried and not proved; not offered again by the machine.
+    pub tried: Vec<FactorKind>,
+    /// Proofs that are still fresh.
+    pub proofs: Vec<Proven>,
+    /// Present assurance.
+    pub level: Level,
+    /// Until when.
+    pub level_expires: Option<Timestamp>,
+    /// The policies that gave it.
+    pub level_policies: Vec<String>,
+    /// Wrong entries on this call.
+    pub failures: u32,
+    /// Risk, 0 to 100.
+    pub risk: u8,
+    /// What it is made of.
+    pub risk_parts: Vec<Contribution>,
+    /// In which queue the caller waits or waited last.
+    pub queue: Option<Queue>,
+    /// Since when the caller waits.
+    pub waiting_since: Option<Timestamp>,
+    /// Who has the call.
+    pub agent: Option<(AgentId, Role)>,
+    /// Comparisons on this call, oldest first.
+    pub compared: Vec<(Field, bool)>,
+    /// Fields the present agent has looked at.
+    pub revealed: Vec<Field>,
+    /// The last answer of policy for each action that was asked about.
+    pub decisions: Vec<(Action, Decision)>,
+    /// What was carried out, with whether it only looks so.
+    pub performed: Vec<(Action, bool)>,
+    /// Actions for which the way online was sent.
+    pub sent_online: Vec<Action>,
+    /// The account was frozen during the call.
+    pub frozen: bool,
+    /// The duress word was used.
+    pub duress: bool,
+    /// How the challenge's message fared.
+    pub delivery: Option<Delivery>,
+    /// Why the last challenge ended without a proof.
+    pub last_closed: Option<super::event::Closed>,
+    /// How and when it ended.
+    pub ended: Option<(Ending, Timestamp)>,
+}
+
+impl Call {
+    /// A call of which nothing has happened yet.
+    pub fn new(id: CallId) -> Self {
+        Self {
+            id, n: 0, started: Timestamp(0), updated: Timestamp(0), adapter: String::new(), number: None,
+            verstat: Verstat::None, denied: false, stage: Stage::Ringing, lang: None, music: None, silences: 0,
+            claims: Vec::new(), contradictions: 0, misses: 0, subject: None, principal: None, agreed: false,
+            number_set_aside: false, delegate: None, intent: false, challenge: None, tried: Vec::new(),
+            proofs: Vec::new(), level: Level::Anonymous, level_expires: None, level_policies: Vec::new(), failures: 0,
+            risk: 0, risk_parts: Vec::new(), queue: None, waiting_since: None, agent: None, compared: Vec::new(),
+            revealed: Vec::new(), decisions: Vec::new(), performed: Vec::new(), sent_online: Vec::new(),
+            frozen: false, duress: false, delivery: None, last_closed: None, ended: None,
+        }
+    }
+
+    /// The state after these events: the only way to read a call back from the store.
+    pub fn fold<'a>(id: CallId, events: impl IntoIterator<Item = &'a Recorded>) -> Self {
+        events.into_iter().fold(Self::new(id), |mut call, recorded| {
+            call.apply(recorded);
+            call
+        })
+    }
+
+    /// Takes one event in. Total: every event has an effect on every state.
+    pub fn apply(&mut self, recorded: &Recorded) {
+        self.n = recorded.n;
+        self.updated = recorded.at;
+        if !matches!(recorded.event, Event::Silence | Event::RiskScored { .. } | Event::Asked { .. }) {
+            self.silences = 0;
+        }
+        match &recorded.event {
+            Event::Started { adapter, number, verstat, denied } => {
+                self.started = recorded.at;
+                self.adapter.clone_from(adapter);
+                self.number = *number;
+                self.verstat = *verstat;
+                self.denied = *denied;
+            }
+            Event::Asked { stage } => self.stage = *stage,
+            Event::Silence => self.silences = self.silences.saturating_add(1),
+            Event::LanguageChosen { lang } => self.lang = Some(*lang),
+            Event::MusicChosen { music } => self.music = Some(*music),
+            Event::IntentConfirmed => self.intent = true,
+            Event::Claimed { claim } => self.claimed(claim),
+            Event::Contradicted { .. } => self.contradictions += 1,
+            Event::Identified { account, agreed, instead_of } => {
+                (self.subject, self.principal, self.agreed) = (Some(*account), Some(*account), *agreed);
+                if instead_of.is_some() {
+                    self.number_set_aside = true;
+                    self.claims.retain(|c| c.accounts.is_empty() || c.accounts.contains(account));
+                }
+            }
+            Event::Switched { .. } => {
+                self.claims.retain(|c| c.kind == ClaimKind::Number && c.accounts.is_empty());
+                (self.subject, self.principal, self.agreed, self.delegate) = (None, None, false, None);
+                self.proofs.clear();
+                self.revealed.clear();
+                self.decisions.clear();
+                self.compared.clear();
+                self.tried.clear();
+                self.intent = false;
+            }
+            Event::SpeaksFor { subject, delegation, kind, actions } => {
+                self.subject = Some(*subject);
+                self.delegate = Some(SpeaksFor { delegation: *delegation, kind: kind.clone(), actions: actions.clone() });
+                self.revealed.clear();
+                self.decisions.clear();
+                self.compared.clear();
+            }
+            Event::SpeakRefused { .. } => self.misses += 1,
+            Event::Challenged { challenge } => {
+                if challenge.kind.is_keyed() {
+                    self.stage = Stage::Proving;
+                }
+                self.challenge = Some(challenge.clone());
+                (self.delivery, self.last_closed) = (None, None);
+            }
+            Event::ChallengeFailed { left, .. } => {
+                self.failures += 1;
+                if let Some(challenge) = &mut self.challenge {
+                    challenge.left = *left;
+                }
+            }
+            Event::ChallengeClosed { why, .. } => {
+                if let Some(challenge) = self.challenge.take() {
+                    self.tried.push(challenge.kind);
+                }
+                self.last_closed = Some(*why);
+            }
+            Event::FactorUnavailable { kind } => self.tried.push(*kind),
+            Event::ServiceCodeFailed => {
+                self.failures += 1;
+                self.tried.push(FactorKind::ServiceCode);
+            }
+            Event::ServiceCodeThrottled => self.tried.push(FactorKind::ServiceCode),
+            Event::Proved { authenticator, kind, duress, .. } => {
+                self.challenge = None;
+                self.duress |= *duress;
+                self.proofs.retain(|p| p.authenticator != *authenticator || p.kind != *kind);
+                self.proofs.push(Proven { kind: *kind, authenticator: *authenticator, at: recorded.at });
+            }
+            Event::LevelChanged { level, expires, cause, policies } => {
+                (self.level, self.level_expires) = (*level, *expires);
+                self.level_policies.clone_from(policies);
+                if *cause == LevelCause::Expiry {
+                    self.proofs.clear();
+                    self.revealed.clear();
+                    self.decisions.clear();
+                }
+            }
+            Event::Delivered { message, delivery } => {
+                if self.challenge.as_ref().is_some_and(|c| c.message == Some(*message)) {
+                    self.delivery = Some(*delivery);
+                }
+            }
+            Event::RiskScored { score, parts } => {
+                self.risk = *score;
+                self.risk_parts.clone_from(parts);
+            }
+            Event::Queued { queue, .. } => self.wait(*queue, recorded.at),
+            Event::Accepted { agent, role } => {
+                self.agent = Some((*agent, *role));
+                self.stage = Stage::Talking;
+                self.waiting_since = None;
+            }
+            Event::Compared { field, matched, .. } => {
+                self.compared.push((*field, *matched));
+                self.misses += u32::from(!*matched);
+            }
+            Event::CompareThrottled { .. } => self.misses = super::MAX_MISSES,
+            Event::Revealed { field, .. } => self.revealed.push(*field),
+            Event::Decided { action, decision, .. } => {
+                self.decisions.retain(|(known, _)| known != action);
+                self.decisions.push((action.clone(), decision.clone()));
+            }
+            Event::Performed { action, held, .. } => self.performed.push((action.clone(), *held)),
+            Event::SentOnline { action } => self.sent_online.push(action.clone()),
+            Event::HandedOver { queue, .. } => self.wait(*queue, recorded.at),
+            Event::AccountFrozen => self.frozen = true,
+            Event::SummarySent { .. } => {}
+            Event::Ended { ending } => {
+                self.stage = Stage::Ended;
+                self.challenge = None;
+                self.ended = Some((*ending, recorded.at));
+            }
+        }
+    }
+
+    fn claimed(&mut self, claim: &ClaimRecord) {
+        let fits = !claim.accounts.is_empty();
+        if !fits && claim.kind != ClaimKind::Number {
+            self.misses += 1;
+        }
+        if let Some(subject) = self.subject
+            && fits
+            && !claim.accounts.contains(&subject)
+        {
+            self.contradictions += 1;
+        }
+        // The latest word on each kind counts: saying it again is a correction, not a second claim.
+        self.claims.retain(|known| known.kind != claim.kind);
+        self.claims.push(claim.clone());
+    }
+
+    fn wait(&mut self, queue: Queue, at: Timestamp) {
+        (self.queue, self.waiting_since) = (Some(queue), Some(at));
+        self.stage = Stage::Waiting;
+        self.agent = None;
+        // What one agent may see is not what the next has looked at.
+        self.revealed.clear();
+    }
+
+    /// Whether the account may be opened at all: two independent claims agree, or the caller
+    /// proved to be its holder.
+    pub fn opened(&self) -> bool { self.subject.is_some() && (self.agreed || !self.proofs.is_empty()) }
+
+    /// The language to speak.
+    pub fn language(&self) -> Lang { self.lang.unwrap_or_default() }
+
+    /// What policy may know of this call when asked about `action`.
+    pub fn facts(&self, subject: Option<&Brief>, action: &Action) -> Facts {
+        Facts {
+            level: self.level,
+            opened: self.opened(),
+            claims: self.claims.iter().filter(|c| self.subject.is_some_and(|s| c.accounts.contains(&s))).map(|c| c.kind).collect(),
+            proofs: self.proof_kinds(),
+            risk: i64::from(self.risk),
+            frozen: self.frozen || subject.is_some_and(|b| b.frozen),
+            phone_lock: subject.is_some_and(|b| b.phone_lock),
+            duress: self.duress,
+            delegate: self.delegate.as_ref().map(|d| DelegateFacts { kind: d.kind.clone(), covers: d.actions.contains(action) }),
+            stronger_set_up: false,
+            with_reason: false,
+        }
+    }
+
+    /// Kinds of factors proved and still fresh, each once.
+    pub fn proof_kinds(&self) -> Vec<FactorKind> {
+        let mut kinds: Vec<FactorKind> = self.proofs.iter().map(|p| p.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    }
+
+    /// When the machine wants to be woken: the earliest time at which something ends by itself.
+    pub fn deadline(&self, params: &super::Params) -> Option<Timestamp> {
+        if self.stage == Stage::Ended {
+            return None;
+        }
+        let stage = match self.stage {
+            Stage::Waiting => self.waiting_since.map(|since| since + params.longest_wait),
+            Stage::Talking | Stage::Ended => None,
+            _ => Some(self.updated + params.longest_silence),
+        };
+        [stage, self.challenge.as_ref().map(|c| c.expires), self.level_expires].into_iter().flatten().min()
+    }
+
+    /// What the telephone should do now. A function of the state alone, so that a caller is picked
+    /// up where they were after a restart, and a repeated webhook gets the same answer.
+    pub fn directives(&self, upcoming: Option<Timestamp>) -> Vec<Directive> {
+        let lang = self.language();
+        let say = |prompt| Directive::Say { prompt, lang };
+        let gather = |max, timeout, secret| Directive::Gather { max, timeout, secret };
+        match self.stage {
+            Stage::Ringing => Vec::new(),
+            Stage::Language => vec![say(Prompt::ChooseLanguage), gather(1, 8, false)],
+            Stage::Recognised => vec![say(Prompt::Recognised { upcoming }), gather(1, 8, false)],
+            Stage::Menu => vec![say(Prompt::Menu), gather(1, 8, false)],
+            Stage::KeyingAccountNumber => vec![say(Prompt::EnterAccountNumber), gather(20, 10, false)],
+            Stage::KeyingPostalCode => vec![say(Prompt::EnterPostalCode), gather(12, 10, false)],
+            Stage::KeyingServiceCode => vec![say(Prompt::EnterServiceCode), gather(12, 15, true)],
+            Stage::Proving => {
+                let prompt = match self.challenge.as_ref().map(|c| c.kind) {
+                    Some(FactorKind::SmsCode) => Prompt::EnterSmsCode,
+                    Some(FactorKind::VoiceCode) => Prompt::EnterVoiceCode,
+                    Some(FactorKind::Totp) => Prompt::EnterTotp,
+                    Some(FactorKind::Hotp) => Prompt::EnterHotp,
+                    Some(FactorKind::ServiceCode) => Prompt::EnterServiceCode,
+                    Some(FactorKind::Pin | FactorKind::VerbalPassword) | None => Prompt::EnterPin,
+                };
+                vec![say(prompt), say(Prompt::ProofHelp), gather(12, 20, true)]
+            }
+            Stage::Music => vec![say(Prompt::ChooseMusic), gather(1, 8, false)],
+            Stage::Waiting => vec![Directive::Hold { music: self.music.unwrap_or_default() }],
+            Stage::Talking => vec![Directive::Bridge],
+            Stage::Ended => vec![Directive::HangUp],
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Authenticators and the only code that can turn one into a [`Proof`].
+//!
+//! A `Proof` has no public constructor: it comes out of [`check_code`], [`check_otp`],
+//! [`check_word`] or [`redeem`] and nowhere else. Claims cannot get in: no function here takes one.
+
+mod oath;
+mod word;
+
+use std::fmt;
+
+use hmac::Mac;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+pub use self::{
+    oath::{Algorithm, Otp, hotp, matching_counter},
+    word::{WordHash, WordRule, WordTooWeak},
+};
+use crate::{
+    id::{AccountId, AuthenticatorId, ChallengeId},
+    random::hmac_sha256,
+    secret::Secret,
+    time::Timestamp,
+};
+
+/// What a caller can prove with. Only secrets, things held and (later) biometrics: there is no
+/// variant for anything that merely says who is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactorKind {
+    /// Time-based one-time code from an app (RFC 6238).
+    Totp,
+    /// Counter-based one-time code from a token (RFC 4226).
+    Hotp,
+    /// Rotating code shown in the signed-in portal.
+    ServiceCode,
+    /// One-time code texted to a number on file. Restricted: NIST SP 800-63B-4 §3.1.3.3.
+    SmsCode,
+    /// One-time code read out to a number on file. Restricted, as above.
+    VoiceCode,
+    /// A word or phrase said to the agent.
+    VerbalPassword,
+    /// A short number that the caller chose.
+    Pin,
+}
+
+/// Knowledge, possession or inherence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Something known.
+    Knowledge,
+    /// Something held.
+    Possession,
+}
+
+impl FactorKind {
+    /// All kinds, strongest first: the order in which a customer's factors are asked.
+    pub const ALL: [Self; 7] = [
+        Self::Totp, Self::Hotp, Self::ServiceCode, Self::SmsCode, Self::VoiceCode, Self::VerbalPassword, Self::Pin,
+    ];
+    /// The name used in policies, events and forms.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::Hotp => "hotp",
+            Self::ServiceCode => "service_code",
+            Self::SmsCode => "sms_code",
+            Self::VoiceCode => "voice_code",
+            Self::VerbalPassword => "verbal_password",
+            Self::Pin => "pin",
+        }
+    }
+    /// The kind with this name.
+    pub fn parse(name: &str) -> Option<Self> { Self::ALL.into_iter().find(|k| k.name() == name) }
+    /// Which class it belongs to.
+    pub fn class(self) -> Class {
+        match self {
+            Self::Totp | Self::Hotp | Self::ServiceCode | Self::SmsCode | Self::VoiceCode => Class::Possession,
+            Self::VerbalPassword | Self::Pin => Class::Knowledge,
+        }
+    }
+    /// Possession factors do not stand in for each other when a customer chose one; a knowledge
+    /// factor is not "weaker than the app", it is another class. Higher is stronger.
+    pub fn strength(self) -> u8 {
+        match self {
+            Self::Totp | Self::Hotp => 4,
+            Self::ServiceCode => 3,
+            Self::SmsCode | Self::VoiceCode => 2,
+            Self::VerbalPassword | Self::Pin => 1,
+        }
+    }
+    /// Whether a fresh code is made and sent for each challenge.
+    pub fn is_sent(self) -> bool { matches!(self, Self::SmsCode | Self::VoiceCode) }
+    /// Whether it is entered with the keypad. The others are said to the agent.
+    pub fn is_keyed(self) -> bool { self != Self::VerbalPassword }
+    /// RFC 8176 authentication method reference.
+    pub fn amr(self) -> &'static str {
+        match self {
+            Self::Totp | Self::Hotp | Self::ServiceCode => "otp",
+            Self::SmsCode => "sms",
+            Self::VoiceCode => "tel",
+            Self::VerbalPassword => "pwd",
+            Self::Pin => "pin",
+        }
+    }
+}
+impl fmt::Display for FactorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(self.name()) }
+}
+
+/// The key that one-time codes and memorised secrets are hashed under. Kept apart from the
+/// database, as NIST SP 800-63B-4 §3.1.1.2 asks of the keyed hash.
+#[derive(Clone)]
+pub struct Pepper(Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("Pepper(…)") }
+}
+impl Pepper {
+    /// Wraps 32 secret bytes.
+    pub fn new(key: [u8; 32]) -> Self { Self(Zeroizing::new(key)) }
+    pub(crate) fn bytes(&self) -> &[u8] { self.0.as_ref() }
+    /// The hash under which a code of this challenge is kept.
+    pub fn code_hash(&self, challenge: ChallengeId, code: &Secret) -> CodeHash {
+        let mut mac = hmac_sha256(self.bytes());
+        mac.update(b"code\0");
+        mac.update(&challenge.0);
+        mac.update(code.expose().as_bytes());
+        CodeHash(mac.finalize().into_bytes().into())
+    }
+}
+
+/// A one-time code, hashed with the pepper and bound to its challenge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeHash([u8; 32]);
+
+impl Serialize for CodeHash {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> { s.serialize_str(&hex::encode(self.0)) }
+}
+impl<'de> Deserialize<'de> for CodeHash {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text.as_bytes(), &mut bytes).map_err(serde::de::Error::custom)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// A challenge that succeeded. Cannot be made outside this module, cloned, or read from storage.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Proof {
+    account: AccountId,
+    authenticator: AuthenticatorId,
+    kind: FactorKind,
+    duress: bool,
+}
+
+impl Proof {
+    /// Whose authenticator it was.
+    pub fn account(&self) -> AccountId { self.account }
+    /// Which authenticator it was.
+    pub fn authenticator(&self) -> AuthenticatorId { self.authenticator }
+    /// What kind it was.
+    pub fn kind(&self) -> FactorKind { self.kind }
+    /// It was the word or PIN that means "I am being forced".
+    pub fn duress(&self) -> bool { self.duress }
+}
+
+/// What came of presenting a secret.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Right. `once` must be spent in the same transaction, or the proof is void.
+    Proven {
+        /// The proof.
+        proof: Proof,
+        /// What must never be accepted a second time.
+        once: Option<Spend>,
+    },
+    /// Wrong, of a wrong shape, or not for this account: indistinguishable on purpose.
+    Wrong,
+}
+
+/// A thing that counts once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spend {
+    /// The authenticator's counter or time step: only a greater one may follow.
+    Step(u64),
+    /// This very thing.
+    Once(String),
+}
+
+/// Whose authenticator is being checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The account.
+    pub account: AccountId,
+    /// The authenticator.
+    pub authenticator: AuthenticatorId,
+}
+
+impl Owner {
+    fn proven(self, kind: FactorKind, duress: bool, once: Option<Spend>) -> Verdict {
+        Verdict::Proven { proof: Proof { account: self.account, authenticator: self.authenticator, kind, duress }, once }
+    }
+}
+
+/// Checks a one-time code that was sent for `challenge`.
+pub fn check_code(owner: Owner, kind: FactorKind, challenge: ChallengeId, hash: &CodeHash, presented: &Secret, pepper: &Pepper) -> Verdict {
+    let given = pepper.code_hash(challenge, presented);
+    if kind.is_sent() && bool::from(given.0.ct_eq(&hash.0)) {
+        owner.proven(kind, false, Some(Spend::Once(format!("code/{challenge}"))))
+    } else {
+        Verdict::Wrong
+    }
+}
+
+/// Checks a code from an app or token. `last` is the last counter or time step that was accepted.
+pub fn check_otp(owner: Owner, kind: FactorKind, otp: &Otp, last: Option<u64>, presented: &Secret, now: Timestamp) -> Verdict {
+    match matching_counter(otp, last, presented, now) {
+        Some(counter) => owner.proven(kind, false, Some(Spend::Step(counter))),
+        None => Verdict::Wrong,
+    }
+}
+
+/// Checks a PIN or verbal password, and the duress word beside it. Both hashes are always
+/// computed, so that the time taken does not tell whether a duress word exists or matched.
+pub fn check_word(owner: Owner, kind: FactorKind, real: &WordHash, duress: &WordHash, presented: &Secret, pepper: &Pepper) -> Verdict {
+    let presented = WordRule::of(kind).normalise(presented);
+    let (is_real, is_duress) = (real.matches(&presented, pepper), duress.matches(&presented, pepper));
+    match (is_real, is_duress) {
+        (true, _) => owner.proven(kind, false, None),
+        (false, true) => owner.proven(kind, true, None),
+        (false, false) => Verdict::Wrong,
+    }
+}
+
+/// A rotating service code that was found among the live ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceCode {
+    /// Whose portal shows it.
+    pub account: AccountId,
+    /// From when on it is worth nothing.
+    pub expires: Timestamp,
+}
+
+/// Redeems a service code that the caller keyed. `slot` names it, so that it counts once.
+pub fn redeem(code: &ServiceCode, slot: &str, now: Timestamp) -> Verdict {
+    if now >= code.expires {
+        return Verdict::Wrong;
+    }
+    // The portal's own authenticator: one per account.
+    let owner = Owner { account: code.account, authenticator: AuthenticatorId(code.account.0) };
+    owner.proven(FactorKind::ServiceCode, false, Some(Spend::Once(format!("service/{slot}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner() -> Owner { Owner { account: AccountId([1; 16]), authenticator: AuthenticatorId([2; 16]) } }
+
+    #[test]
+    fn a_code_is_bound_to_its_challenge() {
+        let (pepper, code) = (Pepper::new([5; 32]), Secret::new("123456"));
+        let (mine, other) = (ChallengeId([1; 16]), ChallengeId([2; 16]));
+        let hash = pepper.code_hash(mine, &code);
+        assert!(matches!(check_code(owner(), FactorKind::SmsCode, mine, &hash, &code, &pepper), Verdict::Proven { once: Some(_), .. }));
+        assert_eq!(check_code(owner(), FactorKind::SmsCode, other, &hash, &code, &pepper), Verdict::Wrong);
+        assert_eq!(check_code(owner(), FactorKind::SmsCode, mine, &hash, &"123457".into(), &pepper), Verdict::Wrong);
+        assert_eq!(check_code(owner(), FactorKind::SmsCode, mine, &hash, &code, &Pepper::new([6; 32])), Verdict::Wrong);
+    }
+
+    #[test]
+    fn a_duress_word_looks_right_and_says_so_only_inside() {
+        let pepper = Pepper::new([5; 32]);
+        let real = WordHash::make(&"4071".into(), [1; 16], &pepper);
+        let duress = WordHash::make(&"4079".into(), [2; 16], &pepper);
+        let check = |text: &str| check_word(owner(), FactorKind::Pin, &real, &duress, &text.into(), &pepper);
+        assert!(matches!(check("4071"), Verdict::Proven { proof: Proof { duress: false, .. }, .. }));
+        assert!(matches!(check("4079"), Verdict::Proven { proof: Proof { duress: true, .. }, .. }));
+        assert_eq!(check("4070"), Verdict::Wrong);
+    }
+
+    #[test]
+    fn a_service_code_dies_at_its_hour() {
+        let code = ServiceCode { account: AccountId([1; 16]), expires: Timestamp(1000) };
+        assert!(matches!(redeem(&code, "x", Timestamp(999)), Verdict::Proven { .. }));
+        assert_eq!(redeem(&code, "x", Timestamp(1000)), Verdict::Wrong);
+    }
+}

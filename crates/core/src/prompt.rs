@@ -1,0 +1,157 @@
+//! What the caller hears and is asked for, as data. Adapters render it (TwiML, the handset page);
+//! the words come from `locales/`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{action::Action, time::Timestamp};
+
+/// A language we speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lang {
+    /// English.
+    #[default]
+    En,
+    /// Spanish.
+    Es,
+    /// German.
+    De,
+}
+
+impl Lang {
+    /// All languages, in the order of their keys in the language menu.
+    pub const ALL: [Self; 3] = [Self::En, Self::Es, Self::De];
+    /// ISO 639-1 code.
+    pub fn code(self) -> &'static str {
+        match self { Self::En => "en", Self::Es => "es", Self::De => "de" }
+    }
+    /// The language with this ISO 639-1 code.
+    pub fn parse(code: &str) -> Option<Self> { Self::ALL.into_iter().find(|l| l.code() == code) }
+}
+
+/// What plays while the caller waits (`apple_hold_music`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Music {
+    /// Slow and soft.
+    #[default]
+    Calm,
+    /// Quick and bright.
+    Lively,
+    /// A harpsichord, more or less.
+    Classical,
+    /// Nothing at all.
+    Silence,
+}
+
+impl Music {
+    /// All choices, in the order of their keys.
+    pub const ALL: [Self; 4] = [Self::Calm, Self::Lively, Self::Classical, Self::Silence];
+    /// The name used in events and pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Lively => "lively",
+            Self::Classical => "classical",
+            Self::Silence => "silence",
+        }
+    }
+}
+
+/// Something said to the caller. Never carries a value from an account, except the day of
+/// something upcoming when policy lets it be spoken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "prompt")]
+pub enum Prompt {
+    /// Greeting with the company's name.
+    Welcome,
+    /// "For English press 1" in each language.
+    ChooseLanguage,
+    /// "We know the number you call from", perhaps with the upcoming thing as choice 1.
+    Recognised {
+        /// The day of what is upcoming, if it may be spoken.
+        upcoming: Option<Timestamp>,
+    },
+    /// Service code, account number, agent.
+    Menu,
+    /// "Key the code at the foot of any page where you are signed in".
+    EnterServiceCode,
+    /// "Key your account number".
+    EnterAccountNumber,
+    /// "Key your postal code".
+    EnterPostalCode,
+    /// Heard, and nothing more: the caller never learns whether it fitted.
+    Noted,
+    /// "We have just texted a code to the mobile number on file".
+    EnterSmsCode,
+    /// "We are ringing the number on file with a code".
+    EnterVoiceCode,
+    /// "Key the code from your app".
+    EnterTotp,
+    /// "Key the code from your token".
+    EnterHotp,
+    /// "Key your PIN".
+    EnterPin,
+    /// Star for another way, zero for an agent.
+    ProofHelp,
+    /// Not accepted, try again.
+    TryAgain,
+    /// Not accepted, and no more tries here.
+    NoMoreTries,
+    /// Accepted.
+    Verified,
+    /// The agent asked for a proof in mid call, for this action, and cannot hear the keys.
+    StepUp {
+        /// What it is for.
+        action: Action,
+    },
+    /// "You are being put back to the agent".
+    BackToAgent,
+    /// "Choose what you want to hear while you wait".
+    ChooseMusic,
+    /// "An agent will be with you".
+    Waiting,
+    /// "A specialist will be with you".
+    WaitingSpecialist,
+    /// "You are being connected".
+    Connecting,
+    /// Nothing was keyed.
+    NothingHeard,
+    /// A polite end.
+    Goodbye,
+    /// A polite end without a reason: this call is too risky.
+    CannotHelp,
+    /// Nobody is free; the customer will be rung at the number on file, or should call again.
+    NobodyFree,
+}
+
+/// One instruction to the telephone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "do")]
+pub enum Directive {
+    /// Say something.
+    Say {
+        /// What.
+        prompt: Prompt,
+        /// In which language.
+        lang: Lang,
+    },
+    /// Collect keys; `#` ends the entry.
+    Gather {
+        /// At most so many.
+        max: u8,
+        /// Seconds without a key before giving up.
+        timeout: u8,
+        /// The keys are a secret: pause recordings, mask displays, keep the agent deaf.
+        secret: bool,
+    },
+    /// Play the caller's choice until something else happens.
+    Hold {
+        /// The choice.
+        music: Music,
+    },
+    /// Connect with the agent who took the call.
+    Bridge,
+    /// End the call.
+    HangUp,
+}

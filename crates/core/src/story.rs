@@ -1,0 +1,172 @@
+//! A call as a story: one plain sentence per event, for `audit show`, the desk and the portal.
+
+use crate::{
+    action::{Decision, Outcome, WayOut},
+    call::{Closed, Ending, Event, LevelCause, Queue, Stage},
+    claim::Via,
+    message::Delivery,
+    risk::Verstat,
+};
+
+/// Who reads. A customer is told nothing that would help whoever is forcing them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// The lead and the auditor: everything.
+    Lead,
+    /// Agents and customers: no duress.
+    Anyone,
+}
+
+/// What happened, in one sentence.
+pub fn sentence(event: &Event, reader: Reader) -> String {
+    match event {
+        Event::Started { adapter, number, verstat, denied } => {
+            let number = if number.is_some() { "with a number" } else { "without a number" };
+            let signed = match verstat {
+                Verstat::None => "not signed",
+                Verstat::PassedA => "signed, attestation A",
+                Verstat::PassedB => "signed, attestation B",
+                Verstat::PassedC => "signed, attestation C",
+                Verstat::Failed => "its signature does not hold",
+            };
+            let denied = if *denied { "; the number is on the deny list" } else { "" };
+            format!("The call came in through {adapter} {number} ({signed}){denied}.")
+        }
+        Event::Asked { stage } => asked(*stage).to_owned(),
+        Event::Silence => "Nothing usable was keyed.".into(),
+        Event::LanguageChosen { lang } => format!("Language: {}.", lang.code()),
+        Event::MusicChosen { music } => format!("The caller chose {} music.", music.name()),
+        Event::IntentConfirmed => "The caller is calling about what is upcoming.".into(),
+        Event::Claimed { claim } => {
+            let via = match claim.via {
+                Via::Network => "signalled by the network",
+                Via::Keypad => "keyed",
+                Via::Agent => "said to the agent",
+            };
+            let fits = match claim.accounts.len() { 0 => "fits no account".into(), 1 => "fits one account".into(), n => format!("fits {n} accounts") };
+            let alike = if claim.look_alike { "; one slip away from another customer's" } else { "" };
+            format!("Claim: {}, {via}; {fits}{alike}.", words(claim.kind.name()))
+        }
+        Event::Contradicted { claim } => format!("A claim ({}) points at another account; the account of the call stays.", words(claim.kind.name())),
+        Event::Identified { account, agreed, instead_of } => {
+            let how = if *agreed { "two independent claims agree" } else { "by one claim only, nothing may be opened" };
+            let instead = if instead_of.is_some() { " The account of the calling number was set aside." } else { "" };
+            format!("Identified as {account}: {how}. Nothing is proved by that.{instead}")
+        }
+        Event::Switched { agent, note } => format!("{agent} gave up the account of the call; everything starts again (reason: {note})."),
+        Event::SpeaksFor { subject, delegation, kind, .. } => format!("The caller speaks for {subject} as {} ({delegation}).", words(kind)),
+        Event::SpeakRefused { agent } => format!("{agent} asked whether the caller may speak for somebody else: no."),
+        Event::Challenged { challenge } => {
+            let why = challenge.action.as_ref().map(|a| format!(" for {a}")).unwrap_or_default();
+            format!("Asked for {}{why} ({}).", words(challenge.kind.name()), challenge.id)
+        }
+        Event::ChallengeFailed { left, .. } => format!("Wrong entry; {left} left."),
+        Event::ChallengeClosed { why, .. } => format!("The challenge ended without a proof: {}.", closed(*why)),
+        Event::FactorUnavailable { kind } => format!("Too many messages lately: {} cannot be used now.", words(kind.name())),
+        Event::ServiceCodeFailed => "Wrong service code.".into(),
+        Event::ServiceCodeThrottled => "Too many wrong service codes: none is taken now.".into(),
+        Event::Proved { kind, duress, .. } => {
+            let duress = if *duress && reader == Reader::Lead { " It was the DURESS word." } else { "" };
+            format!("Proved: {}.{duress}", words(kind.name()))
+        }
+        Event::LevelChanged { level, expires, cause, policies } => {
+            let cause = match cause {
+                LevelCause::Identification => "the account is known",
+                LevelCause::Proof => "by what was proved",
+                LevelCause::Expiry => "the proofs are too old",
+                LevelCause::Switch => "the account was given up",
+            };
+            let until = expires.map(|t| format!(" until {t}")).unwrap_or_default();
+            format!("Assurance: {level}{until}, {cause}{}.", ids(policies))
+        }
+        Event::Delivered { message, delivery } => format!("Message {message}: {}.", match delivery {
+            Delivery::Sent => "sent", Delivery::Delivered => "delivered", Delivery::Failed => "not delivered",
+            Delivery::Unknown => "nobody knows whether it went; not sent again",
+        }),
+        Event::RiskScored { score, parts } => {
+            let parts: Vec<String> = parts.iter().map(|p| format!("{} +{}", words(&p.name), p.points)).collect();
+            if parts.is_empty() { format!("Risk {score}.") } else { format!("Risk {score}: {}.", parts.join(", ")) }
+        }
+        Event::Queued { queue, because } => {
+            let why = if because.is_empty() { String::new() } else { format!(" because of risk: {}", because.iter().map(|b| words(b)).collect::<Vec<_>>().join(", ")) };
+            format!("Waits for {}{why}.", people(*queue))
+        }
+        Event::Accepted { agent, role } => format!("{agent} ({}) took the call.", role.name()),
+        Event::Compared { agent, field, matched } => format!("{agent} compared {}: {}.", words(field.name()), if *matched { "match" } else { "no match" }),
+        Event::CompareThrottled { agent } => format!("{agent}: too many comparisons for this account; no more on this call."),
+        Event::Revealed { agent, field, policies } => format!("{agent} looked at {}{}.", words(field.name()), ids(policies)),
+        Event::Decided { agent, action, decision, level, .. } => {
+            let who = agent.map_or_else(|| "The machine".to_owned(), |a| a.to_string());
+            format!("{who} asked about {action} at {level}: {}.", decided(decision))
+        }
+        Event::Performed { agent, action, change, held, note } => {
+            let held = if *held && reader == Reader::Lead { " It only looks done: HELD for review." } else { "" };
+            let note = note.map(|n| format!(" Reason: {n}.")).unwrap_or_default();
+            format!("{agent} carried out {action} ({change}).{note}{held}")
+        }
+        Event::SentOnline { action } => format!("The way to do {action} signed in was sent to the contact on file."),
+        Event::HandedOver { agent, queue } => format!("{agent} handed the call to {} with everything it carries.", people(*queue)),
+        Event::AccountFrozen => "The account was frozen during the call.".into(),
+        Event::SummarySent { actions } => {
+            let list: Vec<String> = actions.iter().map(ToString::to_string).collect();
+            format!("A summary of {} went to the contact on file.", list.join(", "))
+        }
+        Event::Ended { ending } => match ending {
+            Ending::Caller => "The caller hung up.",
+            Ending::Agent => "The agent ended the call.",
+            Ending::Risk => "Ended politely: too risky.",
+            Ending::NobodyFree => "Ended: nobody was free in time.",
+            Ending::Silence => "Ended: the caller keyed nothing.",
+        }.into(),
+    }
+}
+
+fn asked(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Ringing => "Ringing.",
+        Stage::Language => "Asked for a language.",
+        Stage::Recognised => "Greeted as a known number.",
+        Stage::Menu => "Asked for a service code, an account number, or an agent.",
+        Stage::KeyingAccountNumber => "Asked for an account number.",
+        Stage::KeyingPostalCode => "Asked for a postal code.",
+        Stage::KeyingServiceCode => "Asked for the service code from the portal.",
+        Stage::Proving => "Asked for a proof.",
+        Stage::Music => "Asked for the hold music.",
+        Stage::Waiting => "Waits.",
+        Stage::Talking => "Back with the agent.",
+        Stage::Ended => "Over.",
+    }
+}
+
+fn closed(why: Closed) -> &'static str {
+    match why {
+        Closed::Exhausted => "no tries left",
+        Closed::Expired => "its time ran out",
+        Closed::CallerLeft => "the caller wanted another way",
+        Closed::AgentLeft => "the agent called it off",
+        Closed::NotDelivered => "the message did not arrive",
+        Closed::Throttled => "too many wrong entries lately",
+        Closed::CallMoved => "the call ended or moved on",
+    }
+}
+
+fn decided(decision: &Decision) -> String {
+    let outcome = match &decision.outcome {
+        Outcome::Permit => "permitted".to_owned(),
+        Outcome::StepUp { to } => format!("needs {to}"),
+        Outcome::Refuse { way_out: WayOut::Online } => "refused, online only".to_owned(),
+        Outcome::Refuse { way_out: WayOut::Specialist } => "refused, a specialist may".to_owned(),
+        Outcome::Refuse { way_out: WayOut::None | WayOut::Held } => "refused".to_owned(),
+    };
+    format!("{outcome}{}", ids(&decision.policies))
+}
+
+fn people(queue: Queue) -> &'static str {
+    match queue { Queue::Agents => "an agent", Queue::Specialists => "a specialist" }
+}
+
+fn ids(policies: &[String]) -> String {
+    if policies.is_empty() { String::new() } else { format!(" [{}]", policies.join(", ")) }
+}
+
+fn words(name: &str) -> String { name.replace('_', " ") }

@@ -1,0 +1,403 @@
+//! The one place that decides what a screen may show. [`AgentView`] is the only type a desk page
+//! is rendered from; what is not in it is not in the page.
+
+use serde::Serialize;
+
+use crate::{
+    account::{Brief, ContactKind, Profile},
+    action::{Action, Actor, Decision, Field, Level, Outcome, Policy, Request, Role, Verb, WayOut},
+    call::{Call, Closed, MAX_MISSES, Queue, Stage, usable_kinds},
+    claim::{ClaimKind, Via},
+    factor::FactorKind,
+    id::{AgentId, CallId},
+    message::Delivery,
+    prompt::{Lang, Music},
+    risk::{self, Band, Contribution},
+    time::Timestamp,
+};
+
+/// How a field may appear to this agent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disclosure {
+    /// Not even that it exists.
+    Hidden,
+    /// Type what the caller says; the answer is match or no match.
+    CompareOnly,
+    /// Most of it blanked.
+    Masked,
+    /// May be looked at; not to be said.
+    Visible,
+    /// May be said to the caller.
+    Speakable,
+}
+
+/// One field on the screen.
+#[derive(Debug, Clone, Serialize)]
+pub struct FieldView {
+    /// Which.
+    pub field: Field,
+    /// How it may appear.
+    pub disclosure: Disclosure,
+    /// Its values: masked ones always, clear ones only after the agent asked to look.
+    pub values: Vec<String>,
+    /// The agent asked to look.
+    pub revealed: bool,
+    /// The lowest level at which it could be looked at, if that would help.
+    pub opens_at: Option<Level>,
+    /// Policy makes an exception for this agent with a written reason.
+    pub with_reason: bool,
+    /// The policies that decided.
+    pub policies: Vec<String>,
+}
+
+/// Whether something may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offer {
+    /// Now.
+    Now,
+    /// After more proof.
+    StepUp,
+    /// Only signed in, not by phone.
+    Online,
+    /// By another role.
+    Specialist,
+    /// Not on this call.
+    Refused,
+}
+
+/// One action on the screen.
+#[derive(Debug, Clone, Serialize)]
+pub struct ActionView {
+    /// Which.
+    pub action: Action,
+    /// Whether it may be done.
+    pub offer: Offer,
+    /// The level it needs.
+    pub needs: Option<Level>,
+    /// What it would take: alternatives, each a row of factors to ask for.
+    pub plans: Vec<Vec<FactorKind>>,
+    /// The policies that decided.
+    pub policies: Vec<String>,
+    /// It was asked about on the record.
+    pub asked: bool,
+    /// How often it was carried out on this call.
+    pub done: usize,
+}
+
+/// One claim on the screen: never its value.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClaimView {
+    /// What it is about.
+    pub kind: ClaimKind,
+    /// How it reached us.
+    pub via: Via,
+    /// Whether it fits the open account; `None` while none is open, so that nobody learns which
+    /// of several claims was the right one.
+    pub fits: Option<bool>,
+    /// It is one slip of the ear away from another customer's.
+    pub look_alike: bool,
+}
+
+/// The open challenge on the screen.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChallengeView {
+    /// What kind.
+    pub kind: FactorKind,
+    /// Whether the caller keys it or says it to the agent.
+    pub keyed: bool,
+    /// Until when.
+    pub expires: Timestamp,
+    /// Entries left.
+    pub left: u8,
+    /// What it is for.
+    pub action: Option<Action>,
+    /// What comes after it.
+    pub then: Vec<FactorKind>,
+    /// How the message fared.
+    pub delivery: Option<Delivery>,
+}
+
+/// Everything one agent may see of one call now.
+#[derive(Debug, Clone, Serialize)]
+pub struct AgentView {
+    /// Which call.
+    pub call: CallId,
+    /// How many events it has: a page with an older number is out of date.
+    pub n: u64,
+    /// Where the caller is.
+    pub stage: Stage,
+    /// When it came in.
+    pub started: Timestamp,
+    /// Since when the caller waits.
+    pub waiting_since: Option<Timestamp>,
+    /// In which queue.
+    pub queue: Option<Queue>,
+    /// The viewer has the call.
+    pub mine: bool,
+    /// The language spoken.
+    pub lang: Lang,
+    /// The hold music chosen.
+    pub music: Option<Music>,
+    /// Present assurance.
+    pub level: Level,
+    /// Until when.
+    pub level_expires: Option<Timestamp>,
+    /// The policies that gave it.
+    pub level_policies: Vec<String>,
+    /// What was proved.
+    pub proofs: Vec<FactorKind>,
+    /// Which account is meant is known.
+    pub identified: bool,
+    /// It may be opened.
+    pub opened: bool,
+    /// Claims so far.
+    pub claims: Vec<ClaimView>,
+    /// Claims and comparisons without a match that are left.
+    pub misses_left: u32,
+    /// The last comparisons.
+    pub compared: Vec<(Field, bool)>,
+    /// The open challenge.
+    pub challenge: Option<ChallengeView>,
+    /// Why the last challenge ended without a proof.
+    pub last_closed: Option<Closed>,
+    /// Factors that could be asked for.
+    pub factors: Vec<FactorKind>,
+    /// Fields.
+    pub fields: Vec<FieldView>,
+    /// Actions.
+    pub actions: Vec<ActionView>,
+    /// Risk.
+    pub risk: u8,
+    /// Where it leads.
+    pub band: Band,
+    /// What it is made of.
+    pub risk_parts: Vec<Contribution>,
+    /// The number pointed at another account, which was set aside.
+    pub number_set_aside: bool,
+    /// Claims pointed somewhere else.
+    pub contradictions: u32,
+    /// The account is frozen.
+    pub frozen: bool,
+    /// The customer locked the phone channel.
+    pub phone_lock: bool,
+    /// The caller speaks for somebody else: by what, and for which actions.
+    pub delegate: Option<(String, Vec<Action>)>,
+    /// The caller confirmed that it is about the upcoming thing.
+    pub intent: bool,
+    /// What was carried out.
+    pub performed: Vec<Action>,
+    /// What the customer was sent the way online for.
+    pub sent_online: Vec<Action>,
+    /// The duress word was used: to the lead alone.
+    pub duress: bool,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+}
+
+/// What a desk offers to do, in this order.
+pub const CATALOGUE: [(Verb, &str); 10] = [
+    (Verb::Change, "address"), (Verb::Change, "phone"), (Verb::Change, "email"), (Verb::Change, "password"),
+    (Verb::Change, "factors"), (Verb::Do, "cancel_order"), (Verb::Do, "request_refund"), (Verb::Do, "redirect_parcel"),
+    (Verb::Do, "close_account"), (Verb::Do, "end_freeze"),
+];
+
+/// Who looks.
+#[derive(Debug, Clone, Copy)]
+pub struct Viewer {
+    /// Which agent.
+    pub agent: AgentId,
+    /// As what.
+    pub role: Role,
+}
+
+/// Renders a call for one agent. `profile` is read only for fields that policy lets be seen.
+///
+/// The state is taken apart field by field: a new field does not compile until somebody decides
+/// here who may see it.
+pub fn agent_view(call: &Call, principal: Option<&Brief>, profile: Option<&Profile>, viewer: Viewer, policy: &dyn Policy, now: Timestamp) -> AgentView {
+    let Call {
+        id, n, started, updated: _, adapter: _, number: _, verstat: _, denied: _, stage, lang: _, music, silences: _,
+        claims, contradictions, misses, subject, principal: _, agreed: _, number_set_aside, delegate, intent, challenge,
+        tried: _, proofs: _, level, level_expires, level_policies, failures: _, risk, risk_parts, queue, waiting_since,
+        agent, compared, revealed: _, decisions: _, performed, sent_online, frozen, duress, delivery, last_closed, ended,
+    } = call;
+    let subject_brief = profile.map(|p| p.brief(now));
+    let mine = *agent == Some((viewer.agent, viewer.role));
+    let lens = Lens { call, subject: subject_brief.as_ref(), viewer, policy };
+    let factors = usable_kinds(call, principal, Actor::Agent { id: viewer.agent, role: viewer.role }, policy, now);
+    let claims = claims.iter().map(|c| ClaimView {
+        kind: c.kind,
+        via: c.via,
+        fits: subject.filter(|_| call.opened()).map(|s| c.accounts.contains(&s)),
+        look_alike: c.look_alike,
+    }).collect();
+    let challenge = challenge.as_ref().map(|c| ChallengeView {
+        kind: c.kind, keyed: c.kind.is_keyed(), expires: c.expires, left: c.left, action: c.action.clone(), then: c.then.clone(), delivery: *delivery,
+    });
+    // Whoever does not have the call sees that it exists, and nothing of the account.
+    let (fields, actions) = match profile {
+        Some(profile) if mine => (lens.fields(profile), lens.actions(&factors)),
+        _ => (Vec::new(), Vec::new()),
+    };
+    AgentView {
+        call: *id, n: *n, stage: *stage, started: *started, waiting_since: *waiting_since, queue: *queue, mine,
+        lang: call.language(), music: *music, level: *level, level_expires: *level_expires,
+        level_policies: level_policies.clone(), proofs: call.proof_kinds(), identified: subject.is_some(),
+        opened: call.opened(), claims, misses_left: MAX_MISSES.saturating_sub(*misses), compared: compared.clone(),
+        challenge, last_closed: *last_closed, factors, fields, actions, risk: *risk, band: risk::band(*risk),
+        risk_parts: risk_parts.clone(), number_set_aside: *number_set_aside, contradictions: *contradictions,
+        frozen: *frozen || subject_brief.as_ref().is_some_and(|b| b.frozen),
+        phone_lock: subject_brief.as_ref().is_some_and(|b| b.phone_lock),
+        delegate: delegate.as_ref().map(|d| (d.kind.clone(), d.actions.clone())), intent: *intent,
+        performed: performed.iter().map(|(action, _)| action.clone()).collect(), sent_online: sent_online.clone(),
+        duress: *duress && viewer.role == Role::Lead, ended: ended.map(|(_, at)| at),
+    }
+}
+
+/// Policy as one viewer meets it on one call.
+struct Lens<'a> {
+    call: &'a Call,
+    subject: Option<&'a Brief>,
+    viewer: Viewer,
+    policy: &'a dyn Policy,
+}
+
+impl Lens<'_> {
+    fn decide(&self, action: &Action, with_reason: bool) -> Decision {
+        let mut facts = self.call.facts(self.subject, action);
+        facts.with_reason = with_reason;
+        let actor = Actor::Agent { id: self.viewer.agent, role: self.viewer.role };
+        self.policy.decide(&Request { actor, action, facts: &facts })
+    }
+
+    fn fields(&self, profile: &Profile) -> Vec<FieldView> {
+        let view = |field| self.field(field, profile);
+        Field::ALL.into_iter().map(view).filter(|f| f.disclosure != Disclosure::Hidden || f.opens_at.is_some()).collect()
+    }
+
+    fn field(&self, field: Field, profile: &Profile) -> FieldView {
+        let look = Action::on(Verb::View, field);
+        let seen = self.decide(&look, false);
+        let revealed = self.call.revealed.contains(&field);
+        let may = |verb| self.decide(&Action::on(verb, field), false).permits();
+        let with_reason = !seen.permits() && self.decide(&look, true).permits();
+        // Something looked at with a written reason stays on the screen of whoever gave it.
+        let (disclosure, values) = if seen.permits() || (revealed && with_reason) {
+            let disclosure = if may(Verb::Speak) { Disclosure::Speakable } else { Disclosure::Visible };
+            (disclosure, if revealed { clear(field, profile) } else { Vec::new() })
+        } else if may(Verb::Mask) {
+            (Disclosure::Masked, masked(field, profile))
+        } else if may(Verb::Match) {
+            (Disclosure::CompareOnly, Vec::new())
+        } else {
+            (Disclosure::Hidden, Vec::new())
+        };
+        let opens_at = match seen.outcome {
+            Outcome::StepUp { to } => Some(to),
+            Outcome::Permit | Outcome::Refuse { .. } => None,
+        };
+        FieldView { field, disclosure, values, revealed, opens_at, with_reason, policies: seen.policies }
+    }
+
+    fn actions(&self, factors: &[FactorKind]) -> Vec<ActionView> {
+        CATALOGUE.iter().map(|(verb, object)| Action::new(*verb, *object))
+            .filter(|action| action.object != "end_freeze" || self.subject.is_some_and(|b| b.frozen))
+            .map(|action| self.action(action, factors)).collect()
+    }
+
+    fn action(&self, action: Action, factors: &[FactorKind]) -> ActionView {
+        let decision = self.decide(&action, false);
+        let (offer, needs) = match decision.outcome {
+            // Under duress the screen must not differ: it looks possible, and is held.
+            Outcome::Permit | Outcome::Refuse { way_out: WayOut::Held } => (Offer::Now, None),
+            Outcome::StepUp { to } => (Offer::StepUp, Some(to)),
+            Outcome::Refuse { way_out: WayOut::Online } => (Offer::Online, None),
+            Outcome::Refuse { way_out: WayOut::Specialist } => (Offer::Specialist, None),
+            Outcome::Refuse { way_out: WayOut::None } => (Offer::Refused, None),
+        };
+        let plans = if offer == Offer::StepUp {
+            let actor = Actor::Agent { id: self.viewer.agent, role: self.viewer.role };
+            self.policy.plan(actor, &action, &self.call.facts(self.subject, &action), factors)
+        } else {
+            Vec::new()
+        };
+        let asked = self.call.decisions.iter().any(|(known, _)| *known == action);
+        let done = self.call.performed.iter().filter(|(known, _)| *known == action).count();
+        ActionView { action, offer, needs, plans, policies: decision.policies, asked, done }
+    }
+}
+
+fn clear(field: Field, profile: &Profile) -> Vec<String> {
+    match field {
+        Field::Upcoming => profile.orders.iter().filter_map(|o| o.due).map(|due| day(due)).collect(),
+        Field::Orders => profile.orders.iter().map(|o| {
+            let due = o.due.map(|d| format!(", due {}", day(d))).unwrap_or_default();
+            format!("{} · {} · {}{due}", o.number.expose(), o.what.expose(), o.status)
+        }).collect(),
+        other => profile.field(other).into_iter().map(str::to_owned).collect(),
+    }
+}
+
+fn day(at: Timestamp) -> String { at.to_string().chars().take(10).collect() }
+
+/// The ends that their owner recognises and a stranger cannot use: two digits of a number, one
+/// letter of an address on either side of the at sign (never the whole domain: `retailer_gives_email`).
+fn masked(field: Field, profile: &Profile) -> Vec<String> {
+    profile.present_contacts()
+        .filter(|c| matches!((field, c.kind), (Field::Phone, ContactKind::Mobile | ContactKind::Landline) | (Field::Email, ContactKind::Email)))
+        .map(|c| {
+            let value = c.value.expose();
+            match value.split_once('@') {
+                Some((local, domain)) => format!("{}•••@{}•••", first(local), first(domain)),
+                None => format!("••• {}", value.chars().skip(value.chars().count().saturating_sub(2)).collect::<String>()),
+            }
+        }).collect()
+}
+
+fn first(text: &str) -> String { text.chars().take(1).collect() }
+
+/// One waiting or live call in the list, for those who do not have it.
+#[derive(Debug, Clone, Serialize)]
+pub struct QueueItem {
+    /// Which call.
+    pub call: CallId,
+    /// Where the caller is.
+    pub stage: Stage,
+    /// In which queue.
+    pub queue: Option<Queue>,
+    /// Since when they wait, or when the call came in.
+    pub since: Timestamp,
+    /// Present assurance.
+    pub level: Level,
+    /// The language spoken.
+    pub lang: Lang,
+    /// Where the risk leads.
+    pub band: Band,
+    /// How many claims came with it.
+    pub claims: usize,
+    /// Who has it.
+    pub agent: Option<AgentId>,
+    /// The viewer may take it.
+    pub may_take: bool,
+    /// The duress word was used: to the lead alone.
+    pub duress: bool,
+}
+
+/// The list entry of a call.
+pub fn queue_item(call: &Call, viewer: Viewer) -> QueueItem {
+    QueueItem {
+        call: call.id,
+        stage: call.stage,
+        queue: call.queue,
+        since: call.waiting_since.unwrap_or(call.started),
+        level: call.level,
+        lang: call.language(),
+        band: risk::band(call.risk),
+        claims: call.claims.iter().filter(|c| !c.accounts.is_empty()).count(),
+        agent: call.agent.map(|(agent, _)| agent),
+        may_take: call.stage == Stage::Waiting && call.queue.is_some_and(|q| q.serves(viewer.role)),
+        duress: call.duress && viewer.role == Role::Lead,
+    }
+}
