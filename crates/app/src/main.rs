@@ -1,1 +1,170 @@
-fn main() {}
+//! `countersign`: the one binary.
+
+mod accounts;
+mod audit;
+mod doctor;
+mod start;
+mod term;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use countersign_core::{action::Role, id::CallId};
+
+/// Caller authentication for contact centers: who is meant, who proves it, what may happen, what may be seen.
+#[derive(Parser)]
+#[command(name = "countersign", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Try everything on this machine with fictional people: handset, desk, portal and admin page
+    Demo {
+        /// Port on this machine; 0 takes a free one
+        #[arg(long, default_value_t = 8089)]
+        port: u16,
+        /// Keep the demo's record in this file instead of a temporary one
+        #[arg(long)]
+        store: Option<PathBuf>,
+    },
+    /// Run for real
+    Serve {
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+    /// Say what is missing or unsafe in a configuration, line by line
+    Doctor {
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+    /// Make a master key
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Check policies
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Read the record
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Bring customers in from a CSV or JSON file, all of them or none
+    Import {
+        /// The file: .csv or .json, see docs/import.md
+        file: PathBuf,
+        /// Read and check everything, write nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+    /// People at the desk
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Write a whole and consistent copy of the record while the server runs
+    Backup {
+        /// The new file
+        to: PathBuf,
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Write a fresh master key to a file that only you may read
+    New {
+        /// The new file
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// Lint a policy file, or a folder of them, and report line and column
+    Check {
+        /// The file or folder; the shipped policies if left out
+        path: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// One call as a story
+    Show {
+        /// Its id: call_ and 32 digits
+        call: CallId,
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+    /// Every event as one line of JSON
+    Export {
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum AgentCommand {
+    /// Add an agent: asks for a password on standard input, prints the key for their authenticator app
+    Add {
+        /// The name to sign in with
+        name: String,
+        /// agent, specialist, lead or admin
+        #[arg(long, value_parser = role)]
+        role: Role,
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+}
+
+fn role(text: &str) -> Result<Role, String> { Role::parse(text).ok_or_else(|| "write agent, specialist, lead or admin".into()) }
+
+/// An error in words for whoever typed the command.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return term::fail(&e),
+    };
+    let result = runtime.block_on(run(cli.command));
+    match result {
+        Ok(code) => code,
+        Err(e) => term::fail(e.as_ref()),
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Demo { port, store } => start::demo(port, store).await,
+        Command::Serve { config } => start::serve(&config).await,
+        Command::Doctor { config } => doctor::run(&config),
+        Command::Key(KeyCommand::New { file }) => {
+            countersign_server::vault::Vault::create_key(&file)?;
+            term::good(&format!("A master key is in {}. Keep a copy apart from the database: without it nothing can be read.", file.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Policy(PolicyCommand::Check { path }) => doctor::policy(path.as_deref()),
+        Command::Audit(AuditCommand::Show { call, config }) => audit::show(&config, call).await,
+        Command::Audit(AuditCommand::Export { config }) => audit::export(&config).await,
+        Command::Import { file, dry_run, config } => accounts::import(&config, &file, dry_run).await,
+        Command::Agent(AgentCommand::Add { name, role, config }) => accounts::add_agent(&config, &name, role).await,
+        Command::Backup { to, config } => {
+            let runner = start::open(&countersign_server::config::Config::read(&config)?)?;
+            runner.store.backup(&to).await?;
+            runner.store.close().await;
+            term::good(&format!("A copy of the record is in {}.", to.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

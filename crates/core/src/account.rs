@@ -144,6 +144,9 @@ pub struct Profile {
     /// When contact data or factors changed last.
     #[serde(default)]
     pub changed: Option<Timestamp>,
+    /// How many events the account's own record has.
+    #[serde(default)]
+    pub events: u64,
 }
 
 impl Profile {

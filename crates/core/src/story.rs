@@ -97,7 +97,7 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
         Event::Revealed { agent, field, policies } => format!("{agent} looked at {}{}.", words(field.name()), ids(policies)),
         Event::Decided { agent, action, decision, level, .. } => {
             let who = agent.map_or_else(|| "The machine".to_owned(), |a| a.to_string());
-            format!("{who} asked about {action} at {level}: {}.", decided(decision))
+            format!("{who} asked about {action} at {level}: {}.", decided(decision, reader))
         }
         Event::Performed { agent, action, change, held, note } => {
             let held = if *held && reader == Reader::Lead { " It only looks done: HELD for review." } else { "" };
@@ -150,13 +150,17 @@ fn closed(why: Closed) -> &'static str {
     }
 }
 
-fn decided(decision: &Decision) -> String {
+fn decided(decision: &Decision, reader: Reader) -> String {
+    if decision.outcome == (Outcome::Refuse { way_out: WayOut::Held }) && reader == Reader::Anyone {
+        return "permitted".to_owned();
+    }
     let outcome = match &decision.outcome {
         Outcome::Permit => "permitted".to_owned(),
         Outcome::StepUp { to } => format!("needs {to}"),
         Outcome::Refuse { way_out: WayOut::Online } => "refused, online only".to_owned(),
         Outcome::Refuse { way_out: WayOut::Specialist } => "refused, a specialist may".to_owned(),
-        Outcome::Refuse { way_out: WayOut::None | WayOut::Held } => "refused".to_owned(),
+        Outcome::Refuse { way_out: WayOut::Held } => "HELD for review under duress".to_owned(),
+        Outcome::Refuse { way_out: WayOut::None } => "refused".to_owned(),
     };
     format!("{outcome}{}", ids(&decision.policies))
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     account::{Brief, ContactKind, Profile},
-    action::{Action, Actor, Decision, Field, Level, Outcome, Policy, Request, Role, Verb, WayOut},
+    action::{Action, Actor, Decision, Facts, Field, Level, Outcome, Policy, Request, Role, Verb, WayOut},
     call::{Call, Closed, MAX_MISSES, Queue, Stage, usable_kinds},
     claim::{ClaimKind, Via},
     factor::FactorKind,
@@ -212,19 +212,25 @@ pub struct Viewer {
     pub role: Role,
 }
 
-/// Renders a call for one agent. `profile` is read only for fields that policy lets be seen.
+/// Renders a call for one agent as it is at `now`. `profile` is read only for fields that policy lets
+/// be seen.
 ///
 /// The state is taken apart field by field: a new field does not compile until somebody decides
 /// here who may see it.
 pub fn agent_view(call: &Call, principal: Option<&Brief>, profile: Option<&Profile>, viewer: Viewer, policy: &dyn Policy, now: Timestamp) -> AgentView {
+    let call: &Call = &call.as_of(now);
     let Call {
         id, n, started, updated: _, adapter: _, number: _, verstat: _, denied: _, stage, lang: _, music, silences: _,
-        claims, contradictions, misses, subject, principal: _, agreed: _, number_set_aside, delegate, intent, challenge,
+        claims, contradictions, misses, subject, principal: _, agreed: _, settled: _, number_set_aside, delegate, intent, challenge,
         tried: _, proofs: _, level, level_expires, level_policies, failures: _, risk, risk_parts, queue, waiting_since,
         agent, compared, revealed: _, decisions: _, performed, sent_online, frozen, duress, delivery, last_closed, ended,
     } = call;
-    let subject_brief = profile.map(|p| p.brief(now));
     let mine = *agent == Some((viewer.agent, viewer.role));
+    // Whoever does not have the call sees that it exists, and nothing of the account; nor does
+    // anybody once it is over, nor ever of another account than the call's.
+    let profile = profile.filter(|p| mine && ended.is_none() && *subject == Some(p.id));
+    let principal = principal.filter(|b| mine && ended.is_none() && call.principal == Some(b.id));
+    let subject_brief = profile.map(|p| p.brief(now));
     let lens = Lens { call, subject: subject_brief.as_ref(), viewer, policy };
     let factors = usable_kinds(call, principal, Actor::Agent { id: viewer.agent, role: viewer.role }, policy, now);
     let claims = claims.iter().map(|c| ClaimView {
@@ -236,11 +242,7 @@ pub fn agent_view(call: &Call, principal: Option<&Brief>, profile: Option<&Profi
     let challenge = challenge.as_ref().map(|c| ChallengeView {
         kind: c.kind, keyed: c.kind.is_keyed(), expires: c.expires, left: c.left, action: c.action.clone(), then: c.then.clone(), delivery: *delivery,
     });
-    // Whoever does not have the call sees that it exists, and nothing of the account.
-    let (fields, actions) = match profile {
-        Some(profile) if mine => (lens.fields(profile), lens.actions(&factors)),
-        _ => (Vec::new(), Vec::new()),
-    };
+    let (fields, actions) = profile.map_or_else(Default::default, |profile| (lens.fields(profile), lens.actions(&factors)));
     AgentView {
         call: *id, n: *n, stage: *stage, started: *started, waiting_since: *waiting_since, queue: *queue, mine,
         lang: call.language(), music: *music, level: *level, level_expires: *level_expires,
@@ -265,11 +267,26 @@ struct Lens<'a> {
 }
 
 impl Lens<'_> {
+    fn actor(&self) -> Actor { Actor::Agent { id: self.viewer.agent, role: self.viewer.role } }
+
     fn decide(&self, action: &Action, with_reason: bool) -> Decision {
         let mut facts = self.call.facts(self.subject, action);
         facts.with_reason = with_reason;
-        let actor = Actor::Agent { id: self.viewer.agent, role: self.viewer.role };
-        self.policy.decide(&Request { actor, action, facts: &facts })
+        self.policy.decide(&Request { actor: self.actor(), action, facts: &facts })
+    }
+
+    /// The facts as they would be without duress.
+    fn calm_facts(&self, action: &Action) -> Facts { Facts { duress: false, ..self.call.facts(self.subject, action) } }
+
+    /// The ids of deciding policies. Under duress those that it brings in would give it away to
+    /// whoever looks over the agent's shoulder, so only the lead reads them; and where none are
+    /// missing elsewhere, none may be missing here.
+    fn told(&self, action: &Action, decision: Decision) -> Vec<String> {
+        if !self.call.duress || self.viewer.role == Role::Lead {
+            return decision.policies;
+        }
+        let calm = self.policy.decide(&Request { actor: self.actor(), action, facts: &self.calm_facts(action) });
+        if calm.outcome == decision.outcome { calm.policies } else { Vec::new() }
     }
 
     fn fields(&self, profile: &Profile) -> Vec<FieldView> {
@@ -298,7 +315,7 @@ impl Lens<'_> {
             Outcome::StepUp { to } => Some(to),
             Outcome::Permit | Outcome::Refuse { .. } => None,
         };
-        FieldView { field, disclosure, values, revealed, opens_at, with_reason, policies: seen.policies }
+        FieldView { field, disclosure, values, revealed, opens_at, with_reason, policies: self.told(&look, seen) }
     }
 
     fn actions(&self, factors: &[FactorKind]) -> Vec<ActionView> {
@@ -308,24 +325,30 @@ impl Lens<'_> {
     }
 
     fn action(&self, action: Action, factors: &[FactorKind]) -> ActionView {
-        let decision = self.decide(&action, false);
+        let mut facts = self.call.facts(self.subject, &action);
+        let mut decision = self.decide(&action, false);
+        // Under duress the screen must not differ: what is held looks as it would without, and
+        // nothing looks easier than it was.
+        if decision.outcome == (Outcome::Refuse { way_out: WayOut::Held }) {
+            facts = self.calm_facts(&action);
+            decision = self.policy.decide(&Request { actor: self.actor(), action: &action, facts: &facts });
+        }
         let (offer, needs) = match decision.outcome {
-            // Under duress the screen must not differ: it looks possible, and is held.
-            Outcome::Permit | Outcome::Refuse { way_out: WayOut::Held } => (Offer::Now, None),
+            Outcome::Permit => (Offer::Now, None),
             Outcome::StepUp { to } => (Offer::StepUp, Some(to)),
             Outcome::Refuse { way_out: WayOut::Online } => (Offer::Online, None),
             Outcome::Refuse { way_out: WayOut::Specialist } => (Offer::Specialist, None),
-            Outcome::Refuse { way_out: WayOut::None } => (Offer::Refused, None),
+            Outcome::Refuse { way_out: WayOut::None | WayOut::Held } => (Offer::Refused, None),
         };
         let plans = if offer == Offer::StepUp {
-            let actor = Actor::Agent { id: self.viewer.agent, role: self.viewer.role };
-            self.policy.plan(actor, &action, &self.call.facts(self.subject, &action), factors)
+            self.policy.plan(self.actor(), &action, &facts, factors)
         } else {
             Vec::new()
         };
         let asked = self.call.decisions.iter().any(|(known, _)| *known == action);
         let done = self.call.performed.iter().filter(|(known, _)| *known == action).count();
-        ActionView { action, offer, needs, plans, policies: decision.policies, asked, done }
+        let policies = self.told(&action, decision);
+        ActionView { action, offer, needs, plans, policies, asked, done }
     }
 }
 

@@ -1,1 +1,148 @@
+//! The server around the pure machine: telephony adapters, the runner, the outbox, and the pages.
 
+pub mod admin;
+pub mod agents;
+pub mod api;
+pub mod config;
+pub mod demo;
+pub mod desk;
+pub mod directory;
+pub mod effects;
+pub mod hub;
+pub mod i18n;
+pub mod metrics;
+pub mod outbox;
+pub mod pages;
+pub mod portal;
+pub mod record;
+pub mod runner;
+pub mod serve;
+pub mod telephony;
+pub mod vault;
+pub mod web;
+
+use std::{ops::Deref, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Path, State},
+    http::{StatusCode, header},
+    middleware::from_fn,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use countersign_core::secret::E164;
+
+use crate::{
+    agents::Agents,
+    config::ApiClient,
+    demo::Person,
+    i18n::Texts,
+    runner::Runner,
+    telephony::{handset::Handsets, twilio::Twilio},
+    web::WebError,
+};
+
+/// Everything the pages and webhooks share.
+#[derive(Clone)]
+pub struct App(pub Arc<Parts>);
+
+/// The parts of a running server.
+pub struct Parts {
+    /// Moves calls.
+    pub runner: Arc<Runner>,
+    /// People at the desk.
+    pub agents: Arc<Agents>,
+    /// The words.
+    pub texts: Arc<Texts>,
+    /// Where the world reaches us.
+    pub public_url: String,
+    /// Numbers that nobody answers.
+    pub deny_numbers: Vec<E164>,
+    /// Programs that may ask.
+    pub api: Vec<ApiClient>,
+    /// Twilio, if configured.
+    pub twilio: Option<Arc<Twilio>>,
+    /// The demo runs.
+    pub demo: bool,
+    /// Its people.
+    pub demo_people: Vec<Person>,
+    /// Its telephones.
+    pub handsets: Option<Arc<Handsets>>,
+    /// The policies in force, for the page that shows them.
+    pub policy_files: Vec<(String, String)>,
+    /// What they come to, as a table.
+    pub policy_matrix: String,
+}
+
+impl Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts { &self.0 }
+}
+
+impl App {
+    /// Whose pages these are.
+    pub fn company(&self) -> &str { &self.texts.company().name }
+    /// Whether cookies may only travel over TLS.
+    pub fn secure(&self) -> bool { self.public_url.starts_with("https://") }
+}
+
+/// Largest body of any request: forms and webhooks are small.
+const MAX_BODY: usize = 32 * 1024;
+
+/// All routes.
+pub fn router(app: App) -> Router {
+    let mut pages = desk::routes().merge(portal::routes()).merge(admin::routes());
+    if app.demo {
+        pages = pages.merge(demo::routes()).merge(telephony::handset::routes());
+    }
+    let pages = pages.layer(from_fn(web::same_origin));
+    Router::new()
+        .merge(pages)
+        .merge(api::routes())
+        .merge(telephony::twilio::routes())
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/assets/{*path}", get(asset))
+        .fallback(|| async { WebError::NotFound })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn(web::security_headers))
+        .with_state(app)
+}
+
+/// Ready: the store answers and its writer lives.
+async fn ready(State(app): State<App>) -> Response {
+    match app.runner.store.check().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(e) => {
+            tracing::error!(error = %e, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store does not answer\n").into_response()
+        }
+    }
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    let m = &app.runner.metrics;
+    m.live.set(i64::try_from(app.runner.live_count()).unwrap_or(i64::MAX));
+    m.queued.set(i64::try_from(app.runner.store.queued()).unwrap_or(i64::MAX));
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], m.render()).into_response()
+}
+
+#[derive(rust_embed::RustEmbed)]
+#[folder = "assets"]
+struct Assets;
+
+async fn asset(Path(path): Path<String>) -> Result<Response, WebError> {
+    let file = Assets::get(&path).ok_or(WebError::NotFound)?;
+    let kind = match path.rsplit('.').next() {
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("wav") => "audio/wav",
+        Some("webmanifest") => "application/manifest+json",
+        _ => "text/plain; charset=utf-8",
+    };
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=300")];
+    Ok((headers, file.data).into_response())
+}

@@ -1,1 +1,271 @@
+//! A small durable store: one [`Commit`] is one durable transaction, and everything else stands on
+//! that.
+//!
+//! It knows nothing about calls or callers. What it keeps are events in streams, documents with
+//! versions, guards that count in the transaction that judges them, an index, and an outbox.
+//!
+//! # How it is made
+//!
+//! - `judge` decides whether a commit may happen, `work` leases and sweeps: once, over single
+//!   rows (`rows`), for every backend.
+//! - `sql` holds every statement, once, in words that SQLite and PostgreSQL share. `sqlite` runs
+//!   them; `memory` does the same over maps. One contract suite is mounted on each.
+//! - **One writer.** On SQLite a thread takes commits from a bounded queue (`queue`), puts as many
+//!   as there are into one transaction, and answers them after its `COMMIT`: one `fsync` for
+//!   hundreds of callers, and no two commits that could race. Reads go to a few threads of their
+//!   own, which never wait for the writer.
+//!
+//! # Schema
+//!
+//! Times are milliseconds since the epoch. [`Store`] never updates or deletes a row of `event`.
+//!
+//! | table     | key                 | columns | holds |
+//! |-----------|---------------------|---------|-------|
+//! | `meta`    | `name`              | `value` | `schema`: the number of the last migration; `head`: the sequence number of the last event |
+//! | `command` | `id`                | `at`, `reply` | commands that were committed, for 48 hours at least |
+//! | `attempt` | `key`               | `count`, `since`, `until` | failures since the first that counts; `until`: when they cease to count, null: not by themselves |
+//! | `step`    | `key`               | `value` | the last value that was let through |
+//! | `once`    | `key`               | `expires` | what was seen; null: for ever |
+//! | `event`   | `seq`; `kind`, `stream`, `n` | `at`, `body` | the log; `seq` and, within a stream, `n` are 1, 2, 3… without gaps |
+//! | `doc`     | `kind`, `id`        | `version`, `due`, `body` | documents; `version` is 1, 2, 3… |
+//! | `lookup`  | `space`, `key`, `id` | | the index |
+//! | `outbox`  | `id`                | `topic`, `owner`, `body`, `state`, `attempts`, `due` | `state`: 0 waiting, 1 leased, 2 done, 3 dead; `due`: not before, or the end of the lease, which also dates a settled row |
 
+mod commit;
+mod error;
+mod judge;
+mod memory;
+mod queue;
+mod read;
+mod rows;
+mod sql;
+mod sqlite;
+mod work;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use commit::{
+    Append, Commit, DocWrite, Expect, Guard, Id, IndexWrite, NewEvent, OutboxRow, Outcome, Settle,
+    Stream,
+};
+pub use error::{BackupError, CommitError, OpenError, ReadError, WriteError};
+pub use read::{
+    Attempts, Committed, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent, Swept,
+};
+pub use sqlite::Options;
+pub use work::{KEEP_COMMANDS, KEEP_SETTLED, SWEEP_ROWS};
+
+use error::Fault;
+use memory::Memory;
+use rows::{Reads, Rows};
+use sqlite::Sqlite;
+
+/// A handle on a store. Cheap to clone; when the last one is dropped, what is queued is committed
+/// and the threads end.
+#[derive(Clone)]
+pub struct Store {
+    backend: Backend,
+}
+
+#[derive(Clone)]
+enum Backend {
+    Memory(Arc<Memory>),
+    Sqlite(Arc<Sqlite>),
+}
+
+impl Store {
+    /// Opens the database at this path, and creates or migrates it first if need be. Blocks.
+    pub fn sqlite(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let sqlite = Sqlite::open(path.as_ref(), &options)?;
+        Ok(Self { backend: Backend::Sqlite(Arc::new(sqlite)) })
+    }
+
+    /// A store that is gone with its last handle.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self { backend: Backend::Memory(Arc::new(Memory::new())) }
+    }
+
+    /// One durable transaction: when this returns `Ok`, it is on disk.
+    ///
+    /// A caller that stops waiting takes nothing back: the commit may still happen.
+    pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        self.write(move |rows| judge::commit(rows, &commit)).await?
+    }
+
+    /// The events of a stream, in order.
+    pub async fn events(&self, stream: Stream) -> Result<Vec<StoredEvent>, ReadError> {
+        self.read(move |rows| rows.events(stream)).await
+    }
+
+    /// The events of all streams after this sequence number, in order.
+    ///
+    /// Whoever follows the log with the last sequence number it has seen misses nothing: a number
+    /// never becomes visible before a lower one.
+    pub async fn log(&self, after_seq: u64, limit: usize) -> Result<Vec<LogRow>, ReadError> {
+        self.read(move |rows| rows.log(after_seq, limit)).await
+    }
+
+    /// A document.
+    pub async fn doc(&self, kind: &'static str, id: &[u8]) -> Result<Option<Doc>, ReadError> {
+        let id = id.to_vec();
+        self.read(move |rows| rows.doc(kind, &id)).await
+    }
+
+    /// The documents of a kind in the order of their ids, after this one if one is given.
+    pub async fn docs(
+        &self,
+        kind: &'static str,
+        after_id: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Doc)>, ReadError> {
+        let mut from = Vec::new();
+        if let Some(after) = after_id {
+            from = after;
+            // The next string of bytes after x is x followed by a zero.
+            from.push(0);
+        }
+        self.read(move |rows| rows.docs(kind, &from, limit)).await
+    }
+
+    /// The documents of a kind whose `due` is not after `before`, earliest first.
+    pub async fn docs_due(
+        &self,
+        kind: &'static str,
+        before: i64,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Doc)>, ReadError> {
+        self.read(move |rows| rows.docs_due(kind, before, limit)).await
+    }
+
+    /// The ids under a key, lowest first.
+    pub async fn find(&self, space: &str, key: Id, limit: usize) -> Result<Vec<Id>, ReadError> {
+        self.find_any(space, &[key], limit).await
+    }
+
+    /// The ids under any of these keys, each once, lowest first, all as of one moment.
+    pub async fn find_any(
+        &self,
+        space: &str,
+        keys: &[Id],
+        limit: usize,
+    ) -> Result<Vec<Id>, ReadError> {
+        let (space, keys) = (space.to_owned(), keys.to_vec());
+        self.read(move |rows| rows.find(&space, &keys, limit)).await
+    }
+
+    /// Leases what is due until `lease_until`, earliest first. Durable before anybody sends.
+    ///
+    /// When this is [`WriteError::Unknown`], or the caller stops waiting, rows may be leased that
+    /// nobody will send: they come back, marked as interrupted, when the lease has run out.
+    pub async fn outbox_take(
+        &self,
+        now: i64,
+        lease_until: i64,
+        limit: usize,
+    ) -> Result<Vec<OutboxItem>, WriteError> {
+        self.write(move |rows| work::take(rows, now, lease_until, limit)).await
+    }
+
+    /// Says what came of a row. False: there is none, or it was settled before.
+    pub async fn outbox_settle(&self, id: Id, settle: Settle) -> Result<bool, WriteError> {
+        self.write(move |rows| work::settle(rows, &id, settle)).await
+    }
+
+    /// A row of the outbox as it stands, for audit.
+    pub async fn outbox_record(&self, id: Id) -> Result<Option<OutboxRecord>, ReadError> {
+        self.read(move |rows| rows.outbox(&id)).await
+    }
+
+    /// What an attempt guard has counted under this key, for display.
+    pub async fn attempts(&self, key: &str) -> Result<Attempts, ReadError> {
+        let key = key.to_owned();
+        self.read(move |rows| rows.attempts(&key)).await
+    }
+
+    /// What this command was answered with, if it was taken.
+    pub async fn reply(&self, command: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        let command = command.to_owned();
+        self.read(move |rows| rows.replied(&command)).await
+    }
+
+    /// The last value that a step guard let pass under this key.
+    pub async fn step(&self, key: &str) -> Result<Option<u64>, ReadError> {
+        let key = key.to_owned();
+        self.read(move |rows| rows.stepped(&key)).await
+    }
+
+    /// How many events a stream has.
+    pub async fn count(&self, stream: Stream) -> Result<u64, ReadError> {
+        self.read(move |rows| rows.count(stream)).await
+    }
+
+    /// Forgets up to [`SWEEP_ROWS`] rows each of what is of no more use: counts whose window has
+    /// passed, once-keys that expired, commands older than [`KEEP_COMMANDS`], outbox rows settled
+    /// more than [`KEEP_SETTLED`] ago. Call it again until [`Swept::total`] is zero.
+    pub async fn sweep(&self, now: i64) -> Result<Swept, WriteError> {
+        self.write(move |rows| work::sweep(rows, now)).await
+    }
+
+    /// Writes a whole and consistent copy to a new file, while the store goes on. To restore it, put
+    /// it in the database's place while no server is running.
+    pub async fn backup(&self, to: &Path) -> Result<(), BackupError> {
+        match &self.backend {
+            Backend::Memory(_) => Err(BackupError::Unsupported),
+            Backend::Sqlite(sqlite) => sqlite.backup(to).await,
+        }
+    }
+
+    /// Reads the whole database and looks for damage. Takes long on a large one.
+    pub async fn verify(&self) -> Result<(), ReadError> {
+        match &self.backend {
+            Backend::Memory(memory) => memory.read(|rows| rows.touch()),
+            Backend::Sqlite(sqlite) => sqlite.verify().await,
+        }
+    }
+
+    /// Whether the store can serve: reads something, and passes once through the writer.
+    pub async fn check(&self) -> Result<(), ReadError> {
+        self.read(|rows| rows.touch()).await?;
+        Ok(self.write(|_| Ok(())).await?)
+    }
+
+    /// How many jobs wait for the writer.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        match &self.backend {
+            Backend::Memory(_) => 0,
+            Backend::Sqlite(sqlite) => sqlite.queued(),
+        }
+    }
+
+    /// Takes nothing more in, for this handle and all others; returns when what was queued is
+    /// committed and the files are closed.
+    pub async fn close(&self) {
+        match &self.backend {
+            Backend::Memory(memory) => memory.close(),
+            Backend::Sqlite(sqlite) => sqlite.close().await,
+        }
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut dyn Rows) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, WriteError> {
+        match &self.backend {
+            Backend::Memory(memory) => memory.write(work),
+            Backend::Sqlite(sqlite) => sqlite.write(work).await,
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut dyn Reads) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        match &self.backend {
+            Backend::Memory(memory) => memory.read(ask),
+            Backend::Sqlite(sqlite) => sqlite.read(ask).await,
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! What agents do. Every command checks who has the call, asks policy, and records the answer.
 
 use super::{
-    Alert, Attempt, Closed, Command, Deny, Effect, Ending, Event, LevelCause, MAX_MISSES, Purpose, Rejected, Stage, Turn,
+    Alert, Attempt, Closed, Command, Deny, Effect, Ending, Event, LevelCause, MAX_MISSES, Purpose, Queue, Rejected, Stage,
+    Turn,
     input::Ask,
 };
 use crate::{
@@ -31,6 +32,7 @@ impl Turn<'_, '_> {
             Command::Compare { field, value } => self.compare(field, value),
             Command::Reveal { field, reason } => self.reveal(agent, field, reason),
             Command::Request { action } => {
+                writable(&action)?;
                 self.request(agent, &action);
                 Ok(())
             }
@@ -48,9 +50,12 @@ impl Turn<'_, '_> {
             Command::SpeakFor { account_number } => self.ask_speak_for(account_number),
             Command::Switch { reason } => self.switch(agent, reason),
             Command::HandOver { queue } => {
-                self.moved();
+                self.call_off();
                 self.emit(Event::HandedOver { agent, queue });
-                self.say(Prompt::WaitingSpecialist);
+                self.say(match queue {
+                    Queue::Agents => Prompt::Waiting,
+                    Queue::Specialists => Prompt::WaitingSpecialist,
+                });
                 Ok(())
             }
             Command::End => {
@@ -69,13 +74,6 @@ impl Turn<'_, '_> {
         self.emit(Event::Accepted { agent, role });
         self.say(Prompt::Connecting);
         Ok(())
-    }
-
-    /// The call leaves this agent: an open challenge does not.
-    fn moved(&mut self) {
-        if let Some(id) = self.call.challenge.as_ref().map(|c| c.id) {
-            self.emit(Event::ChallengeClosed { challenge: id, why: Closed::CallMoved });
-        }
     }
 
     fn tries_left(&self) -> Result<(), Rejected> {
@@ -98,6 +96,10 @@ impl Turn<'_, '_> {
         }
         if !self.decide(&Action::on(Verb::Match, field), false).permits() {
             return Err(Rejected::NotPermitted);
+        }
+        if let (true, Some((agent, _))) = (self.refused(Deny::Compare), self.call.agent) {
+            self.emit(Event::CompareThrottled { agent });
+            return Ok(());
         }
         self.out.ask = Some(Ask::Compare { account, field, value });
         Ok(())
@@ -150,7 +152,8 @@ impl Turn<'_, '_> {
         self.decided(Some(agent), action, &decision);
         let online = decision.outcome == Outcome::Refuse { way_out: WayOut::Online };
         let to = self.subject.as_ref().and_then(|b| b.notices.first().map(|(contact, _)| OnFile { account: b.id, contact: *contact }));
-        if let (true, Some(to)) = (online && !self.call.sent_online.contains(action), to) {
+        let send = online && !self.call.sent_online.contains(action) && !self.refused(Deny::Online);
+        if let (true, Some(to)) = (send, to) {
             let day = Some(Span::days(1));
             self.count(format!("online/{}", to.account), day, 5, Attempt::Failed, Deny::Online);
             self.send(to, Body::Online { action: action.clone() });
@@ -163,19 +166,14 @@ impl Turn<'_, '_> {
         if self.call.challenge.is_some() {
             return Err(Rejected::Challenge);
         }
-        let principal = self.call.principal.ok_or(Rejected::NoAccount)?;
+        self.call.principal.ok_or(Rejected::NoAccount)?;
+        action.as_ref().map_or(Ok(()), writable)?;
         let usable = self.usable_kinds();
         let mut factors = factors.into_iter();
         let first = factors.next().ok_or(Rejected::NoFactor)?;
         let then: Vec<FactorKind> = factors.collect();
         if !usable.contains(&first) || then.iter().any(|k| !usable.contains(k)) || then.len() > 3 {
             return Err(Rejected::NoFactor);
-        }
-        debug_assert_eq!(self.principal.as_ref().map(|b| b.id), Some(principal));
-        if first.is_keyed()
-            && let Some(action) = &action
-        {
-            self.say(Prompt::StepUp { action: action.clone() });
         }
         self.challenge(first, action, then, Some(agent));
         Ok(())
@@ -184,6 +182,7 @@ impl Turn<'_, '_> {
     fn perform(&mut self, agent: AgentId, change: Change, reason: Option<Secret>) -> Result<(), Rejected> {
         let account = self.call.subject.ok_or(Rejected::NoAccount)?;
         let action = change.action();
+        writable(&action)?;
         let mut decision = self.decide(&action, false);
         let mut note = None;
         if !decision.permits() && reason.is_some() {
@@ -230,10 +229,13 @@ impl Turn<'_, '_> {
     pub(super) fn speak_for(&mut self, accounts: &[Brief]) -> Result<(), Rejected> {
         let (principal, (agent, _)) = self.call.principal.zip(self.call.agent).ok_or(Rejected::OutOfTurn)?;
         let now = self.now();
-        let delegation = accounts.iter().flat_map(|b| &b.delegations).find(|d| d.delegate == principal && d.until > now).cloned();
+        // Whoever reported that a call was not theirs is not helped by another in their name.
+        let frozen = self.call.frozen || self.principal.as_ref().is_none_or(|b| b.frozen);
+        let delegation = accounts.iter().flat_map(|b| &b.delegations).find(|d| d.delegate == principal && d.until > now && !frozen).cloned();
         match delegation {
             Some(d) => {
                 let subject = accounts.iter().find(|b| b.id == d.subject).cloned();
+                self.follow_up();
                 self.emit(Event::SpeaksFor { subject: d.subject, delegation: d.id, kind: d.kind, actions: d.actions });
                 self.subject = subject;
             }
@@ -248,7 +250,8 @@ impl Turn<'_, '_> {
         let note = self.note(Some(reason))?;
         let Effect::Note { id, .. } = &note else { return Err(Rejected::NoReason) };
         let id = *id;
-        self.moved();
+        self.call_off();
+        self.follow_up();
         self.out.effects.push(note);
         self.out.effects.push(Effect::Alert(Alert::Switched));
         self.emit(Event::Switched { agent, note: id });
@@ -259,4 +262,9 @@ impl Turn<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// What is asked about is kept for ever: only what has a spelling, and cannot hold what a person says.
+fn writable(action: &Action) -> Result<(), Rejected> {
+    if action.to_string().parse::<Action>().as_ref() == Ok(action) { Ok(()) } else { Err(Rejected::Unusable) }
 }

@@ -2,7 +2,10 @@
 //! else. An event holds no personal value: claims are kinds, numbers are keyed hashes, codes are
 //! peppered hashes, free text is a note elsewhere.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::state::{Challenge, Ending, Queue, Stage};
 use crate::{
@@ -119,7 +122,8 @@ pub enum Event {
         account: AccountId,
         /// Two independent claims agree.
         agreed: bool,
-        /// The calling number pointed elsewhere and was set aside.
+        /// Another account was thought to be meant before: that of the calling number, which is
+        /// set aside, or that of something misheard.
         instead_of: Option<AccountId>,
     },
     /// The agent gave up the account of this call and starts again from nothing.
@@ -164,7 +168,8 @@ pub enum Event {
         /// Why.
         why: Closed,
     },
-    /// A factor cannot be used for now: too many messages went to it lately.
+    /// A factor cannot be used for now: too many messages went to it, or wrong entries were made,
+    /// lately.
     FactorUnavailable {
         /// Which kind.
         kind: FactorKind,
@@ -290,7 +295,8 @@ pub enum Event {
     },
     /// The account was frozen while the call was going on.
     AccountFrozen,
-    /// After the call a summary went to the contact on file.
+    /// A summary of what was done for an account went to the contact on file: at the end, or when
+    /// the call moved on to another account.
     SummarySent {
         /// What it names.
         actions: Vec<Action>,
@@ -306,9 +312,35 @@ impl Event {
     /// The canonical encoding: JSON with sorted keys, integers only, no white space (RFC 8785 for
     /// this subset), so that a hash over it means the same everywhere.
     pub fn encode(recorded: &Recorded) -> Result<String, serde_json::Error> {
-        // serde_json keeps objects in a BTreeMap unless `preserve_order` is on; a test holds that.
-        serde_json::to_value(recorded).map(|value| value.to_string())
+        let mut out = String::with_capacity(160);
+        canonical(&serde_json::to_value(recorded)?, &mut out)?;
+        Ok(out)
     }
     /// Reads one event back.
     pub fn decode(text: &str) -> Result<Recorded, serde_json::Error> { serde_json::from_str(text) }
+}
+
+/// Sorts by itself: whether `serde_json` does hangs on a feature that any dependency may turn on.
+fn canonical(value: &Value, out: &mut String) -> Result<(), serde_json::Error> {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            for (i, (key, value)) in sorted.into_iter().enumerate() {
+                out.push(if i == 0 { '{' } else { ',' });
+                out.push_str(&serde_json::to_string(key)?);
+                out.push(':');
+                canonical(value, out)?;
+            }
+            out.push_str(if map.is_empty() { "{}" } else { "}" });
+        }
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                out.push(if i == 0 { '[' } else { ',' });
+                canonical(item, out)?;
+            }
+            out.push_str(if items.is_empty() { "[]" } else { "]" });
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => out.push_str(&value.to_string()),
+    }
+    Ok(())
 }

@@ -33,6 +33,10 @@ pub struct Cx<'a> {
     pub principal: Option<&'a Brief>,
     /// The account the call is about, if known.
     pub subject: Option<&'a Brief>,
+    /// The limits that the store refused this very input for: what was stepped before did not
+    /// happen, and the same input comes again, from the same state. No guard with one of these
+    /// comes out again, so that trying again comes to an end.
+    pub refused: &'a [Deny],
 }
 
 /// Lengths and limits. The defaults are within every rule quoted beside them.
@@ -142,8 +146,6 @@ pub enum Input {
     AccountFrozen,
     /// The answer to an [`Ask`].
     Answer(Answer),
-    /// The store refused the last step because of this guard: it did not happen.
-    Denied(Deny),
 }
 
 /// What an agent may do.
@@ -214,7 +216,8 @@ pub enum Command {
     End,
 }
 
-/// A question that the shell answers before the step is complete and anything is committed.
+/// A question that the shell answers before the step is complete and anything is committed. What
+/// came out of the step until then belongs to the same commit.
 #[derive(Debug)]
 pub enum Ask {
     /// Which accounts does this fit?
@@ -299,7 +302,7 @@ pub enum Answer {
 pub struct Guard {
     /// What is checked.
     pub check: Check,
-    /// What the machine is told when it fails.
+    /// What the machine is told in [`Cx::refused`] when it fails.
     pub deny: Deny,
 }
 
@@ -342,11 +345,13 @@ pub enum Attempt {
     Neutral,
 }
 
-/// Which limit refused the step.
+/// Which limit refused the step. The same input is then given again with this in [`Cx::refused`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deny {
     /// Too many wrong entries for the open challenge's authenticator.
     Challenge,
+    /// Too many wrong entries lately to ask for this factor at all.
+    Locked(FactorKind),
     /// The code was right and has been used before.
     Spent,
     /// Too many messages with codes lately.

@@ -6,9 +6,9 @@ use super::{
 };
 use crate::{
     account::Brief,
-    action::Level,
+    action::{Action, Level, Request},
     claim::{Claim, ClaimKind, Via},
-    factor::{FactorKind, Verdict},
+    factor::{FactorKind, Proof, Verdict},
     identify::{ClaimRecord, MAX_MATCHES},
     prompt::{Lang, Music, Prompt},
     risk::{self, Verstat},
@@ -85,6 +85,11 @@ impl Turn<'_, '_> {
             Stage::KeyingAccountNumber | Stage::KeyingPostalCode | Stage::KeyingServiceCode if text == "0" || star => return self.to_agent(),
             Stage::KeyingAccountNumber => self.keyed_claim(ClaimKind::AccountNumber, text),
             Stage::KeyingPostalCode => self.keyed_claim(ClaimKind::PostalCode, text),
+            Stage::KeyingServiceCode if self.refused(Deny::ServiceCode) => {
+                self.emit(Event::ServiceCodeThrottled);
+                self.say(Prompt::NoMoreTries);
+                self.after_service_code();
+            }
             Stage::KeyingServiceCode => self.out.ask = Some(Ask::Redeem { code: Secret::new(text) }),
             Stage::Proving => return self.prove_keys(&text),
             Stage::Music => {
@@ -141,6 +146,11 @@ impl Turn<'_, '_> {
     }
 
     fn keyed_claim(&mut self, kind: ClaimKind, text: String) {
+        if self.refused(Deny::Claims) {
+            self.say(Prompt::Noted);
+            self.choose_music();
+            return;
+        }
         let key = format!("claims/{}", self.origin());
         let (max, window) = (self.cx.params.keyed_claims, Some(Span::hours(1)));
         self.count(key, window, max, Attempt::Failed, Deny::Claims);
@@ -168,13 +178,14 @@ impl Turn<'_, '_> {
     /// Notes what a claim fits. Once an account is open, a claim for another one only contradicts.
     pub(super) fn record_claim(&mut self, kind: ClaimKind, via: Via, accounts: &[Brief], look_alike: bool) {
         let mut ids: Vec<_> = accounts.iter().map(|b| b.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
         if ids.len() > MAX_MATCHES {
             ids.clear(); // fits too many to mean anybody
         }
         let claim = ClaimRecord { kind, via, accounts: ids, look_alike };
         let elsewhere = self.call.subject.is_some_and(|s| !claim.accounts.is_empty() && !claim.accounts.contains(&s));
-        let settled = self.call.opened() || self.call.challenge.is_some();
-        if elsewhere && settled {
+        if elsewhere && self.fixed() {
             self.emit(Event::Contradicted { claim });
         } else {
             self.emit(Event::Claimed { claim });
@@ -184,12 +195,24 @@ impl Turn<'_, '_> {
     /// The code from the portal identifies and proves in one step (`netflix_service_code`).
     pub(super) fn redeemed(&mut self, verdict: Verdict, account: Option<Brief>) {
         let (origin, params) = (self.origin(), self.cx.params);
-        let outcome = if matches!(verdict, Verdict::Proven { .. }) { Attempt::Neutral } else { Attempt::Failed };
+        // A call whose account is settled is not moved to another by a code: that would be a silent
+        // switch. And a code of an account that we cannot read, or that policy does not let be used
+        // there, is no better than a wrong one; nor is one that was used before.
+        let fits = |turn: &Self, proof: &Proof| {
+            (!turn.fixed() || turn.call.subject == Some(proof.account()))
+                && turn.call.delegate.is_none()
+                && !turn.refused(Deny::Spent)
+                && account.as_ref().is_some_and(|b| b.id == proof.account() && turn.may_redeem(b))
+        };
+        let verdict = match verdict {
+            Verdict::Proven { proof, once } if fits(self, &proof) => Some((proof, once)),
+            Verdict::Proven { .. } | Verdict::Wrong => None,
+        };
+        let outcome = if verdict.is_some() { Attempt::Neutral } else { Attempt::Failed };
         self.count(format!("service/{origin}"), Some(params.throttle_window), params.throttle, outcome, Deny::ServiceCode);
         self.count("service/everywhere".into(), Some(Span::hours(1)), params.service_failures, outcome, Deny::ServiceCode);
         match verdict {
-            // A call whose account is settled is not moved to another by a code: that would be a silent switch.
-            Verdict::Proven { proof, once } if !self.call.opened() || self.call.subject == Some(proof.account()) => {
+            Some((proof, once)) => {
                 if self.call.subject != Some(proof.account()) {
                     let before = self.call.subject;
                     self.identified(proof.account(), false, before, account);
@@ -198,12 +221,21 @@ impl Turn<'_, '_> {
                 self.say(Prompt::Verified);
                 self.choose_music();
             }
-            Verdict::Proven { .. } | Verdict::Wrong => {
+            None => {
                 self.emit(Event::ServiceCodeFailed);
                 self.say(Prompt::NoMoreTries);
                 self.after_service_code();
             }
         }
+    }
+
+    /// Whether policy lets the portal's code be used for this account, once it is identified.
+    fn may_redeem(&self, brief: &Brief) -> bool {
+        let action = Action::use_factor(FactorKind::ServiceCode);
+        let mut facts = self.call.facts(Some(brief), &action);
+        facts.level = facts.level.max(Level::Identified);
+        facts.stronger_set_up = brief.usable(self.now()).any(|f| f.kind.strength() > FactorKind::ServiceCode.strength());
+        self.cx.policy.decide(&Request { actor: self.actor(), action: &action, facts: &facts }).permits()
     }
 
     /// One try per call with a portal code; then the account number, or an agent.
@@ -235,14 +267,18 @@ impl Turn<'_, '_> {
             self.choose_music();
             return;
         }
-        let next = self.usable_kinds().into_iter().find(|kind| kind.is_keyed() && !self.call.tried.contains(kind));
-        match next {
-            Some(kind) => self.challenge(kind, None, Vec::new(), None),
-            None if self.call.subject.is_some() && !self.call.tried.contains(&FactorKind::ServiceCode) && self.principal.is_some() => {
-                self.ask_for(Stage::KeyingServiceCode);
-            }
-            None => self.choose_music(),
+        // Before anything is asked for or sent: it may have become too risky for that.
+        self.rescore();
+        if self.call.stage == Stage::Ended {
+            return;
         }
+        for kind in self.usable_kinds() {
+            if kind.is_keyed() && !self.call.tried.contains(&kind) && self.challenge(kind, None, Vec::new(), None) {
+                return;
+            }
+        }
+        let portal = !self.call.tried.contains(&FactorKind::ServiceCode) && self.principal.as_ref().is_some_and(|b| self.may_redeem(b));
+        if self.call.subject.is_some() && portal { self.ask_for(Stage::KeyingServiceCode) } else { self.choose_music() }
     }
 }
 

@@ -23,8 +23,8 @@ pub use self::{
 };
 use crate::{
     account::Brief,
-    action::{Action, Actor, Decision, Field, Level, Request, Verb},
-    claim::ClaimKind,
+    action::{Action, Actor, Decision, Field, Level, Outcome, Request, Verb, WayOut},
+    claim::Via,
     identify::{self, Agreement, ClaimRecord},
     message::{Body, Message, OnFile},
     prompt::Prompt,
@@ -39,17 +39,31 @@ use crate::id::{AccountId, MessageId};
 pub const MAX_MISSES: u32 = 5;
 
 impl Call {
-    /// Takes one input and says what follows. Nothing is changed when it is rejected.
+    /// Takes one input and says what follows. Nothing is changed and nothing comes out when it is
+    /// rejected.
     ///
     /// If `out.ask` is set, the step is not complete: answer it with [`Input::Answer`] on the state
-    /// that was returned, and commit only when nothing is asked any more.
+    /// that was returned, and commit all that came out, in order, when nothing is asked any more.
+    ///
+    /// If the store refuses the commit because of a guard, nothing of it happened: the same input is
+    /// taken again, from the state before it, with the guard's [`Deny`] added to [`Cx::refused`].
     pub fn step(self, input: Input, cx: &Cx<'_>, out: &mut Outputs) -> Result<Self, Rejected> {
-        let mut turn = Turn { random: Random::new(cx.seed), principal: cx.principal.cloned(), subject: cx.subject.cloned(), call: self, cx, out };
+        let mut new = Outputs::default();
+        let over = self.patience(cx.params).is_some_and(|at| at <= cx.now);
+        let mut turn = Turn {
+            random: Random::new(cx.seed), principal: cx.principal.cloned(), subject: cx.subject.cloned(), call: self, cx, out: &mut new, over,
+        };
         turn.take(input)?;
         if turn.out.ask.is_none() {
             turn.rescore();
         }
-        Ok(turn.call)
+        let call = turn.call;
+        out.events.append(&mut new.events);
+        out.effects.append(&mut new.effects);
+        out.guards.append(&mut new.guards);
+        out.say.append(&mut new.say);
+        out.ask = new.ask;
+        Ok(call)
     }
 }
 
@@ -61,17 +75,21 @@ struct Turn<'a, 'cx> {
     random: Random,
     principal: Option<Brief>,
     subject: Option<Brief>,
+    /// The call had been left alone for too long before this step.
+    over: bool,
 }
 
 impl Turn<'_, '_> {
     fn take(&mut self, input: Input) -> Result<(), Rejected> {
         let begun = self.call.stage != Stage::Ringing;
+        self.lapse();
         match input {
             Input::Incoming { .. } if begun => Err(Rejected::Begun),
             Input::Incoming { adapter, number, verstat, denied, accounts } => {
                 self.begin(adapter, number, verstat, denied, accounts);
                 Ok(())
             }
+            _ if !begun => Err(Rejected::OutOfTurn),
             // A report on a message may well come after the end, and a hang-up twice.
             Input::Delivered { message, delivery } => {
                 self.delivered(message, delivery);
@@ -100,10 +118,14 @@ impl Turn<'_, '_> {
                 Ok(())
             }
             Input::Answer(answer) => self.answer(answer),
-            Input::Denied(deny) => {
-                self.denied(deny);
-                Ok(())
-            }
+        }
+    }
+
+    /// Assurance ends with its time, whether or not the clock has come by.
+    fn lapse(&mut self) {
+        if self.call.stage != Stage::Ended && self.call.level_expires.is_some_and(|at| at <= self.now()) {
+            let level = self.call.fallen();
+            self.emit(Event::LevelChanged { level, expires: None, cause: LevelCause::Expiry, policies: Vec::new() });
         }
     }
 
@@ -136,6 +158,9 @@ impl Turn<'_, '_> {
 
     fn guard(&mut self, check: Check, deny: Deny) { self.out.guards.push(Guard { check, deny }); }
 
+    /// Whether the store refused this very input because of this limit.
+    fn refused(&self, deny: Deny) -> bool { self.cx.refused.contains(&deny) }
+
     fn now(&self) -> Timestamp { self.cx.now }
 
     /// Who acts on this call now.
@@ -150,7 +175,14 @@ impl Turn<'_, '_> {
     fn decide(&self, action: &Action, with_reason: bool) -> Decision {
         let mut facts = self.call.facts(self.subject.as_ref(), action);
         facts.with_reason = with_reason;
-        self.cx.policy.decide(&Request { actor: self.actor(), action, facts: &facts })
+        let decision = self.cx.policy.decide(&Request { actor: self.actor(), action, facts: &facts });
+        if decision.outcome != (Outcome::Refuse { way_out: WayOut::Held }) {
+            return decision;
+        }
+        // Only what would have been permitted can look accepted: the rest is refused as ever.
+        facts.duress = false;
+        let calm = self.cx.policy.decide(&Request { actor: self.actor(), action, facts: &facts });
+        if calm.permits() { decision } else { calm }
     }
 
     /// Where the call came from, for limits that must not be turned against the customer: a
@@ -166,32 +198,52 @@ impl Turn<'_, '_> {
 
     /// Takes the claims together and settles whose account this is, by the house rule.
     fn settle(&mut self, found: &[Brief]) {
-        let brief = |id: AccountId| found.iter().find(|b| b.id == id).cloned();
-        match (self.call.subject, identify::agree(&self.call.claims)) {
-            (None, Agreement::Recognised(id)) => self.identified(id, false, None, brief(id)),
-            (None, Agreement::Agreed(id)) => self.identified(id, true, None, brief(id)),
-            (Some(subject), Agreement::Agreed(id)) if id == subject && !self.call.agreed => {
-                let known = self.subject.clone();
-                self.identified(id, true, None, known);
-            }
-            (Some(subject), Agreement::Unclear) if !self.call.opened() && self.call.challenge.is_none() => {
-                // The number's word alone does not stand against two things the caller said.
-                let said: Vec<ClaimRecord> = self.call.claims.iter().filter(|c| c.kind != ClaimKind::Number).cloned().collect();
-                if let Agreement::Agreed(id) = identify::agree(&said)
-                    && id != subject
-                {
-                    self.identified(id, true, Some(subject), brief(id));
+        // Claims say who is speaking, and about somebody who speaks for another that is settled.
+        if self.call.delegate.is_some() {
+            return;
+        }
+        let (id, agreed) = match identify::agree(&self.call.claims) {
+            Agreement::Nobody => return,
+            Agreement::Recognised(id) => (id, false),
+            Agreement::Agreed(id) => (id, true),
+            // The number's word alone does not stand against two things the caller said.
+            Agreement::Unclear => match identify::agree(&self.said()) {
+                Agreement::Agreed(id) => (id, true),
+                Agreement::Nobody | Agreement::Unclear | Agreement::Recognised(_) => return,
+            },
+        };
+        let brief = || found.iter().find(|b| b.id == id).cloned();
+        match self.call.subject {
+            None => self.identified(id, agreed, None, brief()),
+            Some(subject) if subject == id => {
+                if agreed && !self.call.agreed {
+                    let known = self.subject.clone();
+                    self.identified(id, true, None, known);
                 }
             }
-            _ => {}
+            // What was misheard was said again, and the call follows, as long as nothing was open.
+            Some(subject) => {
+                if !self.fixed() {
+                    self.identified(id, agreed, Some(subject), brief());
+                }
+            }
         }
     }
 
+    /// The claims that somebody made, as opposed to what the network signalled.
+    fn said(&self) -> Vec<ClaimRecord> { self.call.claims.iter().filter(|c| c.via != Via::Network).cloned().collect() }
+
+    /// Claims cannot move the call to another account any more.
+    fn fixed(&self) -> bool { self.call.settled || self.call.challenge.is_some() }
+
     fn identified(&mut self, account: AccountId, agreed: bool, instead_of: Option<AccountId>, brief: Option<Brief>) {
-        self.emit(Event::Identified { account, agreed, instead_of });
-        if brief.is_some() {
-            (self.principal, self.subject) = (brief.clone(), brief);
+        if instead_of.is_some() {
+            self.follow_up();
         }
+        self.emit(Event::Identified { account, agreed, instead_of });
+        // Never the brief of the account before: what is not known is missing, and refused.
+        let brief = brief.filter(|b| b.id == account);
+        (self.principal, self.subject) = (brief.clone(), brief);
         if self.call.level < Level::Identified {
             self.emit(Event::LevelChanged { level: Level::Identified, expires: None, cause: LevelCause::Identification, policies: Vec::new() });
         }
@@ -207,8 +259,7 @@ impl Turn<'_, '_> {
         if (score, &parts) != (self.call.risk, &self.call.risk_parts) {
             self.emit(Event::RiskScored { score, parts });
         }
-        let alone = !matches!(self.call.stage, Stage::Talking) && self.call.challenge.as_ref().is_none_or(|c| c.agent.is_none());
-        if risk::band(self.call.risk) == risk::Band::High && alone {
+        if risk::band(self.call.risk) == risk::Band::High && self.call.agent.is_none() {
             self.out.say.clear();
             self.say(Prompt::CannotHelp);
             self.end(Ending::Risk);
@@ -216,18 +267,13 @@ impl Turn<'_, '_> {
     }
 
     fn tick(&mut self) {
-        let now = self.now();
-        if self.call.level_expires.is_some_and(|at| at <= now) {
-            let level = if self.call.subject.is_some() { Level::Identified } else { Level::Anonymous };
-            self.emit(Event::LevelChanged { level, expires: None, cause: LevelCause::Expiry, policies: Vec::new() });
-        }
-        if self.call.challenge.as_ref().is_some_and(|c| c.expires <= now) {
-            self.close_challenge(Closed::Expired);
-        }
-        if self.call.deadline(self.cx.params).is_some_and(|at| at <= now) {
+        // First of all: a caller who is long gone is asked for nothing more.
+        if self.over {
             let ending = if self.call.stage == Stage::Waiting { Ending::NobodyFree } else { Ending::Silence };
             self.say(if ending == Ending::NobodyFree { Prompt::NobodyFree } else { Prompt::Goodbye });
             self.end(ending);
+        } else if self.call.challenge.as_ref().is_some_and(|c| c.expires <= self.now()) {
+            self.close_challenge(Closed::Expired);
         }
     }
 
@@ -240,15 +286,19 @@ impl Turn<'_, '_> {
         }
     }
 
-    /// Ends the call and, if anything sensitive was done, tells the customer (`security_follow_up`).
     fn end(&mut self, ending: Ending) {
-        if let Some(id) = self.call.challenge.as_ref().map(|c| c.id) {
-            self.emit(Event::ChallengeClosed { challenge: id, why: Closed::CallMoved });
-        }
+        self.call_off();
+        self.follow_up();
+        self.emit(Event::Ended { ending });
+    }
+
+    /// Tells the customer what was done for this account, if anything sensitive was
+    /// (`security_follow_up`): before the call ends or moves on to another account.
+    fn follow_up(&mut self) {
         let actions: Vec<Action> = self.call.performed.iter().map(|(action, _)| action.clone()).collect();
-        let sensitive = actions.iter().any(Action::is_sensitive);
-        if let Some((account, contact)) = self.subject.as_ref().and_then(|b| b.notices.first().map(|(c, _)| (b.id, *c)))
-            && sensitive
+        let subject = self.subject.as_ref().filter(|b| self.call.subject == Some(b.id));
+        if let Some((account, contact)) = subject.and_then(|b| b.notices.first().map(|(c, _)| (b.id, *c)))
+            && actions.iter().any(Action::is_sensitive)
         {
             let token = Secret::new(hex::encode(self.random.block()));
             self.out.effects.push(Effect::ReportLink { token: token.clone(), account });
@@ -256,7 +306,13 @@ impl Turn<'_, '_> {
             self.send(OnFile { account, contact }, body);
             self.emit(Event::SummarySent { actions });
         }
-        self.emit(Event::Ended { ending });
+    }
+
+    /// An open challenge does not survive that the call ends or changes hands.
+    fn call_off(&mut self) {
+        if let Some(id) = self.call.challenge.as_ref().map(|c| c.id) {
+            self.emit(Event::ChallengeClosed { challenge: id, why: Closed::CallMoved });
+        }
     }
 
     fn send(&mut self, to: OnFile, body: Body) -> MessageId {
@@ -264,38 +320,6 @@ impl Turn<'_, '_> {
         let lang = self.subject.as_ref().and_then(|b| b.language).unwrap_or_else(|| self.call.language());
         self.out.effects.push(Effect::Send(Message { id, to, lang, body }));
         id
-    }
-
-    /// A limit refused the step that was tried: it did not happen, this does.
-    fn denied(&mut self, deny: Deny) {
-        match deny {
-            Deny::Challenge => {
-                self.say(Prompt::NoMoreTries);
-                self.close_challenge(Closed::Throttled);
-            }
-            Deny::Spent => self.spent(),
-            Deny::Send(kind) => {
-                self.emit(Event::FactorUnavailable { kind });
-                if self.call.agent.is_none() {
-                    self.authenticate();
-                }
-            }
-            Deny::ServiceCode => {
-                self.emit(Event::ServiceCodeThrottled);
-                self.say(Prompt::NoMoreTries);
-                self.after_service_code();
-            }
-            Deny::Compare => {
-                if let Some((agent, _)) = self.call.agent {
-                    self.emit(Event::CompareThrottled { agent });
-                }
-            }
-            Deny::Claims => {
-                self.say(Prompt::Noted);
-                self.choose_music();
-            }
-            Deny::Online => {}
-        }
     }
 
     /// The day of the upcoming thing, if policy lets it be spoken now.

@@ -3,10 +3,9 @@
 
 use super::{Alert, Attempt, Challenge, Check, Closed, Deny, Effect, Event, LevelCause, Rejected, Stage, Turn, input::Ask};
 use crate::{
-    account::Factor,
     action::{Action, Level, Request},
     factor::{self, FactorKind, Owner, Proof, Spend, Verdict},
-    id::{AgentId, ChallengeId, MessageId},
+    id::{AccountId, AgentId, AuthenticatorId, ChallengeId, MessageId},
     message::{Body, Message, OnFile},
     prompt::Prompt,
     secret::Secret,
@@ -21,10 +20,20 @@ impl Turn<'_, '_> {
     }
 
     /// Opens a challenge. `then` are asked for afterwards; `agent` stays reserved meanwhile.
-    pub(super) fn challenge(&mut self, kind: FactorKind, action: Option<Action>, then: Vec<FactorKind>, agent: Option<AgentId>) {
+    /// `false`: this factor cannot be asked for now, and nothing is open.
+    pub(super) fn challenge(&mut self, kind: FactorKind, action: Option<Action>, then: Vec<FactorKind>, agent: Option<AgentId>) -> bool {
         let (now, params) = (self.now(), self.cx.params);
-        let Some(account) = self.principal.as_ref().map(|b| b.id) else { return };
-        let Some(factor) = self.principal.as_ref().and_then(|b| b.usable(now).find(|f| f.kind == kind)).cloned() else { return };
+        let Some(brief) = self.principal.as_ref().filter(|b| self.call.principal == Some(b.id)) else { return false };
+        let account = brief.id;
+        let Some(factor) = brief.usable(now).find(|f| f.kind == kind).cloned() else { return false };
+        if self.refused(Deny::Locked(kind)) || self.refused(Deny::Send(kind)) {
+            self.emit(Event::FactorUnavailable { kind });
+            return false;
+        }
+        // Until now the caller was talking: say why the agent is gone.
+        if let (Stage::Talking, true, Some(action)) = (self.call.stage, kind.is_keyed(), &action) {
+            self.say(Prompt::StepUp { action: action.clone() });
+        }
         let id = ChallengeId(self.random.id());
         let mut challenge = Challenge {
             id, kind, authenticator: factor.authenticator, contact: factor.contact, hash: None, message: None,
@@ -44,17 +53,17 @@ impl Turn<'_, '_> {
             self.out.effects.push(Effect::Send(Message { id: message, to: OnFile { account, contact }, lang, body }));
         }
         // An authenticator that is locked for this line is not asked for at all.
-        self.count_entry(account, &factor, Attempt::Neutral);
+        self.count_entry(account, factor.authenticator, kind, Attempt::Neutral, Deny::Locked(kind));
         self.emit(Event::Challenged { challenge });
+        true
     }
 
     /// Counts one entry for an authenticator: per line of origin, so that a stranger locks out
     /// only themselves, and over all lines up to the bound of NIST SP 800-63B-4 §3.2.2.
-    fn count_entry(&mut self, account: crate::id::AccountId, factor: &Factor, outcome: Attempt) {
-        let (origin, params, authenticator) = (self.origin(), self.cx.params, factor.authenticator);
-        let kind = factor.kind;
-        self.count(format!("entry/{account}/{authenticator}/{kind}/{origin}"), Some(params.throttle_window), params.throttle, outcome, Deny::Challenge);
-        self.count(format!("entry/{account}/{authenticator}/{kind}"), None, params.lifetime_failures.min(100), outcome, Deny::Challenge);
+    fn count_entry(&mut self, account: AccountId, authenticator: AuthenticatorId, kind: FactorKind, outcome: Attempt, deny: Deny) {
+        let (origin, params) = (self.origin(), self.cx.params);
+        self.count(format!("entry/{account}/{authenticator}/{kind}/{origin}"), Some(params.throttle_window), params.throttle, outcome, deny);
+        self.count(format!("entry/{account}/{authenticator}/{kind}"), None, params.lifetime_failures.min(100), outcome, deny);
     }
 
     /// Keys for the open challenge.
@@ -81,6 +90,12 @@ impl Turn<'_, '_> {
             self.close_challenge(Closed::Expired);
             return Ok(());
         }
+        // Not judged at all: a right entry and a wrong one look the same.
+        if self.refused(Deny::Challenge) {
+            self.say(Prompt::NoMoreTries);
+            self.close_challenge(Closed::Throttled);
+            return Ok(());
+        }
         let owner = Owner { account, authenticator: challenge.authenticator };
         match &challenge.hash {
             Some(hash) => self.verified(factor::check_code(owner, challenge.kind, challenge.id, hash, &presented, self.cx.pepper)),
@@ -95,39 +110,23 @@ impl Turn<'_, '_> {
     pub(super) fn verified(&mut self, verdict: Verdict) -> Result<(), Rejected> {
         let challenge = self.call.challenge.clone().ok_or(Rejected::OutOfTurn)?;
         let account = self.call.principal.ok_or(Rejected::OutOfTurn)?;
-        let factor = Factor {
-            authenticator: challenge.authenticator, kind: challenge.kind, contact: None, tail: String::new(), usable_from: self.now(),
-        };
+        let (authenticator, kind) = (challenge.authenticator, challenge.kind);
         match verdict {
-            Verdict::Proven { proof, once } if proof.account() == account && proof.authenticator() == challenge.authenticator => {
-                self.count_entry(account, &factor, Attempt::Succeeded);
+            // Right, but used before, counts as wrong, and is told apart by nobody.
+            Verdict::Proven { proof, once }
+                if proof.account() == account && proof.authenticator() == authenticator && proof.kind() == kind && !self.refused(Deny::Spent) =>
+            {
+                self.count_entry(account, authenticator, kind, Attempt::Succeeded, Deny::Challenge);
                 self.proved(proof, once, Some(challenge.id));
                 self.say(Prompt::Verified);
                 self.go_on(&challenge);
             }
             Verdict::Proven { .. } | Verdict::Wrong => {
-                self.count_entry(account, &factor, Attempt::Failed);
+                self.count_entry(account, authenticator, kind, Attempt::Failed, Deny::Challenge);
                 self.wrong(&challenge);
             }
         }
         Ok(())
-    }
-
-    /// Right, but used before: counts as wrong, and is told apart by nobody.
-    pub(super) fn spent(&mut self) {
-        let Some(challenge) = self.call.challenge.clone() else {
-            self.emit(Event::ServiceCodeFailed);
-            self.say(Prompt::NoMoreTries);
-            self.after_service_code();
-            return;
-        };
-        if let Some(account) = self.call.principal {
-            let factor = Factor {
-                authenticator: challenge.authenticator, kind: challenge.kind, contact: None, tail: String::new(), usable_from: self.now(),
-            };
-            self.count_entry(account, &factor, Attempt::Failed);
-        }
-        self.wrong(&challenge);
     }
 
     fn wrong(&mut self, challenge: &Challenge) {
@@ -154,7 +153,9 @@ impl Turn<'_, '_> {
             self.out.effects.push(Effect::Alert(Alert::Duress));
         }
         let action = Action::new(crate::action::Verb::Reach, Level::Strong.name());
-        let facts = self.call.facts(self.subject.as_ref(), &action);
+        let mut facts = self.call.facts(self.subject.as_ref(), &action);
+        // Who proves is the caller themselves, whoever they speak for.
+        facts.delegate = None;
         let (level, policies) = self.cx.policy.level(self.actor(), &facts);
         if level > Level::Identified {
             let expires = Some(self.now() + self.cx.params.level_life);
@@ -164,15 +165,17 @@ impl Turn<'_, '_> {
 
     /// After a proof: the next factor that was asked for, or back to where the caller was.
     fn go_on(&mut self, done: &Challenge) {
-        let mut then = done.then.clone();
-        if !then.is_empty() {
-            let next = then.remove(0);
-            self.challenge(next, done.action.clone(), then, done.agent);
-        } else if done.agent.is_some() {
-            self.back_to_agent();
-        } else {
-            self.choose_music();
+        let mut then = done.then.iter().copied();
+        if let Some(next) = then.next().filter(|next| self.usable_kinds().contains(next)) {
+            // A word is said to the agent, so the caller has to hear the agent.
+            if !next.is_keyed() {
+                self.back_to_agent();
+            }
+            if self.challenge(next, done.action.clone(), then.collect(), done.agent) {
+                return;
+            }
         }
+        if done.agent.is_some() { self.back_to_agent() } else { self.choose_music() }
     }
 
     /// Ends the open challenge without a proof and goes on.

@@ -6,7 +6,7 @@ use super::event::{Event, LevelCause, Recorded};
 use crate::{
     account::Brief,
     action::{Action, Decision, DelegateFacts, Facts, Field, Level, Role},
-    claim::ClaimKind,
+    claim::{ClaimKind, Via},
     factor::{CodeHash, FactorKind},
     id::{AccountId, AgentId, AuthenticatorId, CallId, ChallengeId, ContactId, DelegationId, MessageId},
     identify::ClaimRecord,
@@ -164,14 +164,17 @@ pub struct Call {
     pub claims: Vec<ClaimRecord>,
     /// How many claims pointed somewhere else.
     pub contradictions: u32,
-    /// How many claims and comparisons fitted nothing.
+    /// How many claims and comparisons fitted nothing, or somebody else while an account was open.
     pub misses: u32,
     /// Whose account this call is about.
     pub subject: Option<AccountId>,
     /// Who is speaking: the account whose authenticators are challenged.
     pub principal: Option<AccountId>,
-    /// Two independent claims agree.
+    /// Two independent claims agree on whose account it is.
     pub agreed: bool,
+    /// The account was open at some time, or something of it was seen or done. From then on only
+    /// giving it up moves the call to another.
+    pub settled: bool,
     /// The number pointed at another account, which was set aside.
     pub number_set_aside: bool,
     /// Set when the caller speaks for somebody else.
@@ -230,7 +233,7 @@ impl Call {
         Self {
             id, n: 0, started: Timestamp(0), updated: Timestamp(0), adapter: String::new(), number: None,
             verstat: Verstat::None, denied: false, stage: Stage::Ringing, lang: None, music: None, silences: 0,
-            claims: Vec::new(), contradictions: 0, misses: 0, subject: None, principal: None, agreed: false,
+            claims: Vec::new(), contradictions: 0, misses: 0, subject: None, principal: None, agreed: false, settled: false,
             number_set_aside: false, delegate: None, intent: false, challenge: None, tried: Vec::new(),
             proofs: Vec::new(), level: Level::Anonymous, level_expires: None, level_policies: Vec::new(), failures: 0,
             risk: 0, risk_parts: Vec::new(), queue: None, waiting_since: None, agent: None, compared: Vec::new(),
@@ -251,7 +254,8 @@ impl Call {
     pub fn apply(&mut self, recorded: &Recorded) {
         self.n = recorded.n;
         self.updated = recorded.at;
-        if !matches!(recorded.event, Event::Silence | Event::RiskScored { .. } | Event::Asked { .. }) {
+        // What is no sign of life from the caller does not break a row of silences.
+        if !matches!(recorded.event, Event::Silence | Event::RiskScored { .. } | Event::Asked { .. } | Event::Delivered { .. } | Event::AccountFrozen | Event::LevelChanged { .. }) {
             self.silences = 0;
         }
         match &recorded.event {
@@ -268,30 +272,39 @@ impl Call {
             Event::MusicChosen { music } => self.music = Some(*music),
             Event::IntentConfirmed => self.intent = true,
             Event::Claimed { claim } => self.claimed(claim),
-            Event::Contradicted { .. } => self.contradictions += 1,
+            Event::Contradicted { .. } => {
+                // It tells that somebody else is a customer: as good a guess as one that fits nobody.
+                self.contradictions += 1;
+                self.misses += 1;
+            }
             Event::Identified { account, agreed, instead_of } => {
                 (self.subject, self.principal, self.agreed) = (Some(*account), Some(*account), *agreed);
+                self.settled |= *agreed;
+                let elsewhere = |c: &ClaimRecord| !c.accounts.is_empty() && !c.accounts.contains(account);
+                self.number_set_aside |= self.claims.iter().any(|c| c.via == Via::Network && elsewhere(c));
+                self.claims.retain(|c| !elsewhere(c));
                 if instead_of.is_some() {
-                    self.number_set_aside = true;
-                    self.claims.retain(|c| c.accounts.is_empty() || c.accounts.contains(account));
+                    self.forget();
+                    self.tried.clear();
+                    self.intent = false;
                 }
             }
             Event::Switched { .. } => {
                 self.claims.retain(|c| c.kind == ClaimKind::Number && c.accounts.is_empty());
                 (self.subject, self.principal, self.agreed, self.delegate) = (None, None, false, None);
+                // Both belong to the account that is given up; the next one is looked at afresh.
+                (self.settled, self.frozen) = (false, false);
                 self.proofs.clear();
-                self.revealed.clear();
-                self.decisions.clear();
-                self.compared.clear();
+                self.forget();
                 self.tried.clear();
                 self.intent = false;
             }
             Event::SpeaksFor { subject, delegation, kind, actions } => {
                 self.subject = Some(*subject);
                 self.delegate = Some(SpeaksFor { delegation: *delegation, kind: kind.clone(), actions: actions.clone() });
-                self.revealed.clear();
-                self.decisions.clear();
-                self.compared.clear();
+                // The claims agree on who is speaking. What opens this account is the proof.
+                self.agreed = false;
+                self.forget();
             }
             Event::SpeakRefused { .. } => self.misses += 1,
             Event::Challenged { challenge } => {
@@ -313,7 +326,10 @@ impl Call {
                 }
                 self.last_closed = Some(*why);
             }
-            Event::FactorUnavailable { kind } => self.tried.push(*kind),
+            Event::FactorUnavailable { kind } => {
+                self.tried.push(*kind);
+                self.last_closed = Some(super::event::Closed::Throttled);
+            }
             Event::ServiceCodeFailed => {
                 self.failures += 1;
                 self.tried.push(FactorKind::ServiceCode);
@@ -321,6 +337,7 @@ impl Call {
             Event::ServiceCodeThrottled => self.tried.push(FactorKind::ServiceCode),
             Event::Proved { authenticator, kind, duress, .. } => {
                 self.challenge = None;
+                self.settled = true;
                 self.duress |= *duress;
                 self.proofs.retain(|p| p.authenticator != *authenticator || p.kind != *kind);
                 self.proofs.push(Proven { kind: *kind, authenticator: *authenticator, at: recorded.at });
@@ -354,12 +371,18 @@ impl Call {
                 self.misses += u32::from(!*matched);
             }
             Event::CompareThrottled { .. } => self.misses = super::MAX_MISSES,
-            Event::Revealed { field, .. } => self.revealed.push(*field),
+            Event::Revealed { field, .. } => {
+                self.settled = true;
+                self.revealed.push(*field);
+            }
             Event::Decided { action, decision, .. } => {
                 self.decisions.retain(|(known, _)| known != action);
                 self.decisions.push((action.clone(), decision.clone()));
             }
-            Event::Performed { action, held, .. } => self.performed.push((action.clone(), *held)),
+            Event::Performed { action, held, .. } => {
+                self.settled = true;
+                self.performed.push((action.clone(), *held));
+            }
             Event::SentOnline { action } => self.sent_online.push(action.clone()),
             Event::HandedOver { queue, .. } => self.wait(*queue, recorded.at),
             Event::AccountFrozen => self.frozen = true,
@@ -367,6 +390,7 @@ impl Call {
             Event::Ended { ending } => {
                 self.stage = Stage::Ended;
                 self.challenge = None;
+                self.revealed.clear();
                 self.ended = Some((*ending, recorded.at));
             }
         }
@@ -384,8 +408,19 @@ impl Call {
             self.contradictions += 1;
         }
         // The latest word on each kind counts: saying it again is a correction, not a second claim.
-        self.claims.retain(|known| known.kind != claim.kind);
+        // What the network signalled is nobody's word, and is not corrected by saying another number.
+        let network = |via| via == Via::Network;
+        self.claims.retain(|known| known.kind != claim.kind || network(known.via) != network(claim.via));
         self.claims.push(claim.clone());
+    }
+
+    /// The call moved to another account: what was seen, asked and done belongs to the one before.
+    fn forget(&mut self) {
+        self.revealed.clear();
+        self.decisions.clear();
+        self.compared.clear();
+        self.performed.clear();
+        self.sent_online.clear();
     }
 
     fn wait(&mut self, queue: Queue, at: Timestamp) {
@@ -433,12 +468,33 @@ impl Call {
         if self.stage == Stage::Ended {
             return None;
         }
-        let stage = match self.stage {
+        [self.patience(params), self.challenge.as_ref().map(|c| c.expires), self.level_expires].into_iter().flatten().min()
+    }
+
+    /// When the call itself ends if nothing happens. Never over the head of an agent who has it.
+    pub(super) fn patience(&self, params: &super::Params) -> Option<Timestamp> {
+        match self.stage {
             Stage::Waiting => self.waiting_since.map(|since| since + params.longest_wait),
             Stage::Talking | Stage::Ended => None,
+            _ if self.agent.is_some() => None,
             _ => Some(self.updated + params.longest_silence),
-        };
-        [stage, self.challenge.as_ref().map(|c| c.expires), self.level_expires].into_iter().flatten().min()
+        }
+    }
+
+    /// The level that an expired one falls back to.
+    pub(super) fn fallen(&self) -> Level {
+        if self.subject.is_some() { Level::Identified } else { Level::Anonymous }
+    }
+
+    /// The call as it is at `now`: assurance ends with its time, whether or not the clock has come by.
+    pub(crate) fn as_of(&self, now: Timestamp) -> std::borrow::Cow<'_, Self> {
+        if self.ended.is_some() || self.level_expires.is_none_or(|at| at > now) {
+            return std::borrow::Cow::Borrowed(self);
+        }
+        let mut call = self.clone();
+        let event = Event::LevelChanged { level: self.fallen(), expires: None, cause: LevelCause::Expiry, policies: Vec::new() };
+        call.apply(&Recorded { v: super::EVENT_VERSION, n: self.n, at: self.updated, event });
+        std::borrow::Cow::Owned(call)
     }
 
     /// What the telephone should do now. A function of the state alone, so that a caller is picked

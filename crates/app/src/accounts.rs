@@ -1,0 +1,256 @@
+//! Customers from files, and people at the desk.
+
+use std::{io::IsTerminal as _, path::Path, process::ExitCode, sync::Arc};
+
+use countersign_core::{
+    account::{Authenticator, Contact, ContactKind, Material, Order, Profile},
+    action::Role,
+    claim::{ClaimKind, normalise},
+    factor::{Algorithm, FactorKind, Otp, WordHash, WordRule},
+    id::{AccountId, AuthenticatorId, ContactId},
+    prompt::Lang,
+    secret::{E164, Secret},
+    time::{Span, Timestamp},
+};
+use countersign_server::{
+    agents::Agents,
+    config::Config,
+    record::{self, AccountEvent},
+    runner::Runner,
+    vault::Vault,
+};
+use countersign_store::Commit;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+
+use crate::{
+    Failure, start,
+    term::{BAD, good},
+};
+
+/// One customer as the file has them. docs/import.md describes every column.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Row {
+    account_number: String,
+    name: String,
+    date_of_birth: String,
+    address: String,
+    postal_code: String,
+    language: String,
+    mobile: String,
+    landline: String,
+    email: String,
+    order_number: String,
+    order_what: String,
+    order_status: String,
+    pin: String,
+    verbal_password: String,
+    totp_key: String,
+    hotp_key: String,
+}
+
+/// `import`: reads and checks everything first; then writes all of it in one transaction, or nothing.
+pub async fn import(config: &Path, file: &Path, dry_run: bool) -> Result<ExitCode, Failure> {
+    let rows = read(file)?;
+    let runner = start::open(&Config::read(config)?)?;
+    let bar = progress(rows.len() as u64, "checking");
+    let (mut profiles, mut errors) = (Vec::new(), Vec::new());
+    let mut seen = std::collections::HashMap::new();
+    for (line, row) in &rows {
+        match profile(row, &runner.vault, runner.now()) {
+            Ok(profile) => {
+                let number = normalise(ClaimKind::AccountNumber, &row.account_number).unwrap_or_default();
+                if let Some(first) = seen.insert(number.clone(), *line) {
+                    errors.push((*line, format!("account_number: the same as in line {first}")));
+                } else if !runner.directory.find(ClaimKind::AccountNumber, &number, runner.now()).await?.0.is_empty() {
+                    errors.push((*line, "account_number: on file already; import adds customers and changes none".into()));
+                }
+                profiles.push(profile);
+            }
+            Err(why) => errors.extend(why.into_iter().map(|w| (*line, w))),
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if !errors.is_empty() {
+        for (line, why) in errors.iter().take(50) {
+            anstream::eprintln!("{BAD}line {line}{BAD:#}  {why}");
+        }
+        let more = errors.len().saturating_sub(50);
+        let more = if more > 0 { format!(" ({more} more not shown)") } else { String::new() };
+        return Err(format!("{} mistakes in {}{more}: nothing was written", errors.len(), file.display()).into());
+    }
+    if dry_run {
+        good(&format!("{} customers could be imported. Nothing was written.", profiles.len()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    write(&runner, &profiles).await?;
+    runner.store.close().await;
+    good(&format!("{} customers imported.", profiles.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn write(runner: &Runner, profiles: &[Profile]) -> Result<(), Failure> {
+    let now = runner.now();
+    let bar = progress(profiles.len() as u64, "sealing");
+    let mut commit = Commit { now: now.0, ..Commit::default() };
+    for profile in profiles {
+        let mut profile = profile.clone();
+        commit.appends.push(record::append(record::ACCOUNT, profile.id.0, 0, now, &AccountEvent::Imported)?);
+        profile.events = 1;
+        let writes = runner.directory.insert(&profile)?;
+        commit.docs.extend(writes.docs);
+        commit.index.extend(writes.index);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    runner.store.commit(commit).await?;
+    Ok(())
+}
+
+fn progress(len: u64, what: &'static str) -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(len) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{msg:>9} [{bar:40}] {pos}/{len}  {eta} left") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_message(what);
+    bar
+}
+
+fn read(file: &Path) -> Result<Vec<(u64, Row)>, Failure> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file).map_err(|e| format!("cannot read {name}: {e}"))?;
+    match file.extension().and_then(|e| e.to_str()) {
+        Some("csv") => {
+            let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+            let headers = reader.headers().map_err(|e| format!("{name}: {e}"))?.clone();
+            let mut rows = Vec::new();
+            for record in reader.records() {
+                let record = record.map_err(|e| format!("{name}: {e}"))?;
+                let line = record.position().map_or(0, csv::Position::line);
+                rows.push((line, record.deserialize(Some(&headers)).map_err(|e| format!("{name}, line {line}: {e}"))?));
+            }
+            Ok(rows)
+        }
+        Some("json") => {
+            let rows: Vec<Row> = serde_json::from_str(&text).map_err(|e| format!("{name}, line {}, column {}: {e}", e.line(), e.column()))?;
+            // A JSON list has no lines of its own: the place in the list counts.
+            Ok((1..).zip(rows).collect())
+        }
+        _ => Err(format!("{name}: the file must end in .csv or .json").into()),
+    }
+}
+
+/// Turns a row into a profile, or says everything that is wrong with it.
+fn profile(row: &Row, vault: &Vault, now: Timestamp) -> Result<Profile, Vec<String>> {
+    let mut errors: Vec<String> = Vec::new();
+    let mut check = |bad: bool, text: &str| if bad { errors.push(text.into()) };
+    check(normalise(ClaimKind::AccountNumber, &row.account_number).is_none(), "account_number: is missing");
+    check(row.name.is_empty(), "name: is missing");
+    check(!row.date_of_birth.is_empty() && !is_date(&row.date_of_birth), "date_of_birth: write YYYY-MM-DD");
+    let language = if row.language.is_empty() { None } else { Lang::parse(&row.language) };
+    check(!row.language.is_empty() && language.is_none(), "language: write en, es or de");
+    for (column, value) in [("mobile", &row.mobile), ("landline", &row.landline)] {
+        if !value.is_empty() && let Err(e) = E164::parse(value) {
+            check(true, &format!("{column}: {e}"));
+        }
+    }
+    check(!row.email.is_empty() && normalise(ClaimKind::Email, &row.email).is_none(), "email: needs a name, an @ and a domain with a dot");
+    check(row.order_number.is_empty() && !(row.order_what.is_empty() && row.order_status.is_empty()), "order_number: is missing although there is an order");
+    let mut contacts = Vec::new();
+    let mut authenticators = Vec::new();
+    let made = (|| -> Result<(), Failure> {
+        for (kind, value) in [(ContactKind::Mobile, &row.mobile), (ContactKind::Landline, &row.landline), (ContactKind::Email, &row.email)] {
+            if !value.is_empty() {
+                // What the company has on file already has cooled off.
+                contacts.push(Contact { id: ContactId(vault.id()?), kind, value: Secret::new(value), usable_from: now - Span::days(365), retired: None });
+            }
+        }
+        for (kind, value) in [(FactorKind::Pin, &row.pin), (FactorKind::VerbalPassword, &row.verbal_password)] {
+            if !value.is_empty() {
+                let word = WordRule::of(kind).check(&Secret::new(value)).map_err(|e| format!("{}: {e}", kind.name()))?;
+                let real = WordHash::make(&word, vault.id()?, &vault.pepper);
+                authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind, material: Material::Word { real, duress: WordHash::decoy() } });
+            }
+        }
+        for (kind, value, step) in [(FactorKind::Totp, &row.totp_key, Some(30)), (FactorKind::Hotp, &row.hotp_key, None)] {
+            if !value.is_empty() {
+                let bytes = hex::decode(value).ok().filter(|k| k.len() >= 14).ok_or(format!("{}_key: write at least 28 hexadecimal digits (112 bits)", kind.name()))?;
+                let otp = Otp { key: Secret::new(hex::encode(bytes)), digits: 6, algorithm: Algorithm::Sha1, step };
+                authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind, material: Material::Otp(otp) });
+            }
+        }
+        Ok(())
+    })();
+    if let Err(e) = made {
+        errors.push(e.to_string());
+    }
+    let id = vault.id().map_err(|e| vec![e.to_string()])?;
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let order = Order {
+        number: Secret::new(&row.order_number), what: Secret::new(&row.order_what), status: row.order_status.clone(), due: None,
+    };
+    Ok(Profile {
+        id: AccountId(id), number: Secret::new(&row.account_number), name: Secret::new(&row.name), date_of_birth: Secret::new(&row.date_of_birth),
+        address: Secret::new(&row.address), postal_code: Secret::new(&row.postal_code), language, contacts,
+        orders: if row.order_number.is_empty() { Vec::new() } else { vec![order] }, authenticators, delegations: Vec::new(),
+        preferred: None, frozen: None, phone_lock: false, changed: None, events: 0,
+    })
+}
+
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    matches!(parts.as_slice(), [y, m, d] if y.len() == 4 && m.len() == 2 && d.len() == 2) && normalise(ClaimKind::DateOfBirth, text).is_some()
+}
+
+/// `agent add`: the password comes on standard input, so that it is in no shell history.
+pub async fn add_agent(config: &Path, name: &str, role: Role) -> Result<ExitCode, Failure> {
+    let runner = Arc::new(start::open(&Config::read(config)?)?);
+    if std::io::stdin().is_terminal() {
+        anstream::eprintln!("Password for {name} (at least 12 characters, shown as you type):");
+    }
+    let mut password = zeroize::Zeroizing::new(String::new());
+    std::io::stdin().read_line(&mut password)?;
+    let totp = Agents::new(runner.clone()).add(name, role, &Secret::new(password.trim_end_matches(['\r', '\n']))).await?;
+    good(&format!("{name} may sign in as {}. Key for their authenticator app (shown once):", role.name()));
+    anstream::println!("{}", base32(&hex::decode(totp.key.expose()).unwrap_or_default()));
+    runner.store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// RFC 4648 base 32 without padding, as authenticator apps take keys.
+fn base32(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut out = String::new();
+    for chunk in bytes.chunks(5) {
+        let block = chunk.iter().fold(0u64, |sum, b| sum << 8 | u64::from(*b)) << (8 * (5 - chunk.len()));
+        for i in 0..(chunk.len() * 8).div_ceil(5) {
+            let index = usize::try_from(block >> (35 - 5 * i) & 31).unwrap_or(0);
+            out.push(ALPHABET.get(index).map_or('A', |c| char::from(*c)));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4648 §10.
+    #[test]
+    fn base32_vectors() {
+        for (bytes, text) in [("f", "MY"), ("fo", "MZXQ"), ("foo", "MZXW6"), ("foob", "MZXW6YQ"), ("fooba", "MZXW6YTB"), ("foobar", "MZXW6YTBOI")] {
+            assert_eq!(base32(bytes.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn a_bad_row_says_everything_that_is_wrong_with_it() {
+        let row = Row { name: "Ana".into(), mobile: "555-0142".into(), email: "ana".into(), pin: "1234".into(), date_of_birth: "9.3.84".into(), ..Row::default() };
+        let errors = profile(&row, &Vault::new(&[1; 32]), Timestamp(0)).unwrap_err();
+        assert_eq!(errors.len(), 5, "{errors:?}");
+    }
+}

@@ -1,0 +1,228 @@
+//! Puts the parts together, for the demo and for real.
+
+use std::{net::SocketAddr, path::{Path, PathBuf}, process::ExitCode, sync::Arc};
+
+use countersign_core::{call::Params, time::Span};
+use countersign_policy::{Engine, Sources};
+use countersign_server::{
+    App, Parts,
+    agents::Agents,
+    config::{Config, read_secret},
+    demo,
+    hub::Hub,
+    i18n::{Company, Texts},
+    metrics::Metrics,
+    outbox::{
+        Outbox,
+        http::{Http, HttpConfig},
+        provider::{Channel, Clock, Provider},
+        smtp::{self, Smtp, SmtpConfig},
+        twilio::{self, TwilioConfig},
+    },
+    runner::Runner,
+    serve::{serve as run_server, system_clock},
+    telephony::{handset, twilio::{self as twilio_voice, Twilio}},
+    vault::Vault,
+};
+use countersign_store::{Options, Store};
+use tokio::net::TcpListener;
+
+use crate::{
+    Failure,
+    term::{BAD, DIM, GOOD, STRONG, WARN},
+};
+
+fn log() {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_from_env("COUNTERSIGN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second call (in tests) changes nothing.
+    let _ = fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// Opens the record of a configuration for a command.
+pub fn open(config: &Config) -> Result<Runner, Failure> {
+    let key = std::env::var("COUNTERSIGN_KEY").ok();
+    let vault = Arc::new(Vault::open(config.keys.file.as_deref(), key.as_deref())?);
+    let store = Store::sqlite(&config.store.path, Options::default())?;
+    let policy = match &config.policy.dir {
+        Some(dir) => Engine::from_dir(dir)?,
+        None => Engine::shipped(),
+    };
+    let metrics = Arc::new(Metrics::default());
+    Ok(Runner::new(store, vault, Arc::new(policy), config.calls.clone(), Arc::new(Hub::default()), metrics, system_clock))
+}
+
+fn policies(config: Option<&Config>) -> Result<(Vec<(String, String)>, String), Failure> {
+    let sources = match config.and_then(|c| c.policy.dir.as_ref()) {
+        Some(dir) => Sources::from_dir(dir)?,
+        None => Sources::shipped(),
+    };
+    let matrix = include_str!("../../../policies/cases/matrix.snap").splitn(3, "---").last().unwrap_or_default().trim_start().to_owned();
+    // The reviewed table is of the shipped policies; for others it would be a lie.
+    let matrix = if config.is_some_and(|c| c.policy.dir.is_some()) { String::new() } else { matrix };
+    Ok((sources.files, matrix))
+}
+
+/// `serve`.
+pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
+    log();
+    let config = Config::read(path)?;
+    let broken: Vec<_> = config.examine().into_iter().filter(|f| f.severity == countersign_server::config::Severity::Missing).collect();
+    for f in &broken {
+        tracing::warn!(setting = f.setting, "{}", f.text);
+    }
+    let runner = Arc::new(open(&config)?);
+    let agents = Arc::new(Agents::new(runner.clone()));
+    agents.refresh().await?;
+    let company = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };
+    let texts = Arc::new(Texts::load(company)?);
+    let (providers, twilio) = providers(&config, &agents)?;
+    if let Some(twilio) = &twilio {
+        runner.hub.register(twilio_voice::NAME, twilio.clone());
+    }
+    let (policy_files, policy_matrix) = policies(Some(&config))?;
+    let app = App(Arc::new(Parts {
+        runner: runner.clone(), agents, texts: texts.clone(), public_url: config.listen.public_url.clone(),
+        deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), twilio, demo: false, demo_people: Vec::new(),
+        handsets: None, policy_files, policy_matrix,
+    }));
+    let resumed = runner.resume().await?;
+    let listener = listen(config.listen.address).await?;
+    tracing::info!(address = %listener.local_addr()?, calls = resumed, policy = runner.policy.version(), "serving");
+    let outbox = Outbox::new(runner, texts, providers);
+    run_server(app, outbox, listener, stop()).await?;
+    tracing::info!("stopped; every call is on record and goes on at the next start");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}. Is another program using the port? Choose one with --port or listen.address").into())
+}
+
+type Wired = (Vec<Arc<dyn Provider>>, Option<Arc<Twilio>>);
+
+fn providers(config: &Config, agents: &Arc<Agents>) -> Result<Wired, Failure> {
+    let clock: Clock = Arc::new(system_clock);
+    let mut out: Vec<Arc<dyn Provider>> = Vec::new();
+    if let Some(messages) = &config.messages {
+        let secret = read_secret("COUNTERSIGN_MESSAGES_SECRET", Some(&messages.secret_file))?.unwrap_or_default();
+        let channels = vec![Channel::Sms, Channel::Voice];
+        out.push(Arc::new(Http::new(HttpConfig { url: messages.url.clone(), secret, channels, timeout: Span::seconds(10) }, clock.clone())?));
+    }
+    if let Some(mail) = &config.mail {
+        let login = match &mail.user {
+            Some(user) => {
+                let password = read_secret("COUNTERSIGN_MAIL_PASSWORD", mail.password_file.as_deref())?;
+                Some((user.clone(), password.ok_or("mail.password_file is missing: name it, or set COUNTERSIGN_MAIL_PASSWORD")?))
+            }
+            None => None,
+        };
+        let tls = smtp::Tls::for_server(&mail.host, mail.port);
+        let smtp = SmtpConfig { host: mail.host.clone(), port: mail.port, tls, from: mail.from.clone(), login, timeout: smtp::TIMEOUT };
+        out.push(Arc::new(Smtp::new(smtp, clock)?));
+    }
+    let mut voice = None;
+    if let Some(t) = &config.twilio {
+        let token = read_secret("COUNTERSIGN_TWILIO_TOKEN", t.auth_token_file.as_deref())?;
+        let token = token.ok_or("twilio.auth_token_file is missing: name it, or set COUNTERSIGN_TWILIO_TOKEN")?;
+        let rest = Arc::new(twilio::Twilio::new(TwilioConfig {
+            account_sid: t.account_sid.clone(), auth_token: token.clone(), from: t.from.clone(),
+            base_url: t.base_url.clone().unwrap_or_else(|| twilio::BASE_URL.into()),
+            status_url: Some(format!("{}/twilio/message", config.listen.public_url)), timeout: twilio::TIMEOUT,
+        })?);
+        out.push(rest.clone());
+        let names = agents.clone();
+        let phones = t.agent_phones.clone().into_iter().collect();
+        voice = Some(Arc::new(Twilio::new(token, rest, config.listen.public_url.clone(), phones, move |id| names.name(id))));
+    }
+    Ok((out, voice))
+}
+
+/// `demo`: everything on this machine, with a record that is gone afterwards.
+pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    if std::env::var_os("COUNTERSIGN_LOG").is_some() {
+        log();
+    }
+    let scratch = Scratch::new(store)?;
+    let mut master = [0; 32];
+    getrandom::fill(&mut master).map_err(|e| format!("the operating system gives no randomness: {e}"))?;
+    let vault = Arc::new(Vault::new(&master));
+    let store = Store::sqlite(&scratch.file, Options::default())?;
+    let metrics = Arc::new(Metrics::default());
+    // Cooling off for a week would hide half of the story in five minutes of play.
+    let params = Params { cooling_off: Span::minutes(2), ..Params::default() };
+    let runner = Arc::new(Runner::new(store, vault, Arc::new(Engine::shipped()), params, Arc::new(Hub::default()), metrics, system_clock));
+    let agents = Arc::new(Agents::new(runner.clone()));
+    let people = demo::seed(&runner, &agents).await.map_err(|e| format!("the demo's record is not empty, or cannot be written: {e}"))?;
+    let listener = listen(SocketAddr::from(([127, 0, 0, 1], port))).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let company = Company { name: "Juniper & Co".into(), fraud_line: "+1 202 555 0100".into(), link_base: url.clone() };
+    let texts = Arc::new(Texts::load(company)?);
+    let handsets = Arc::new(handset::Handsets::new(texts.clone()));
+    runner.hub.register(handset::NAME, handsets.clone());
+    let (policy_files, policy_matrix) = policies(None)?;
+    let app = App(Arc::new(Parts {
+        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), twilio: None,
+        demo: true, demo_people: people, handsets: Some(handsets.clone()), policy_files, policy_matrix,
+    }));
+    let inbox = handset::Inbox { handsets, now: Arc::new(system_clock) };
+    let outbox = Outbox::new(runner, texts, vec![Arc::new(inbox)]);
+    anstream::println!("{GOOD}Countersign demo{GOOD:#} — fictional people, on this machine only (127.0.0.1). One click signs in.\n");
+    for (what, path, why) in [
+        ("Start here", "/", "a walk-through of five minutes"),
+        ("Handset", "/handset", "be the caller: dial, keys, texts"),
+        ("Desk", "/desk", "be the agent or the specialist"),
+        ("Portal", "/me", "be the customer, signed in"),
+        ("Admin", "/admin", "be the lead: alerts, record, policies"),
+    ] {
+        anstream::println!("  {STRONG}{what:<11}{STRONG:#} {url}{path:<10} {DIM}{why}{DIM:#}");
+    }
+    anstream::println!("\n{WARN}Not for real use{WARN:#}: no passwords, and the record is gone afterwards. Ctrl-C stops it.");
+    run_server(app, outbox, listener, stop()).await?;
+    drop(scratch);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The demo's record: a temporary folder that goes with it, or a file of the person's choice.
+struct Scratch {
+    file: PathBuf,
+    folder: Option<PathBuf>,
+}
+
+impl Scratch {
+    fn new(file: Option<PathBuf>) -> Result<Self, Failure> {
+        if let Some(file) = file {
+            return Ok(Self { file, folder: None });
+        }
+        let folder = std::env::temp_dir().join(format!("countersign-demo-{}", std::process::id()));
+        // Never into a folder that somebody else prepared.
+        std::fs::create_dir(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+        Ok(Self { file: folder.join("demo.db"), folder: Some(folder) })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder
+            && let Err(e) = std::fs::remove_dir_all(folder)
+        {
+            anstream::eprintln!("{BAD}cannot remove {}:{BAD:#} {e}", folder.display());
+        }
+    }
+}
+
+/// Done when the person or the system asks to stop.
+async fn stop() {
+    let terminate = async {
+        #[cfg(unix)]
+        if let Ok(mut signal) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            signal.recv().await;
+            return;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminate => {}
+    }
+}

@@ -1,0 +1,571 @@
+//! The shell around the machine: one call, a store of limits in memory, an outbox, and the loop.
+//! After every commit the promises that must hold whatever happens are checked ([`Shell::holds`]).
+
+use std::collections::{HashMap, HashSet};
+
+use countersign_core::{
+    account::{Brief, Material, Profile},
+    action::{Level, Role},
+    call::{
+        Alert, Answer, Ask, Attempt, Call, Check, Command, Cx, Deny, Effect, Event, Guard, Input, LevelCause, Outputs,
+        Params, Queue, Recorded, Rejected, Stage, speakable_upcoming,
+    },
+    claim::{Claim, ClaimKind},
+    factor::{self, FactorKind, Owner, Pepper, ServiceCode, Verdict, hotp},
+    id::{AccountId, AgentId, AuthenticatorId, CallId, MessageId},
+    message::{Body, Delivery, Message},
+    prompt::{Directive, Prompt},
+    risk::Verstat,
+    secret::Secret,
+    time::{Span, Timestamp},
+    view::{AgentView, Viewer, agent_view},
+};
+
+use crate::{
+    toy::Toy,
+    world::{self, START, Who},
+};
+
+pub const AGENT: AgentId = AgentId([0xa1; 16]);
+pub const OTHER: AgentId = AgentId([0xa2; 16]);
+pub const LEAD: AgentId = AgentId([0xa3; 16]);
+
+/// An input that can be given again.
+#[derive(Debug, Clone)]
+pub enum Do {
+    Ring { number: Option<&'static str>, verstat: Verstat, denied: bool },
+    Keys(String),
+    NoKeys,
+    HungUp,
+    Tick,
+    Freeze,
+    Desk(AgentId, Role, Command),
+    Delivered(MessageId, Delivery),
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub events: Vec<Event>,
+    pub effects: Vec<Effect>,
+    pub guards: Vec<Guard>,
+    pub say: Vec<Prompt>,
+    /// The limits that refused it before it went through.
+    pub refused: Vec<Deny>,
+}
+
+impl Done {
+    pub fn has(&self, wanted: impl Fn(&Event) -> bool) -> bool { self.events.iter().any(wanted) }
+    pub fn alerted(&self, alert: Alert) -> bool { self.effects.iter().any(|e| matches!(e, Effect::Alert(a) if *a == alert)) }
+}
+
+/// Counters, steps and things spent, changed all at once or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    attempts: HashMap<String, (Timestamp, u32)>,
+    steps: HashMap<AuthenticatorId, u64>,
+    once: HashSet<String>,
+}
+
+impl Limits {
+    /// The limits after these guards, or the place of the one that refuses.
+    fn judge(&self, guards: &[Guard], now: Timestamp) -> Result<Self, usize> {
+        let mut next = self.clone();
+        for (place, guard) in guards.iter().enumerate() {
+            if !next.take(&guard.check, now) {
+                return Err(place);
+            }
+        }
+        Ok(next)
+    }
+
+    fn take(&mut self, check: &Check, now: Timestamp) -> bool {
+        match check {
+            Check::Attempt { key, window, max, outcome } => {
+                let row = self.attempts.entry(key.clone()).or_insert((now, 0));
+                if window.is_some_and(|w| now - row.0 >= w) {
+                    *row = (now, 0);
+                }
+                if row.1 >= *max {
+                    return false;
+                }
+                match outcome {
+                    Attempt::Failed => row.1 += 1,
+                    Attempt::Succeeded => row.1 = 0,
+                    Attempt::Neutral => {}
+                }
+                true
+            }
+            Check::Step { authenticator, value } => {
+                let grown = self.steps.get(authenticator).is_none_or(|last| value > last);
+                self.steps.insert(*authenticator, *value);
+                grown
+            }
+            Check::Once { key } => self.once.insert(key.clone()),
+        }
+    }
+
+    /// Fills every counter whose key begins so.
+    pub fn exhaust(&mut self, key: impl Into<String>, now: Timestamp) { self.attempts.insert(key.into(), (now, u32::MAX)); }
+}
+
+pub struct Shell {
+    pub now: Timestamp,
+    pub call: Call,
+    pub params: Params,
+    pub profiles: Vec<Profile>,
+    pub limits: Limits,
+    pub sent: Vec<Message>,
+    pub log: Vec<String>,
+    /// Memorised secrets are compared in the clear instead of by argon2.
+    pub quick: bool,
+    pub last: Done,
+    seed: u64,
+    service: Vec<(String, ServiceCode)>,
+    pepper: Pepper,
+    /// A code is right only as long as nobody else takes its step first.
+    pub race: Option<u64>,
+    proved_since: bool,
+    ended: u32,
+}
+
+impl Shell {
+    pub fn new() -> Self {
+        Self {
+            now: START, call: Call::new(CallId([0xca; 16])), params: Params::default(), profiles: world::profiles(),
+            limits: Limits::default(), sent: Vec::new(), log: Vec::new(), quick: false, last: Done::default(), seed: 0,
+            service: Vec::new(), pepper: world::pepper(), race: None, proved_since: false, ended: 0,
+        }
+    }
+
+    // ── Moving the call ──────────────────────────────────────────────────────────────────────
+
+    /// A call begins; Ana's is greeted in her language, the others are asked.
+    pub fn ring(number: Option<&'static str>) -> Self {
+        let mut shell = Self::new();
+        shell.ok(Do::Ring { number, verstat: Verstat::PassedA, denied: false });
+        shell
+    }
+    pub fn from(who: Who) -> Self { Self::ring(Some(who.phone())) }
+
+    pub fn ok(&mut self, what: Do) -> &Done {
+        let shown = format!("{what:?}");
+        self.put(what).unwrap_or_else(|why| panic!("{shown}: {why}"));
+        &self.last
+    }
+    pub fn no(&mut self, what: Do) -> Rejected { self.put(what).expect_err("was accepted") }
+    pub fn keys(&mut self, keys: &str) -> &Done { self.ok(Do::Keys(keys.into())) }
+    pub fn desk(&mut self, command: Command) -> &Done { self.ok(Do::Desk(AGENT, Role::Agent, command)) }
+    pub fn no_desk(&mut self, command: Command) -> Rejected { self.no(Do::Desk(AGENT, Role::Agent, command)) }
+    pub fn claim(&mut self, kind: ClaimKind, value: &str) -> &Done { self.desk(Command::Claim { kind, value: value.into() }) }
+    pub fn prove(&mut self, action: Option<&str>, factors: &[FactorKind]) -> &Done {
+        self.desk(Command::Prove { action: action.map(|a| a.parse().unwrap()), factors: factors.to_vec() })
+    }
+    pub fn wait(&mut self, span: Span) { self.now = self.now + span; }
+    pub fn tick_at_deadline(&mut self) -> &Done {
+        self.now = self.call.deadline(&self.params).expect("a deadline");
+        self.ok(Do::Tick)
+    }
+
+    /// From anywhere before the queue to the agent.
+    pub fn to_agent(&mut self) -> &mut Self {
+        for _ in 0..8 {
+            match self.call.stage {
+                Stage::Waiting | Stage::Talking | Stage::Ended => break,
+                Stage::Language | Stage::Music => self.keys("1"),
+                _ => self.keys("0"),
+            };
+        }
+        let role = if self.call.queue == Some(Queue::Specialists) { Role::Specialist } else { Role::Agent };
+        self.ok(Do::Desk(AGENT, role, Command::Accept));
+        self
+    }
+
+    /// The agent opens the account by two things that the caller says.
+    pub fn open(&mut self, who: Who) -> &mut Self {
+        self.claim(ClaimKind::AccountNumber, who.number());
+        self.claim(ClaimKind::Name, who.name());
+        assert_eq!((self.call.subject, self.call.opened()), (Some(who.id()), true));
+        self
+    }
+
+    /// The caller proves with this factor, asked by the agent.
+    pub fn proves(&mut self, kind: FactorKind) -> &mut Self {
+        self.prove(None, &[kind]);
+        self.answer_rightly();
+        self
+    }
+
+    /// The right answer to the open challenge.
+    pub fn right(&self) -> Option<String> {
+        let challenge = self.call.challenge.as_ref()?;
+        let who = Who::of(self.call.principal?)?;
+        match challenge.kind {
+            FactorKind::SmsCode | FactorKind::VoiceCode => self.code_of(challenge.message?),
+            FactorKind::Totp => Some(world::totp_at(self.now)),
+            FactorKind::Hotp => {
+                let next = self.limits.steps.get(&challenge.authenticator).map_or(0, |n| n + 1);
+                Some(hotp(&world::otp(None), next)?.expose().to_owned())
+            }
+            FactorKind::Pin => who.pin().map(str::to_owned),
+            FactorKind::VerbalPassword => Some(world::VERBAL.into()),
+            FactorKind::ServiceCode => None,
+        }
+    }
+    pub fn answer_rightly(&mut self) -> &Done {
+        let right = self.right().expect("an open challenge");
+        if self.call.challenge.as_ref().unwrap().kind.is_keyed() { self.keys(&right) } else { self.desk(Command::Word(right.as_str().into())) }
+    }
+
+    /// The code that went out with this message.
+    pub fn code_of(&self, message: MessageId) -> Option<String> {
+        self.sent.iter().find(|m| m.id == message).and_then(|m| match &m.body {
+            Body::Code { code, .. } => Some(code.expose().to_owned()),
+            _ => None,
+        })
+    }
+    pub fn codes_sent(&self) -> usize { self.sent.iter().filter(|m| matches!(m.body, Body::Code { .. })).count() }
+
+    /// The portal shows a code to this customer for two minutes.
+    pub fn portal_code(&mut self, who: Who) -> String {
+        let code = format!("{:02}{:06}", 50 + who as u8, 700_000 + self.service.len() * 37);
+        self.service.push((code.clone(), ServiceCode { account: who.id(), expires: self.now + Span::minutes(2) }));
+        code
+    }
+
+    /// Everything forgotten but the record, as after a restart.
+    pub fn restart(&mut self) {
+        let events: Vec<Recorded> = self.log.iter().map(|text| Event::decode(text).unwrap()).collect();
+        let folded = Call::fold(self.call.id, &events);
+        assert_eq!(folded, self.call, "the fold of the record is the call");
+        self.call = folded;
+    }
+
+    // ── The loop ─────────────────────────────────────────────────────────────────────────────
+
+    fn input(&self, what: &Do) -> Input {
+        match what.clone() {
+            Do::Ring { number, verstat, denied } => Input::Incoming {
+                adapter: "test".into(), number: number.and_then(|n| world::index_key().exact(ClaimKind::Number, n)), verstat, denied,
+                accounts: number.map(|n| self.find(ClaimKind::Number, n).0).unwrap_or_default(),
+            },
+            Do::Keys(text) => Input::Keys(Secret::new(text)),
+            Do::NoKeys => Input::NoKeys,
+            Do::HungUp => Input::HungUp,
+            Do::Tick => Input::Tick,
+            Do::Freeze => Input::AccountFrozen,
+            Do::Desk(agent, role, command) => Input::Desk { agent, role, command },
+            Do::Delivered(message, delivery) => Input::Delivered { message, delivery },
+        }
+    }
+
+    pub fn put(&mut self, what: Do) -> Result<&Done, Rejected> {
+        let before = self.call.clone();
+        let mut refused: Vec<Deny> = Vec::new();
+        loop {
+            let (after, out, right) = self.turn(before.clone(), &what, &refused)?;
+            match self.limits.judge(&out.guards, self.now) {
+                Ok(limits) => {
+                    self.limits = limits;
+                    self.commit(&before, after, out, refused, right, &what);
+                    return Ok(&self.last);
+                }
+                Err(place) => {
+                    let deny = out.guards[place].deny;
+                    assert!(!refused.contains(&deny), "{deny:?} was refused and is tried again");
+                    refused.push(deny);
+                }
+            }
+        }
+    }
+
+    /// Steps until nothing is asked any more.
+    fn turn(&mut self, mut call: Call, what: &Do, refused: &[Deny]) -> Result<(Call, Outputs, Vec<FactorKind>), Rejected> {
+        let (mut whole, mut right) = (Outputs::default(), Vec::new());
+        let mut input = self.input(what);
+        if let (Do::Keys(keys), Some(code)) = (what, call.challenge.as_ref().and_then(|c| c.message).and_then(|m| self.code_of(m)))
+            && keys.trim_end_matches('#') == code
+        {
+            right.extend(call.challenge.as_ref().filter(|c| c.expires > self.now).map(|c| c.kind));
+        }
+        loop {
+            self.seed += 1;
+            let mut seed = [0; 32];
+            seed[..8].copy_from_slice(&self.seed.to_be_bytes());
+            let (principal, subject) = (self.brief(call.principal), self.brief(call.subject));
+            let cx = Cx {
+                now: self.now, seed, policy: &Toy, pepper: &self.pepper, params: &self.params,
+                principal: principal.as_ref(), subject: subject.as_ref(), refused,
+            };
+            let mut out = Outputs::default();
+            let stepped = call.step(input, &cx, &mut out);
+            if stepped.is_err() {
+                assert!(out.events.is_empty() && out.effects.is_empty() && out.guards.is_empty() && out.say.is_empty() && out.ask.is_none(), "rejected, and yet: {out:?}");
+            }
+            call = stepped?;
+            whole.events.append(&mut out.events);
+            whole.effects.append(&mut out.effects);
+            whole.guards.append(&mut out.guards);
+            whole.say.append(&mut out.say);
+            let Some(ask) = out.ask else { return Ok((call, whole, right)) };
+            let answer = self.answer(ask);
+            if let Answer::Verified(Verdict::Proven { proof, .. }) | Answer::Redeemed { verdict: Verdict::Proven { proof, .. }, .. } = &answer {
+                right.push(proof.kind());
+            }
+            input = Input::Answer(answer);
+        }
+    }
+
+    pub fn profile(&self, id: AccountId) -> Option<&Profile> { self.profiles.iter().find(|p| p.id == id) }
+    pub fn profile_mut(&mut self, who: Who) -> &mut Profile { self.profiles.iter_mut().find(|p| p.id == who.id()).unwrap() }
+    pub fn brief(&self, id: Option<AccountId>) -> Option<Brief> { Some(self.profile(id?)?.brief(self.now)) }
+
+    fn find(&self, kind: ClaimKind, value: &str) -> (Vec<Brief>, bool) {
+        let (ids, look_alike) = world::find(kind, value);
+        (ids.into_iter().filter_map(|id| self.brief(Some(id))).collect(), look_alike)
+    }
+
+    fn answer(&self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Find { claim: Claim { kind, value, via }, purpose } => {
+                let (accounts, look_alike) = self.find(kind, value.expose());
+                Answer::Found { kind, via, purpose, accounts, look_alike }
+            }
+            Ask::Compare { account, field, value } => {
+                Answer::Compared { field, matched: self.profile(account).is_some_and(|p| world::equals(p, field, value.expose())) }
+            }
+            Ask::Verify { account, authenticator, kind, presented } => Answer::Verified(self.verify(account, authenticator, kind, &presented)),
+            Ask::Redeem { code } => match self.service.iter().find(|(shown, _)| shown == code.expose()) {
+                Some((shown, live)) => Answer::Redeemed { verdict: factor::redeem(live, shown, self.now), account: self.brief(Some(live.account)) },
+                None => Answer::Redeemed { verdict: Verdict::Wrong, account: None },
+            },
+        }
+    }
+
+    fn verify(&self, account: AccountId, id: AuthenticatorId, kind: FactorKind, presented: &Secret) -> Verdict {
+        let Some(found) = self.profile(account).and_then(|p| p.authenticators.iter().find(|a| a.id == id && a.kind == kind)) else { return Verdict::Wrong };
+        let owner = Owner { account, authenticator: id };
+        match &found.material {
+            Material::Otp(otp) => {
+                // Another node may take a step between this look and the commit.
+                let last = if self.race.is_some() { self.race } else { self.limits.steps.get(&id).copied() };
+                factor::check_otp(owner, kind, otp, last, presented, self.now)
+            }
+            // Only `factor` makes proofs: the quick one comes from a code that is right by construction.
+            Material::Word { .. } if self.quick => match world::knows(Who::of(account).unwrap(), kind, presented) {
+                Some(false) => match factor::check_otp(owner, kind, &world::otp(None), None, &hotp(&world::otp(None), 0).unwrap(), self.now) {
+                    Verdict::Proven { proof, .. } => Verdict::Proven { proof, once: None },
+                    Verdict::Wrong => Verdict::Wrong,
+                },
+                _ => Verdict::Wrong,
+            },
+            Material::Word { real, duress } => factor::check_word(owner, kind, real, duress, presented, &self.pepper),
+        }
+    }
+
+    fn commit(&mut self, before: &Call, after: Call, out: Outputs, refused: Vec<Deny>, right: Vec<FactorKind>, what: &Do) {
+        let mut folded = before.clone();
+        for recorded in &out.events {
+            let text = Event::encode(recorded).unwrap();
+            assert_canonical(&text);
+            let read = Event::decode(&text).unwrap_or_else(|e| panic!("cannot be read back: {e}: {text}"));
+            assert_eq!(&read, recorded);
+            assert_eq!(read.n, folded.n + 1, "numbered without gaps");
+            folded.apply(&read);
+            self.log.push(text);
+        }
+        assert_eq!(folded, after, "the state is the fold of its events");
+        self.sent.extend(out.effects.iter().filter_map(|e| match e { Effect::Send(m) => Some(m.clone()), _ => None }));
+        self.call = after;
+        let done = Done { events: out.events.into_iter().map(|r| r.event).collect(), effects: out.effects, guards: out.guards, say: out.say, refused };
+        self.holds(before, &done, &right, what);
+        self.last = done;
+    }
+
+    // ── What must hold after every commit ────────────────────────────────────────────────────
+
+    fn holds(&mut self, before: &Call, done: &Done, right: &[FactorKind], what: &Do) {
+        let (after, started) = (&self.call, before.n > 0);
+        assert!(before == after || !done.events.is_empty(), "changed without an event");
+        // Assurance.
+        let proved: Vec<FactorKind> = done.events.iter().filter_map(|e| match e { Event::Proved { kind, .. } => Some(*kind), _ => None }).collect();
+        assert!(proved.iter().all(|kind| right.contains(kind)), "{proved:?} proved out of {right:?}");
+        assert!(proved.is_empty() || !done.refused.iter().any(|d| matches!(d, Deny::Challenge | Deny::Spent)), "proved by a refused entry");
+        for event in &done.events {
+            match event {
+                Event::Proved { .. } => self.proved_since = true,
+                Event::Switched { .. } | Event::LevelChanged { cause: LevelCause::Expiry, .. } => self.proved_since = false,
+                Event::Ended { .. } => self.ended += 1,
+                _ => {}
+            }
+        }
+        assert!(after.level <= Level::Identified || self.proved_since, "{} without a proof", after.level);
+        assert!(after.level <= Level::Identified || !after.proofs.is_empty());
+        assert!(after.level <= Level::Identified || after.level_expires.is_some_and(|at| at <= self.now + self.params.level_life));
+        if matches!(what, Do::Tick | Do::NoKeys | Do::HungUp | Do::Delivered(..) | Do::Freeze) {
+            assert!(after.level <= before.level, "risen by {what:?}");
+        }
+        // The end is the end.
+        assert!(self.ended <= 1);
+        assert_eq!(self.ended == 1, after.ended.is_some() && after.stage == Stage::Ended);
+        if before.ended.is_some() && !done.events.is_empty() {
+            assert!(matches!(what, Do::Delivered(..)), "{what:?} after the end");
+        }
+        if after.ended.is_some() {
+            assert!(after.challenge.is_none() && after.revealed.is_empty() && after.deadline(&self.params).is_none());
+        }
+        self.subject_holds(before, done);
+        self.messages_hold(before, done);
+        // Who has the call.
+        if let Do::Desk(agent, role, command) = what {
+            assert!(matches!(command, Command::Accept) || before.agent == Some((*agent, *role)), "by somebody else");
+        }
+        if done.has(|e| matches!(e, Event::HandedOver { .. } | Event::Switched { .. } | Event::SpeaksFor { .. })) {
+            assert!(after.revealed.is_empty() && after.challenge.is_none() == (before.challenge.is_none() || done.has(|e| matches!(e, Event::ChallengeClosed { .. }))));
+        }
+        // Stages and challenges belong together.
+        match &after.challenge {
+            Some(c) => assert_eq!(after.stage, if c.kind.is_keyed() { Stage::Proving } else { Stage::Talking }, "an open {}", c.kind),
+            None => assert_ne!(after.stage, Stage::Proving, "proving nothing"),
+        }
+        if let Some(c) = &after.challenge {
+            assert_eq!(c.agent, after.agent.map(|(agent, _)| agent));
+        }
+        assert_eq!(after.agent.is_some() && after.ended.is_none(), after.stage == Stage::Talking || after.challenge.as_ref().is_some_and(|c| c.agent.is_some()));
+        if matches!(what, Do::Tick) && started {
+            assert!(after.deadline(&self.params).is_none_or(|at| at > self.now), "would wake at once again");
+        }
+        let last = &self.log[self.log.len() - done.events.len()..];
+        for text in last {
+            self.nothing_personal(text);
+        }
+        self.views_hold();
+    }
+
+    fn subject_holds(&self, before: &Call, done: &Done) {
+        let after = &self.call;
+        let moved = |wanted: fn(&Event) -> bool| done.has(wanted);
+        if before.subject.is_some() && after.subject != before.subject {
+            assert!(moved(|e| matches!(e, Event::Switched { .. } | Event::SpeaksFor { .. } | Event::Identified { instead_of: Some(_), .. })));
+            if before.opened() || before.proofs.iter().len() > 0 || !before.revealed.is_empty() {
+                assert!(moved(|e| matches!(e, Event::Switched { .. } | Event::SpeaksFor { .. })), "an opened account was switched silently");
+            }
+        }
+        if before.principal.is_some() && after.principal != before.principal {
+            assert!(moved(|e| matches!(e, Event::Switched { .. } | Event::Identified { instead_of: Some(_), .. })), "the speaker changed silently");
+        }
+        assert!(after.delegate.is_some() || after.principal == after.subject);
+    }
+
+    /// Messages go to contacts on file of the right account, codes to those past cooling-off.
+    fn messages_hold(&self, before: &Call, done: &Done) {
+        for effect in &done.effects {
+            let Effect::Send(message) = effect else { continue };
+            let brief = self.brief(Some(message.to.account)).expect("an account on file");
+            match &message.body {
+                Body::Code { kind, .. } => {
+                    assert!(brief.usable(self.now).any(|f| f.kind == *kind && f.contact == Some(message.to.contact)));
+                    assert_eq!(self.call.principal, Some(message.to.account));
+                    assert!(self.call.challenge.as_ref().is_some_and(|c| c.message == Some(message.id)), "a code that nobody asks for");
+                }
+                Body::Changed { .. } | Body::Summary { .. } | Body::Online { .. } => {
+                    assert!(brief.notices.iter().any(|(contact, _)| *contact == message.to.contact));
+                    assert!([before.subject, self.call.subject].contains(&Some(message.to.account)));
+                }
+            }
+        }
+    }
+
+    /// No secret of any customer, and no code, in what is kept for ever.
+    fn nothing_personal(&self, text: &str) {
+        for (who, field, value) in personal() {
+            assert!(!contains(text, value), "{field:?} of {who:?} in {text}");
+        }
+        self.nothing_secret(text);
+    }
+
+    fn nothing_secret(&self, text: &str) {
+        let codes = self.sent.iter().filter_map(|m| match &m.body { Body::Code { code, .. } => Some(code.expose()), Body::Summary { report, .. } => Some(report.expose()), _ => None });
+        let service: Vec<&str> = self.service.iter().map(|(code, _)| code.as_str()).collect();
+        let words: Vec<&str> = world::ALL.into_iter().filter_map(Who::pin).chain([world::VERBAL, world::DURESS]).collect();
+        let secrets: Vec<&str> = codes.chain(service).chain(words).collect();
+        for secret in secrets {
+            assert!(!contains(text, secret), "a code or word in {text}");
+        }
+    }
+
+    pub fn view(&self, agent: AgentId, role: Role) -> AgentView {
+        let profile = self.call.subject.and_then(|id| self.profile(id));
+        agent_view(&self.call, self.brief(self.call.principal).as_ref(), profile, Viewer { agent, role }, &Toy, self.now)
+    }
+    pub fn mine(&self) -> AgentView {
+        let (agent, role) = self.call.agent.expect("an agent");
+        self.view(agent, role)
+    }
+
+    /// What each kind of viewer gets.
+    fn views_hold(&self) {
+        let holder = self.call.agent;
+        for (agent, role) in [(AGENT, Role::Agent), (AGENT, Role::Specialist), (OTHER, Role::Agent), (LEAD, Role::Lead), (LEAD, Role::Admin)] {
+            let view = self.view(agent, role);
+            let holds = holder == Some((agent, role));
+            assert_eq!(view.mine, holds);
+            assert!(holds || (view.fields.is_empty() && view.actions.is_empty() && view.factors.is_empty()), "shown to somebody who does not have the call");
+            assert!(!view.duress || role == Role::Lead);
+            let json = serde_json::to_string(&view).unwrap();
+            self.nothing_secret(&json);
+            assert!(role == Role::Lead || !json.contains("duress_"), "duress on the screen of an agent: {json}");
+            for (who, field, value) in personal() {
+                let shown = holds && self.call.subject == Some(who.id()) && self.call.revealed.contains(&field)
+                    && view.fields.iter().any(|f| f.field == field && f.revealed && f.disclosure >= countersign_core::view::Disclosure::Visible);
+                assert!(shown || !contains(&json, value), "{field:?} of {who:?} on a screen: {json}");
+            }
+        }
+    }
+
+    // ── What the caller hears ────────────────────────────────────────────────────────────────
+
+    pub fn directives(&self) -> Vec<Directive> {
+        self.call.directives(speakable_upcoming(&self.call, self.brief(self.call.subject).as_ref(), &Toy))
+    }
+}
+
+/// Every personal value of every customer.
+pub fn personal() -> impl Iterator<Item = (Who, countersign_core::action::Field, &'static str)> {
+    use countersign_core::action::Field;
+    world::ALL.into_iter().flat_map(|who| {
+        [
+            (who, Field::AccountNumber, who.number()), (who, Field::Name, who.name()), (who, Field::Email, who.email()),
+            (who, Field::DateOfBirth, who.birth()), (who, Field::Address, who.address()), (who, Field::PostalCode, who.postal()),
+            (who, Field::Phone, who.phone()),
+        ]
+    }).chain([(Who::Ana, Field::Orders, "ORD-ANA-1"), (Who::Ana, Field::Orders, "Blue kettle"), (Who::Tina, Field::Orders, "Red lamp")])
+}
+
+/// Whether `text` has `secret` in it as a word of its own: six digits within a hash are no code.
+fn contains(text: &str, secret: &str) -> bool {
+    let edge = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric());
+    text.match_indices(secret).any(|(at, _)| edge(text[..at].chars().next_back()) && edge(text[at + secret.len()..].chars().next()))
+}
+
+/// Sorted keys, no floating point, no white space.
+fn assert_canonical(text: &str) {
+    fn write(value: &serde_json::Value) -> String {
+        use serde_json::Value;
+        match value {
+            Value::Object(map) => {
+                let mut keys: Vec<&String> = map.keys().collect();
+                keys.sort();
+                let parts: Vec<String> = keys.into_iter().map(|k| format!("{}:{}", Value::String(k.clone()), write(&map[k]))).collect();
+                format!("{{{}}}", parts.join(","))
+            }
+            Value::Array(items) => format!("[{}]", items.iter().map(write).collect::<Vec<_>>().join(",")),
+            Value::Number(n) => {
+                assert!(n.is_i64() || n.is_u64(), "a float");
+                n.to_string()
+            }
+            other => other.to_string(),
+        }
+    }
+    assert_eq!(write(&serde_json::from_str(text).unwrap()), text);
+}

@@ -1,0 +1,158 @@
+//! Where things stand in a policy file. Cedar's public syntax tree has no positions, so the few that
+//! a finding needs are looked up in the text; what a policy means always comes from Cedar.
+
+use std::ops::Range;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An identifier, number or keyword.
+    Word,
+    /// A string, without its quotes and as it is written.
+    Text,
+    /// Any other character.
+    Mark(char),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    /// Bytes in the text, with the quotes.
+    pub(crate) span: Range<usize>,
+}
+
+/// The text of one policy.
+#[derive(Debug, Clone)]
+pub(crate) struct Chunk {
+    tokens: Vec<Token>,
+    /// Index of `permit` or `forbid`; what is before it are annotations.
+    head: usize,
+}
+
+impl Chunk {
+    /// Where the policy begins, to be pointed at as a whole.
+    pub(crate) fn head(&self) -> Range<usize> { self.tokens.get(self.head).map_or(0..0, |t| t.span.clone()) }
+
+    /// The value of an annotation.
+    pub(crate) fn annotation(&self, text: &str, name: &str) -> Option<Range<usize>> {
+        let before = self.tokens.get(..self.head)?;
+        let at = before.windows(2).position(|pair| match pair {
+            [at, key] => at.kind == Kind::Mark('@') && text.get(key.span.clone()) == Some(name),
+            _ => false,
+        })?;
+        let (key, rest) = before.get(at + 1..)?.split_first()?;
+        match rest {
+            [_, value, ..] if value.kind == Kind::Text => Some(value.span.clone()),
+            _ => Some(key.span.clone()),
+        }
+    }
+
+    /// The `nth` string in the policy's body with this content; entity names are no strings.
+    pub(crate) fn string(&self, text: &str, content: &str, nth: usize) -> Option<Range<usize>> {
+        let body = self.tokens.get(self.head..)?;
+        let strings = body.windows(2).filter_map(|pair| match pair {
+            [before, token] if token.kind == Kind::Text && before.kind != Kind::Mark(':') => Some(token.span.clone()),
+            _ => None,
+        });
+        strings.filter(|span| text.get(span.start + 1..span.end.saturating_sub(1)) == Some(content)).nth(nth)
+    }
+
+    /// The `nth` use of a word in the policy's body, also as a quoted attribute.
+    pub(crate) fn word(&self, text: &str, word: &str, nth: usize) -> Option<Range<usize>> {
+        let body = self.tokens.get(self.head..)?;
+        body.iter().map(|token| token.span.clone()).filter(|span| text.get(span.clone()).is_some_and(|t| t.trim_matches('"') == word)).nth(nth)
+    }
+}
+
+/// The policies of a file, in order.
+pub(crate) fn chunks(text: &str) -> Vec<Chunk> {
+    let tokens = tokens(text);
+    tokens
+        .split(|token| token.kind == Kind::Mark(';'))
+        .filter(|chunk| !chunk.is_empty())
+        .map(|chunk| {
+            // An annotation may be called `permit` as well: the head is the first one outside.
+            let is_head = |at: usize| {
+                let word = chunk.get(at).and_then(|t| text.get(t.span.clone()));
+                let annotated = at.checked_sub(1).and_then(|i| chunk.get(i)).is_some_and(|t| t.kind == Kind::Mark('@'));
+                matches!(word, Some("permit" | "forbid")) && !annotated
+            };
+            Chunk { head: (0..chunk.len()).find(|at| is_head(*at)).unwrap_or(0), tokens: chunk.to_vec() }
+        })
+        .collect()
+}
+
+fn tokens(text: &str) -> Vec<Token> {
+    let mut out = Vec::new();
+    let mut chars = text.char_indices().peekable();
+    while let Some((start, c)) = chars.next() {
+        let (kind, end) = match c {
+            c if c.is_whitespace() => continue,
+            '/' if chars.peek().is_some_and(|(_, next)| *next == '/') => {
+                while chars.next_if(|(_, c)| *c != '\n').is_some() {}
+                continue;
+            }
+            '"' => {
+                let mut end = text.len();
+                while let Some((at, c)) = chars.next() {
+                    if c == '\\' {
+                        chars.next();
+                    } else if c == '"' {
+                        end = at + 1;
+                        break;
+                    }
+                }
+                (Kind::Text, end)
+            }
+            c if c.is_alphanumeric() || c == '_' => {
+                let mut end = start + c.len_utf8();
+                while let Some((at, c)) = chars.next_if(|(_, c)| c.is_alphanumeric() || *c == '_') {
+                    end = at + c.len_utf8();
+                }
+                (Kind::Word, end)
+            }
+            c => (Kind::Mark(c), start + c.len_utf8()),
+        };
+        out.push(Token { kind, span: start..end });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = r#"
+// permit ( in a comment; ) with "quotes"
+@id("a;b") @permit("x")
+permit (principal, action == A::"ssn", resource)
+when { context.proofs.contains("ssn") && "ssn" == "\"" };
+@id("b") forbid (principal, action, resource);
+"#;
+
+    #[test]
+    fn semicolons_in_strings_and_comments_end_nothing() {
+        let chunks = chunks(TWO);
+        assert_eq!(chunks.len(), 2);
+        assert_eq!(&TWO[chunks[0].annotation(TWO, "id").unwrap()], r#""a;b""#);
+        assert_eq!(&TWO[chunks[0].head()], "permit");
+        assert_eq!(&TWO[chunks[1].head()], "forbid");
+        assert_eq!(chunks[1].annotation(TWO, "wayout"), None);
+    }
+
+    #[test]
+    fn an_entity_is_not_a_string() {
+        let chunks = chunks(TWO);
+        let first = chunks[0].string(TWO, "ssn", 0).unwrap();
+        let second = chunks[0].string(TWO, "ssn", 1).unwrap();
+        assert!(TWO[..first.start].ends_with("contains("));
+        assert!(TWO[..second.start].ends_with("&& "));
+        assert_eq!(chunks[0].string(TWO, "ssn", 2), None);
+    }
+
+    #[test]
+    fn unfinished_text_ends_at_the_end() {
+        assert_eq!(tokens("\"abc").len(), 1);
+        assert_eq!(tokens("a /").len(), 2);
+        assert!(chunks("").is_empty());
+    }
+}

@@ -1,0 +1,123 @@
+//! The operator's and the lead's page: health, alerts, calls, people, policies.
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::HeaderMap,
+    response::{Html, Redirect},
+    routing::{get, post},
+};
+use countersign_core::{
+    action::Role,
+    call::{Call, Stage},
+    factor::FactorKind,
+    id::{AgentId, CallId},
+    risk,
+    story::Reader,
+};
+
+use crate::{
+    App,
+    agents::Who,
+    desk::{self, story_lines},
+    effects::StoredAlert,
+    metrics::{ByFactor, ByName},
+    pages::{self, AdminCall, AdminView, FactorStat, Shell},
+    web::WebError,
+};
+
+/// The routes of the admin page.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/admin", get(home))
+        .route("/admin/calls/{id}", get(call))
+        .route("/admin/policy", get(policy))
+        .route("/admin/agents/{id}/sign-out", post(sign_out))
+}
+
+/// Leads and admins; for everybody else there is nothing here.
+async fn who(app: &App, headers: &HeaderMap) -> Result<Who, WebError> {
+    let who = desk::who(app, headers).await?;
+    if matches!(who.role, Role::Lead | Role::Admin) { Ok(who) } else { Err(WebError::NotFound) }
+}
+
+fn shell<'a>(app: &'a App, who: &'a Who) -> Shell<'a> {
+    Shell { company: app.company(), user: Some((&who.name, who.role)), demo: app.demo }
+}
+
+async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
+    let who = who(&app, &headers).await?;
+    let live = app.runner.live().await;
+    let mut alerts = Vec::new();
+    // What happened to a customer is the lead's business, not the operator's.
+    if who.role == Role::Lead {
+        for (_, doc) in app.runner.store.docs("alert", None, 20).await? {
+            let alert: StoredAlert = serde_json::from_slice(&doc.body)?;
+            let kind = format!("{:?}", alert.alert).to_lowercase();
+            alerts.push((alert.at, kind, alert.call));
+        }
+    }
+    let mut calls: Vec<AdminCall> = live.iter().map(row).collect();
+    calls.sort_by_key(|c| std::cmp::Reverse(c.started));
+    for (id, _) in app.runner.store.docs("ended", None, 30).await? {
+        let id = id.get(8..).and_then(|b| <[u8; 16]>::try_from(b).ok());
+        if let Some(id) = id
+            && let Some(found) = app.runner.call(CallId(id)).await?
+        {
+            calls.push(row(&found.call));
+        }
+    }
+    let agents = app.agents.list().await.map_err(|e| WebError::Broken(e.to_string()))?;
+    let m = &app.runner.metrics;
+    let named = |family: &prometheus_client::metrics::family::Family<ByName, prometheus_client::metrics::counter::Counter>, name: &str| {
+        family.get_or_create(&ByName { name: name.into() }).get().to_string()
+    };
+    let view = AdminView {
+        now: app.runner.now(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        policy_version: app.runner.policy.version().into(),
+        live: live.len(),
+        waiting: live.iter().filter(|c| c.stage == Stage::Waiting).count(),
+        counters: vec![
+            ("Calls since start".into(), m.calls.get().to_string()),
+            ("Texts and notices sent".into(), named(&m.messages, "sent")),
+            ("Messages that failed".into(), named(&m.messages, "failed")),
+            ("Ended as too risky".into(), named(&m.ended, "risk")),
+            ("Webhooks with a wrong signature".into(), named(&m.turned_away, "signature")),
+        ],
+        alerts,
+        calls,
+        agents: agents.into_iter().map(|(a, signed_in)| (a.name, a.role, signed_in, a.id)).collect(),
+        factors: FactorKind::ALL.into_iter().map(|kind| {
+            let label = ByFactor { factor: kind.name().into() };
+            FactorStat { name: kind.name().replace('_', " "), asked: m.asked.get_or_create(&label).get(), proved: m.proved.get_or_create(&label).get() }
+        }).collect(),
+    };
+    Ok(Html(pages::admin(&shell(&app, &who), &view)?))
+}
+
+fn row(call: &Call) -> AdminCall {
+    AdminCall {
+        id: call.id, started: call.started, ended: call.ended.map(|(_, at)| at), level: call.level, band: risk::band(call.risk),
+        ending: call.ended.map(|(ending, _)| format!("{ending:?}").to_lowercase()),
+    }
+}
+
+async fn call(State(app): State<App>, headers: HeaderMap, Path(id): Path<CallId>) -> Result<Html<String>, WebError> {
+    let who = who(&app, &headers).await?;
+    let reader = if who.role == Role::Lead { Reader::Lead } else { Reader::Anyone };
+    let lines = story_lines(&app, id, reader).await?;
+    let started = lines.first().ok_or(WebError::NotFound)?.at;
+    Ok(Html(pages::story(&shell(&app, &who), &id.to_string(), started, &lines)?))
+}
+
+async fn policy(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
+    let who = who(&app, &headers).await?;
+    Ok(Html(pages::policy(&shell(&app, &who), app.runner.policy.version(), &app.policy_files, &app.policy_matrix)?))
+}
+
+async fn sign_out(State(app): State<App>, headers: HeaderMap, Path(id): Path<AgentId>) -> Result<Redirect, WebError> {
+    let who = who(&app, &headers).await?;
+    app.agents.sign_out_all(id, who.id).await.map_err(|e| WebError::Broken(e.to_string()))?;
+    Ok(Redirect::to("/admin"))
+}

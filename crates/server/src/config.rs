@@ -1,0 +1,290 @@
+//! The configuration file of `serve`, and what is missing or unsafe in it.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use countersign_core::call::Params;
+use countersign_core::secret::{E164, Secret};
+use serde::Deserialize;
+
+/// `countersign.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who we answer for.
+    pub company: Company,
+    /// Where we listen and how the world reaches us.
+    pub listen: Listen,
+    /// Where the record is kept.
+    pub store: Storage,
+    /// Where the master key is.
+    pub keys: Keys,
+    /// Policies of your own.
+    #[serde(default)]
+    pub policy: PolicyFiles,
+    /// Lengths and limits of calls.
+    #[serde(default)]
+    pub calls: Params,
+    /// Numbers that nobody answers.
+    #[serde(default)]
+    pub deny_numbers: Vec<E164>,
+    /// Twilio, for calls and texts.
+    pub twilio: Option<Twilio>,
+    /// A provider of your own for texts and read-out codes.
+    pub messages: Option<HttpMessages>,
+    /// A mail server for notices.
+    pub mail: Option<Mail>,
+    /// Programs that may ask us.
+    #[serde(default)]
+    pub api: Vec<ApiClient>,
+}
+
+/// Who we answer for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Company {
+    /// As it is said and written to customers; at most 20 characters, so that a text stays one segment.
+    pub name: String,
+    /// The number that customers call to report fraud, as it is read out.
+    pub fraud_line: String,
+}
+
+/// Where we listen and how the world reaches us.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// The https address that customers, agents and Twilio use, without a slash at the end.
+    pub public_url: String,
+}
+
+/// Where the record is kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// The SQLite file.
+    pub path: PathBuf,
+}
+
+/// Where the master key is.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// A file with 64 hexadecimal digits. `COUNTERSIGN_KEY` in the environment comes first.
+    pub file: Option<PathBuf>,
+}
+
+/// Policies of your own.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFiles {
+    /// A folder with `*.cedar` files that replace the shipped base.
+    pub dir: Option<PathBuf>,
+}
+
+/// Twilio.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Twilio {
+    /// Account SID.
+    pub account_sid: String,
+    /// A file with the auth token. `COUNTERSIGN_TWILIO_TOKEN` in the environment comes first.
+    pub auth_token_file: Option<PathBuf>,
+    /// The number that texts and codes come from.
+    pub from: E164,
+    /// Only for tests: another address than Twilio's.
+    pub base_url: Option<String>,
+    /// The telephones of agents, by sign-in name.
+    #[serde(default)]
+    pub agent_phones: std::collections::BTreeMap<String, E164>,
+}
+
+/// A provider of your own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpMessages {
+    /// Where messages are posted.
+    pub url: String,
+    /// A file with the secret that signs them.
+    pub secret_file: PathBuf,
+}
+
+/// A mail server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mail {
+    /// Host name.
+    pub host: String,
+    /// Port; 587 unless said otherwise.
+    #[serde(default = "submission")]
+    pub port: u16,
+    /// The sender's address.
+    pub from: String,
+    /// User name, if the server wants one.
+    pub user: Option<String>,
+    /// A file with the password.
+    pub password_file: Option<PathBuf>,
+}
+
+fn submission() -> u16 { 587 }
+
+/// A program that may ask us.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiClient {
+    /// Its name in the record.
+    pub name: String,
+    /// SHA-256 of its bearer key in hexadecimal: the key itself is not kept here.
+    pub key_sha256: String,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Good to know.
+    Note,
+    /// Works, and should not stay so.
+    Unsafe,
+    /// Does not work.
+    Missing,
+}
+
+/// One line of `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Which setting.
+    pub setting: String,
+    /// What is the matter and what to do.
+    pub text: String,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path}: {source}")]
+    Parse {
+        /// Which file.
+        path: String,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Config {
+    /// Reads a file. Unknown settings are errors: a misspelt one must not pass for a default.
+    pub fn read(path: &std::path::Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: name, source: Box::new(source) })
+    }
+
+    /// Everything that is missing or unsafe, worst first.
+    pub fn examine(&self) -> Vec<Finding> {
+        let mut out = Vec::new();
+        let mut say = |severity, setting: &str, text: String| out.push(Finding { severity, setting: setting.into(), text });
+        let public = url::Url::parse(&self.listen.public_url);
+        match &public {
+            Err(e) => say(Severity::Missing, "listen.public_url", format!("is not an address ({e}): write https://calls.example.com")),
+            Ok(url) if url.scheme() != "https" => say(Severity::Unsafe, "listen.public_url", "is not https: codes, sessions and webhooks would cross the network in clear".into()),
+            Ok(_) if self.listen.public_url.ends_with('/') => say(Severity::Missing, "listen.public_url", "ends with a slash: take it away, or webhook signatures will not match".into()),
+            Ok(_) => {}
+        }
+        if !self.listen.address.ip().is_loopback() {
+            say(Severity::Note, "listen.address", "is open to the network in clear: keep a reverse proxy with TLS in front and a firewall around it".into());
+        }
+        if self.company.name.chars().count() > 20 {
+            say(Severity::Unsafe, "company.name", "is longer than 20 characters: texted codes may take two segments".into());
+        }
+        if !self.company.fraud_line.chars().any(|c| c.is_ascii_digit()) {
+            say(Severity::Missing, "company.fraud_line", "has no digit: customers must be able to call it".into());
+        }
+        match (&self.keys.file, std::env::var_os("COUNTERSIGN_KEY")) {
+            (None, None) => say(Severity::Missing, "keys.file", "no master key: run `countersign key new countersign.key` and name the file here, or set COUNTERSIGN_KEY".into()),
+            (Some(path), _) => private_file(path, "keys.file", &mut say),
+            (None, Some(_)) => {}
+        }
+        if let (Some(key), Some(dir)) = (&self.keys.file, self.store.path.parent())
+            && key.parent() == Some(dir)
+        {
+            say(Severity::Unsafe, "keys.file", "lies beside the database: whoever copies the folder has both. Keep the key elsewhere".into());
+        }
+        if self.store.path.parent().is_some_and(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()) {
+            say(Severity::Missing, "store.path", format!("the folder of {} does not exist", self.store.path.display()));
+        }
+        let texts = self.twilio.is_some() || self.messages.is_some();
+        if !texts {
+            say(Severity::Missing, "twilio / messages", "nobody can send texted codes: configure [twilio] or [messages]".into());
+        }
+        if self.twilio.is_none() {
+            say(Severity::Missing, "twilio", "no telephony: calls cannot come in".into());
+        }
+        if self.mail.is_none() {
+            say(Severity::Unsafe, "mail", "no mail server: customers without a mobile number get no notice of changes".into());
+        }
+        if let Some(twilio) = &self.twilio {
+            match (&twilio.auth_token_file, std::env::var_os("COUNTERSIGN_TWILIO_TOKEN")) {
+                (None, None) => say(Severity::Missing, "twilio.auth_token_file", "no auth token: webhooks cannot be checked. Name a file, or set COUNTERSIGN_TWILIO_TOKEN".into()),
+                (Some(path), None) => private_file(path, "twilio.auth_token_file", &mut say),
+                _ => {}
+            }
+            if twilio.base_url.is_some() {
+                say(Severity::Unsafe, "twilio.base_url", "points away from Twilio: only for tests".into());
+            }
+        }
+        if let Some(messages) = &self.messages {
+            private_file(&messages.secret_file, "messages.secret_file", &mut say);
+        }
+        for client in &self.api {
+            if client.key_sha256.len() != 64 || !client.key_sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+                say(Severity::Missing, "api.key_sha256", format!("of {} is not 64 hexadecimal digits: printf %s KEY | sha256sum", client.name));
+            }
+        }
+        limits(&self.calls, &mut say);
+        out.sort_by_key(|f| std::cmp::Reverse(f.severity));
+        out
+    }
+}
+
+/// Limits that the standards bound.
+fn limits(p: &Params, say: &mut impl FnMut(Severity, &str, String)) {
+    use countersign_core::time::Span;
+    let mut check = |bad: bool, setting: &str, text: &str| if bad { say(Severity::Unsafe, setting, text.into()) };
+    check(p.code_digits < 6, "calls.code_digits", "below 6 digits (NIST SP 800-63B-4 §3.1.3); 6 are used");
+    check(p.challenge_life > Span::minutes(10), "calls.challenge_life", "above 10 minutes (NIST SP 800-63B-4 §3.1.3)");
+    check(p.tries > 5, "calls.tries", "above 5 (RTS 2018/389 Art. 4); 5 are used");
+    check(p.lifetime_failures > 100, "calls.lifetime_failures", "above 100 (NIST SP 800-63B-4 §3.2.2); 100 are used");
+    check(p.cooling_off < Span::days(1), "calls.cooling_off", "below one day: a stolen change is used before anybody reads the notice");
+    check(p.level_life > Span::hours(2), "calls.level_life", "above two hours: assurance outlives the conversation");
+}
+
+fn private_file(path: &std::path::Path, setting: &str, say: &mut impl FnMut(Severity, &str, String)) {
+    match std::fs::metadata(path) {
+        Err(e) => say(Severity::Missing, setting, format!("cannot read {}: {e}", path.display())),
+        #[cfg(unix)]
+        Ok(meta) if std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o077 != 0 => {
+            say(Severity::Unsafe, setting, format!("others may read {}: chmod 600 it", path.display()));
+        }
+        Ok(_) => {}
+    }
+}
+
+/// Reads a secret from the environment or a file; the trailing line end does not count.
+pub fn read_secret(variable: &str, file: Option<&std::path::Path>) -> Result<Option<Secret>, ConfigError> {
+    if let Ok(text) = std::env::var(variable) {
+        return Ok(Some(Secret::new(text.trim())));
+    }
+    let Some(path) = file else { return Ok(None) };
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+    Ok(Some(Secret::new(text.trim())))
+}

@@ -1,0 +1,360 @@
+//! The desk: queue, live call, and what an agent may do with it. Handlers extract, make one call
+//! and render; everything that is shown went through `countersign_core::view`.
+
+use std::{collections::HashMap, convert::Infallible, time::Duration};
+
+use axum::{
+    Form, Router,
+    extract::{ConnectInfo, Path, State},
+    http::{HeaderMap, header},
+    response::{Html, IntoResponse, Redirect, Response, Sse, sse::Event as SseEvent},
+    routing::{get, post},
+};
+use countersign_core::{
+    action::{Action, Field, Outcome, Role},
+    call::{Call, Command, Input, Queue, Stage},
+    claim::ClaimKind,
+    factor::FactorKind,
+    id::CallId,
+    message::Change,
+    secret::Secret,
+    story::{self, Reader},
+    view::{AgentView, QueueItem, Viewer, agent_view, queue_item},
+};
+use futures_util::stream;
+
+use crate::{
+    App,
+    agents::{AgentError, Who},
+    directory::check_change,
+    hub::Notice,
+    pages::{self, Flash, FlashKind, Shell, StoryLine},
+    runner::RunError,
+    web::{WebError, cookie, set_cookie},
+};
+
+/// The session cookie of the desk.
+pub const COOKIE: &str = "cs_desk";
+
+/// The routes of the desk.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/desk", get(home))
+        .route("/desk/list", get(list))
+        .route("/desk/events", get(events))
+        .route("/desk/sign-in", get(sign_in_page).post(sign_in))
+        .route("/desk/sign-out", post(sign_out))
+        .route("/desk/call/{id}", get(one))
+        .route("/desk/call/{id}/panel", get(panel))
+        .route("/desk/call/{id}/{verb}", post(act))
+}
+
+/// Who is signed in, or the way to sign in.
+pub async fn who(app: &App, headers: &HeaderMap) -> Result<Who, WebError> {
+    let token = cookie(headers, COOKIE).ok_or(WebError::SignIn("/desk/sign-in"))?;
+    app.agents.who(&token).await.map_err(broken)?.ok_or(WebError::SignIn("/desk/sign-in"))
+}
+
+fn broken(e: AgentError) -> WebError {
+    match e {
+        AgentError::Run(e) => e.into(),
+        other => WebError::Bad(other.to_string()),
+    }
+}
+
+fn viewer(who: &Who) -> Viewer { Viewer { agent: who.id, role: who.role } }
+
+async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Response, WebError> {
+    let who = who(&app, &headers).await?;
+    if who.role == Role::Admin {
+        return Ok(Redirect::to("/admin").into_response());
+    }
+    page(&app, &who, None).await
+}
+
+async fn one(State(app): State<App>, headers: HeaderMap, Path(id): Path<CallId>) -> Result<Response, WebError> {
+    let who = who(&app, &headers).await?;
+    page(&app, &who, Some(id)).await
+}
+
+async fn page(app: &App, who: &Who, id: Option<CallId>) -> Result<Response, WebError> {
+    let calls = app.runner.live().await;
+    let mine = calls.iter().find(|c| c.agent == Some((who.id, who.role))).map(|c| c.id);
+    let (view, lines) = match id.or(mine) {
+        Some(id) => {
+            let (view, lines) = see(app, who, id).await?;
+            (Some(view), lines)
+        }
+        None => (None, Vec::new()),
+    };
+    let items = items(calls, who);
+    let shell = Shell { company: app.company(), user: Some((&who.name, who.role)), demo: app.demo };
+    Ok(Html(pages::desk(&shell, app.runner.now(), &items, &app.agents.names(), view.as_ref(), None, &lines)?).into_response())
+}
+
+async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
+    let who = who(&app, &headers).await?;
+    let items = items(app.runner.live().await, &who);
+    Ok(Html(pages::desk_list(app.runner.now(), &items, &app.agents.names())?))
+}
+
+/// Calls that wait first, longest wait first; then those with somebody; calls still with the
+/// machine are not shown.
+fn items(calls: Vec<Call>, who: &Who) -> Vec<QueueItem> {
+    let mut items: Vec<QueueItem> = calls.iter().filter(|c| c.queue.is_some()).map(|c| queue_item(c, viewer(who))).collect();
+    items.sort_by_key(|i| (i.stage != Stage::Waiting, i.since));
+    items.truncate(200);
+    items
+}
+
+async fn panel(State(app): State<App>, headers: HeaderMap, Path(id): Path<CallId>) -> Result<Html<String>, WebError> {
+    let who = who(&app, &headers).await?;
+    let (view, lines) = see(&app, &who, id).await?;
+    Ok(Html(pages::desk_panel(app.runner.now(), &view, None, &lines)?))
+}
+
+/// One call as this agent may see it. Somebody else's call is not found, unless a lead asks.
+async fn see(app: &App, who: &Who, id: CallId) -> Result<(AgentView, Vec<StoryLine>), WebError> {
+    let live = app.runner.call(id).await?.ok_or(WebError::NotFound)?;
+    let call = &live.call;
+    let mine = call.agent == Some((who.id, who.role));
+    let waits_for_me = call.stage == Stage::Waiting && call.queue.is_some_and(|q| q.serves(who.role));
+    if !mine && !waits_for_me && who.role != Role::Lead {
+        return Err(WebError::NotFound);
+    }
+    let now = app.runner.now();
+    let principal = app.runner.directory.brief(call.principal, now).await?;
+    let profile = match call.subject {
+        Some(id) => app.runner.directory.load(id).await?,
+        None => None,
+    };
+    let view = agent_view(call, principal.as_ref(), profile.as_ref().map(|l| &l.profile), viewer(who), app.runner.policy.as_ref(), now);
+    let reader = if who.role == Role::Lead { Reader::Lead } else { Reader::Anyone };
+    let lines = if mine || who.role == Role::Lead { story_lines(app, id, reader).await? } else { Vec::new() };
+    Ok((view, lines))
+}
+
+/// The record of a call as sentences.
+pub async fn story_lines(app: &App, id: CallId, reader: Reader) -> Result<Vec<StoryLine>, WebError> {
+    let names = app.agents.names();
+    let events = app.runner.events(id).await?;
+    Ok(events.iter().map(|r| {
+        let mut text = story::sentence(&r.event, reader);
+        for (agent, name) in &names {
+            text = text.replace(&agent.to_string(), name);
+        }
+        StoryLine { at: r.at, text }
+    }).collect())
+}
+
+type Fields = HashMap<String, String>;
+
+fn field<'a>(form: &'a Fields, name: &str) -> Result<&'a str, WebError> {
+    form.get(name).map(|v| v.trim()).filter(|v| !v.is_empty()).ok_or_else(|| WebError::Bad(format!("the field {} is missing or empty", name.replace('_', " "))))
+}
+
+fn secret(form: &Fields, name: &str) -> Result<Secret, WebError> {
+    let text = field(form, name)?;
+    if text.len() > 500 { Err(WebError::Bad(format!("the field {name} is longer than 500 characters"))) } else { Ok(Secret::new(text)) }
+}
+
+fn optional(form: &Fields, name: &str) -> Result<Option<Secret>, WebError> {
+    if form.get(name).is_none_or(|v| v.trim().is_empty()) { Ok(None) } else { secret(form, name).map(Some) }
+}
+
+fn action(form: &Fields) -> Result<Action, WebError> {
+    field(form, "action")?.parse().map_err(|e: countersign_core::action::BadAction| WebError::Bad(e.to_string()))
+}
+
+/// What was typed, as a command of the machine. `opened`: whether the account of the call is open.
+fn command(verb: &str, form: &Fields, opened: bool) -> Result<Command, WebError> {
+    Ok(match verb {
+        "accept" => Command::Accept,
+        "heard" => heard(field(form, "what")?, secret(form, "value")?, opened)?,
+        "reveal" => {
+            let field = Field::parse(field(form, "field")?).ok_or_else(|| WebError::Bad("there is no such field".into()))?;
+            Command::Reveal { field, reason: optional(form, "reason")? }
+        }
+        "request" => Command::Request { action: action(form)? },
+        "prove" => {
+            let factors = field(form, "factors")?.split(',').map(|name| FactorKind::parse(name.trim())).collect::<Option<Vec<_>>>();
+            let factors = factors.ok_or_else(|| WebError::Bad("there is no such factor".into()))?;
+            let action = if form.get("action").is_none_or(String::is_empty) { None } else { Some(action(form)?) };
+            Command::Prove { action, factors }
+        }
+        "word" => Command::Word(secret(form, "word")?),
+        "cancel" => Command::CancelChallenge,
+        "perform" => {
+            let change = change(&action(form)?, form)?;
+            check_change(&change).map_err(|e| WebError::Bad(e.to_string()))?;
+            Command::Perform { change, reason: optional(form, "reason")? }
+        }
+        "speak-for" => Command::SpeakFor { account_number: secret(form, "account_number")? },
+        "switch" => Command::Switch { reason: secret(form, "reason")? },
+        "hand-over" => Command::HandOver {
+            queue: match field(form, "queue")? {
+                "agents" => Queue::Agents,
+                "specialists" => Queue::Specialists,
+                _ => return Err(WebError::Bad("there is no such queue".into())),
+            },
+        },
+        "end" => Command::End,
+        _ => return Err(WebError::NotFound),
+    })
+}
+
+/// What the caller said about themselves: a claim while no account is open, a comparison with the
+/// open account afterwards. The agent need not know the difference.
+fn heard(what: &str, value: Secret, opened: bool) -> Result<Command, WebError> {
+    let kind = ClaimKind::parse(what);
+    if !opened && let Some(kind) = kind {
+        return Ok(Command::Claim { kind, value });
+    }
+    let field = match what {
+        "number" => Some(Field::Phone),
+        "order_number" => Some(Field::Orders),
+        other => Field::parse(other),
+    };
+    let field = field.ok_or_else(|| WebError::Bad("choose what the caller said".into()))?;
+    Ok(Command::Compare { field, value })
+}
+
+/// The change behind a form. There is no field for where a code goes, here or anywhere.
+fn change(action: &Action, form: &Fields) -> Result<Change, WebError> {
+    Ok(match action.to_string().as_str() {
+        "change:phone" => Change::Phone(Secret::new(field(form, "value")?.replace([' ', '-', '(', ')'], ""))),
+        "change:email" => Change::Email(secret(form, "value")?),
+        "change:address" => Change::Address { address: secret(form, "address")?, postal_code: secret(form, "postal_code")? },
+        "change:password" => Change::Password,
+        "change:factors" => {
+            let kind = FactorKind::parse(field(form, "kind")?).filter(|k| matches!(k, FactorKind::Pin | FactorKind::VerbalPassword));
+            let kind = kind.ok_or_else(|| WebError::Bad("choose PIN or verbal password".into()))?;
+            Change::Word { kind, word: secret(form, "value")? }
+        }
+        "do:cancel_order" => Change::CancelOrder,
+        "do:end_freeze" => Change::EndFreeze,
+        _ if action.verb == countersign_core::action::Verb::Do => Change::Business(action.object.clone()),
+        _ => return Err(WebError::Bad("this cannot be done here".into())),
+    })
+}
+
+async fn act(State(app): State<App>, headers: HeaderMap, Path((id, verb)): Path<(CallId, String)>, Form(form): Form<Fields>) -> Result<Response, WebError> {
+    let who = who(&app, &headers).await?;
+    let before = app.runner.call(id).await?.ok_or(WebError::NotFound)?.call;
+    let flash = match perform(&app, &who, &before, &verb, &form).await {
+        Ok(flash) => flash,
+        // A slip of the pen or a moved call is told in place, with what was typed still there.
+        Err(WebError::Bad(text)) => Some(Flash { kind: FlashKind::Bad, text }),
+        Err(other) => return Err(other),
+    };
+    if !headers.contains_key("hx-request") {
+        return Ok(Redirect::to(&format!("/desk/call/{id}")).into_response());
+    }
+    let (view, lines) = match see(&app, &who, id).await {
+        Ok(seen) => seen,
+        // Handed over or ended: the call is no longer this agent's to see.
+        Err(WebError::NotFound) => return Ok(([("hx-redirect", "/desk")], "").into_response()),
+        Err(other) => return Err(other),
+    };
+    Ok(Html(pages::desk_panel(app.runner.now(), &view, flash.as_ref(), &lines)?).into_response())
+}
+
+async fn perform(app: &App, who: &Who, before: &Call, verb: &str, form: &Fields) -> Result<Option<Flash>, WebError> {
+    let command = command(verb, form, before.opened())?;
+    let unique = match form.get("command") {
+        Some(id) if id.len() <= 64 && !id.is_empty() => id.clone(),
+        _ => hex::encode(app.runner.vault.id()?),
+    };
+    let make = || Input::Desk { agent: who.id, role: who.role, command: command.clone() };
+    app.runner.run(before.id, format!("desk/{}/{unique}", who.id), make).await?;
+    let after = app.runner.call(before.id).await?.ok_or(WebError::NotFound)?.call;
+    Ok(outcome(&command, before, &after))
+}
+
+/// What came of a command, in words for the agent.
+fn outcome(command: &Command, before: &Call, after: &Call) -> Option<Flash> {
+    let good = |text: &str| Some(Flash { kind: FlashKind::Good, text: text.into() });
+    let bad = |text: &str| Some(Flash { kind: FlashKind::Bad, text: text.into() });
+    let info = |text: &str| Some(Flash { kind: FlashKind::Info, text: text.into() });
+    match command {
+        Command::Compare { .. } if after.compared.len() == before.compared.len() => bad("Too many comparisons for this account lately. Ask for a proof."),
+        Command::Compare { .. } => if after.compared.last().is_some_and(|(_, m)| *m) { good("Match.") } else { bad("No match.") },
+        Command::Claim { .. } if !before.opened() && after.opened() => good("Two things agree: the account is open. Nothing is proved yet."),
+        Command::Claim { .. } if after.contradictions > before.contradictions => bad("This points at another account. Ask again, or hand over."),
+        Command::Claim { .. } => info("Noted."),
+        Command::Request { action } => {
+            let decision = after.decisions.iter().find(|(a, _)| a == action).map(|(_, d)| d)?;
+            match &decision.outcome {
+                Outcome::Permit => good("Permitted now."),
+                Outcome::StepUp { to } => info(&format!("Needs {to}: ask for a proof.")),
+                Outcome::Refuse { .. } if after.sent_online.contains(action) => info("Only online. The way was sent to the contact on file."),
+                Outcome::Refuse { .. } => bad("Refused: see the reason beside the action."),
+            }
+        }
+        Command::Perform { .. } if after.performed.len() > before.performed.len() => good("Done. The customer is told at the contact that was on file."),
+        Command::Perform { .. } => bad("Not permitted now: see what it takes beside the action."),
+        Command::Word(_) if after.proofs.len() > before.proofs.len() => good("Match."),
+        Command::Word(_) => bad("No match."),
+        Command::SpeakFor { .. } if after.delegate.is_some() => good("The caller may speak for this account, within what is listed."),
+        Command::SpeakFor { .. } => bad("No: the caller may not speak for that account."),
+        Command::Prove { .. } if after.challenge.is_none() => bad("This factor cannot be used now: too many messages or wrong entries lately."),
+        Command::Switch { .. } => info("Started again from nothing."),
+        _ => None,
+    }
+}
+
+/// Tells a desk that something changed. Carries ids only; the page asks for what it may see.
+async fn events(State(app): State<App>, headers: HeaderMap) -> Result<Response, WebError> {
+    who(&app, &headers).await?;
+    let notices = stream::unfold(app.runner.hub.listen(), |mut notices| async move {
+        let first = notices.recv().await;
+        // A burst becomes one refresh of the list.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let mut calls = Vec::new();
+        let mut take = |notice| if let Notice::Call(id) = notice && !calls.contains(&id) { calls.push(id) };
+        match first {
+            Ok(notice) => take(notice),
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return None,
+        }
+        while let Ok(notice) = notices.try_recv() {
+            take(notice);
+        }
+        let mut events = vec![Ok::<_, Infallible>(SseEvent::default().event("list").data("1"))];
+        events.extend(calls.into_iter().take(50).map(|id| Ok(SseEvent::default().event("call").data(id.to_string()))));
+        Some((stream::iter(events), notices))
+    });
+    let flat = futures_util::StreamExt::flatten(notices);
+    Ok(Sse::new(flat).keep_alive(axum::response::sse::KeepAlive::new().interval(Duration::from_secs(20))).into_response())
+}
+
+async fn sign_in_page(State(app): State<App>) -> Result<Html<String>, WebError> {
+    let shell = Shell { company: app.company(), user: None, demo: app.demo };
+    Ok(Html(pages::sign_in(&shell, None)?))
+}
+
+async fn sign_in(State(app): State<App>, ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>, Form(form): Form<Fields>) -> Result<Response, WebError> {
+    let (name, password, code) = (form.get("name").cloned().unwrap_or_default(), secret(&form, "password"), secret(&form, "code"));
+    let refused = |text: String| -> Result<Response, WebError> {
+        let shell = Shell { company: app.company(), user: None, demo: app.demo };
+        Ok((axum::http::StatusCode::UNPROCESSABLE_ENTITY, Html(pages::sign_in(&shell, Some(&text))?)).into_response())
+    };
+    let (Ok(password), Ok(code)) = (password, code) else { return refused("Write name, password and the code from your app.".into()) };
+    match app.agents.sign_in(name.trim(), &password, &code, &peer.ip().to_string()).await {
+        Ok((_, token)) => {
+            let set = set_cookie(COOKIE, &token, crate::agents::SESSION_LIFE.0 / 1000, app.secure());
+            Ok(([(header::SET_COOKIE, set)], Redirect::to("/desk")).into_response())
+        }
+        Err(AgentError::Run(RunError::Busy)) => Err(WebError::Busy),
+        Err(AgentError::Run(e)) => Err(e.into()),
+        Err(e) => refused(e.to_string()),
+    }
+}
+
+async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Result<Response, WebError> {
+    if let Some(token) = cookie(&headers, COOKIE) {
+        app.agents.sign_out(&token).await.map_err(broken)?;
+    }
+    let set = set_cookie(COOKIE, &Secret::default(), 0, app.secure());
+    Ok(([(header::SET_COOKIE, set)], Redirect::to("/desk/sign-in")).into_response())
+}

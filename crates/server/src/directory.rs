@@ -1,0 +1,303 @@
+//! The customer directory: sealed profiles, found by keyed hashes.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use countersign_core::{
+    account::{Authenticator, Brief, Contact, ContactKind, Material, Profile},
+    action::Field,
+    claim::{ClaimKind, normalise},
+    factor::{FactorKind, WordHash, WordRule},
+    id::{AccountId, AuthenticatorId, ContactId},
+    identify::MAX_MATCHES,
+    message::Change,
+    secret::{E164, Secret},
+    time::{Span, Timestamp},
+};
+use countersign_store::{DocWrite, Expect, IndexWrite, ReadError, Store};
+use serde::{Deserialize, Serialize};
+
+use crate::vault::{Vault, VaultError};
+
+const KIND: &str = "account";
+/// Profiles kept in clear in memory, at most.
+const CACHED: usize = 4096;
+
+/// Why the directory cannot answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// The store does not answer.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A record does not open.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// A profile with the version of its record.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Version for the next write.
+    pub version: u64,
+    /// The profile.
+    pub profile: Profile,
+}
+
+/// The directory.
+pub struct Directory {
+    store: Store,
+    vault: Arc<Vault>,
+    cache: Mutex<HashMap<AccountId, Arc<Loaded>>>,
+}
+
+/// The writes that bring a profile into the store.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// The record.
+    pub docs: Vec<DocWrite>,
+    /// Its hashes.
+    pub index: Vec<IndexWrite>,
+}
+
+impl Directory {
+    /// A directory over a store.
+    pub fn new(store: Store, vault: Arc<Vault>) -> Self { Self { store, vault, cache: Mutex::default() } }
+
+    /// The profile of an account.
+    pub async fn load(&self, id: AccountId) -> Result<Option<Arc<Loaded>>, DirectoryError> {
+        if let Some(found) = self.cached().get(&id) {
+            return Ok(Some(found.clone()));
+        }
+        let Some(doc) = self.store.doc(KIND, &id.0).await? else { return Ok(None) };
+        let loaded = Arc::new(Loaded { version: doc.version, profile: self.vault.unseal(KIND, &id.0, &doc.body)? });
+        let mut cache = self.cached();
+        if cache.len() >= CACHED {
+            cache.clear();
+        }
+        cache.insert(id, loaded.clone());
+        Ok(Some(loaded))
+    }
+
+    /// What the machine may know of an account.
+    pub async fn brief(&self, id: Option<AccountId>, now: Timestamp) -> Result<Option<Brief>, DirectoryError> {
+        match id {
+            Some(id) => Ok(self.load(id).await?.map(|l| l.profile.brief(now))),
+            None => Ok(None),
+        }
+    }
+
+    /// Forgets the clear copy after a write, or when a write did not fit.
+    pub fn forget(&self, id: AccountId) { self.cached().remove(&id); }
+
+    fn cached(&self) -> std::sync::MutexGuard<'_, HashMap<AccountId, Arc<Loaded>>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The accounts that a claim fits, and whether it is one slip away from somebody else's.
+    pub async fn find(&self, kind: ClaimKind, value: &str, now: Timestamp) -> Result<(Vec<Brief>, bool), DirectoryError> {
+        let Some(key) = self.vault.index.exact(kind, value) else { return Ok((Vec::new(), false)) };
+        let ids = self.store.find(kind.name(), key.0, MAX_MATCHES + 1).await?;
+        let near: Vec<[u8; 16]> = self.vault.index.near(kind, value).into_iter().map(|b| b.0).collect();
+        let near = if near.is_empty() { Vec::new() } else { self.store.find_any("near", &near, MAX_MATCHES * 4).await? };
+        let look_alike = near.iter().any(|id| !ids.contains(id));
+        let mut briefs = Vec::new();
+        for id in ids {
+            briefs.extend(self.brief(Some(AccountId(id)), now).await?);
+        }
+        Ok((briefs, look_alike))
+    }
+
+    /// Whether what was said equals a field, by the spelling rules of its kind.
+    pub fn equals(profile: &Profile, field: Field, said: &str) -> bool {
+        let kind = match field {
+            Field::Name => ClaimKind::Name,
+            Field::Email => ClaimKind::Email,
+            Field::Phone => ClaimKind::Number,
+            Field::PostalCode => ClaimKind::PostalCode,
+            Field::DateOfBirth => ClaimKind::DateOfBirth,
+            Field::AccountNumber => ClaimKind::AccountNumber,
+            Field::Orders | Field::Upcoming => ClaimKind::OrderNumber,
+            // An address is compared word by word, as names are: order and commas do not count.
+            Field::Address => ClaimKind::Name,
+        };
+        let said = normalise(kind, said).map(Secret::new);
+        profile.field(field).into_iter().any(|value| match (&said, normalise(kind, value)) {
+            (Some(said), Some(value)) => said.ct_eq(&Secret::new(value)),
+            _ => false,
+        })
+    }
+
+    /// The writes for a new account.
+    pub fn insert(&self, profile: &Profile) -> Result<Writes, VaultError> {
+        let index = profile.index(&self.vault.index).into_iter().map(|(space, key)| IndexWrite::Add { space, key: key.0, id: profile.id.0 }).collect();
+        Ok(Writes { docs: vec![self.put(profile, Expect::New)?], index })
+    }
+
+    /// The writes for a changed account: only the hashes that differ.
+    pub fn update(&self, before: &Loaded, after: &Profile) -> Result<Writes, VaultError> {
+        let (old, new) = (before.profile.index(&self.vault.index), after.index(&self.vault.index));
+        let id = after.id.0;
+        let gone = old.iter().filter(|e| !new.contains(e)).map(|(space, key)| IndexWrite::Remove { space, key: key.0, id });
+        let came = new.iter().filter(|e| !old.contains(e)).map(|(space, key)| IndexWrite::Add { space, key: key.0, id });
+        Ok(Writes { docs: vec![self.put(after, Expect::Version(before.version))?], index: gone.chain(came).collect() })
+    }
+
+    fn put(&self, profile: &Profile, expected: Expect) -> Result<DocWrite, VaultError> {
+        let body = self.vault.seal(KIND, &profile.id.0, profile)?;
+        Ok(DocWrite::Put { kind: KIND, id: profile.id.0.to_vec(), expected, body, due: None })
+    }
+}
+
+/// What an undo puts back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "undo")]
+pub enum Undo {
+    /// The old contact point comes back, the new one goes.
+    Contact {
+        /// The one that was replaced, if there was one.
+        old: Option<ContactId>,
+        /// The one that came.
+        new: ContactId,
+    },
+    /// The old address.
+    Address {
+        /// Street and town.
+        address: Secret,
+        /// Postal code.
+        postal_code: Secret,
+    },
+    /// The old authenticators.
+    Factors {
+        /// All of them.
+        authenticators: Vec<Authenticator>,
+    },
+    /// Nothing was changed here.
+    Nothing,
+}
+
+/// Why a value cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadValue {
+    /// Not a telephone number.
+    #[error("{0}")]
+    Number(#[from] countersign_core::secret::BadNumber),
+    /// Not an e-mail address.
+    #[error("this is not an e-mail address: it needs a name, an @ and a domain with a dot")]
+    Email,
+    /// Nothing was written.
+    #[error("write the new address, with the postal code in its own field")]
+    Address,
+    /// A word or PIN that is too weak.
+    #[error(transparent)]
+    Word(#[from] countersign_core::factor::WordTooWeak),
+    /// It is there already.
+    #[error("this is what is on file already")]
+    Same,
+    /// There is nothing of this kind.
+    #[error("the customer has none of these")]
+    Missing,
+}
+
+/// Checks a change before anybody asks policy, so that a slip of the pen is not a refusal.
+pub fn check_change(change: &Change) -> Result<(), BadValue> {
+    match change {
+        Change::Phone(value) => E164::parse(value.expose()).map(|_| ())?,
+        Change::Email(value) => normalise(ClaimKind::Email, value.expose()).map(|_| ()).ok_or(BadValue::Email)?,
+        Change::Address { address, postal_code } if address.expose().trim().is_empty() || postal_code.expose().trim().is_empty() => {
+            return Err(BadValue::Address);
+        }
+        Change::Word { kind, word } => WordRule::of(*kind).check(word).map(|_| ())?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Carries a permitted change out on a profile and says how to undo it.
+pub fn apply_change(profile: &mut Profile, change: &Change, now: Timestamp, cooling_off: Span, vault: &Vault) -> Result<Undo, ChangeError> {
+    check_change(change)?;
+    let undo = match change {
+        Change::Phone(value) => replace_contact(profile, value, false, now, cooling_off, vault)?,
+        Change::Email(value) => replace_contact(profile, value, true, now, cooling_off, vault)?,
+        Change::Address { address, postal_code } => Undo::Address {
+            address: std::mem::replace(&mut profile.address, address.clone()),
+            postal_code: std::mem::replace(&mut profile.postal_code, postal_code.clone()),
+        },
+        Change::Word { kind, word } => {
+            let before = profile.authenticators.clone();
+            let word = WordRule::of(*kind).check(word).map_err(BadValue::from)?;
+            let material = Material::Word { real: WordHash::make(&word, vault.id()?, &vault.pepper), duress: WordHash::decoy() };
+            profile.authenticators.retain(|a| a.kind != *kind);
+            profile.authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind: *kind, material });
+            Undo::Factors { authenticators: before }
+        }
+        Change::RemoveFactor(kind) => {
+            let before = profile.authenticators.clone();
+            profile.authenticators.retain(|a| a.kind != *kind);
+            if before.len() == profile.authenticators.len() {
+                return Err(BadValue::Missing.into());
+            }
+            Undo::Factors { authenticators: before }
+        }
+        Change::EndFreeze => {
+            profile.frozen = None;
+            return Ok(Undo::Nothing);
+        }
+        // Done in the company's own systems; here they are recorded and told to the customer.
+        Change::Password | Change::CancelOrder | Change::Business(_) => return Ok(Undo::Nothing),
+    };
+    profile.changed = Some(now);
+    Ok(undo)
+}
+
+/// Why a change cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The value cannot be taken.
+    #[error(transparent)]
+    Value(#[from] BadValue),
+    /// No keys or no randomness.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+fn replace_contact(profile: &mut Profile, value: &Secret, email: bool, now: Timestamp, cooling_off: Span, vault: &Vault) -> Result<Undo, ChangeError> {
+    let of_kind = |c: &Contact| (c.kind == ContactKind::Email) == email;
+    if profile.present_contacts().any(|c| of_kind(c) && c.value.ct_eq(value)) {
+        return Err(BadValue::Same.into());
+    }
+    let old = profile.contacts.iter_mut().find(|c| c.retired.is_none() && of_kind(c));
+    let old = old.map(|c| {
+        c.retired = Some(now);
+        c.id
+    });
+    let new = ContactId(vault.id()?);
+    let kind = if email { ContactKind::Email } else { ContactKind::Mobile };
+    profile.contacts.push(Contact { id: new, kind, value: value.clone(), usable_from: now + cooling_off, retired: None });
+    Ok(Undo::Contact { old, new })
+}
+
+/// Puts back what a change took away.
+pub fn apply_undo(profile: &mut Profile, undo: &Undo, now: Timestamp) {
+    match undo {
+        Undo::Contact { old, new } => {
+            profile.contacts.retain(|c| c.id != *new);
+            for contact in profile.contacts.iter_mut().filter(|c| Some(c.id) == *old) {
+                contact.retired = None;
+            }
+        }
+        Undo::Address { address, postal_code } => {
+            profile.address = address.clone();
+            profile.postal_code = postal_code.clone();
+        }
+        Undo::Factors { authenticators } => profile.authenticators.clone_from(authenticators),
+        Undo::Nothing => return,
+    }
+    profile.changed = Some(now);
+}
+
+/// The authenticator of a profile, if it has it.
+pub fn authenticator(profile: &Profile, id: AuthenticatorId, kind: FactorKind) -> Option<&Authenticator> {
+    profile.authenticators.iter().find(|a| a.id == id && a.kind == kind)
+}

@@ -1,0 +1,158 @@
+//! What a step leads to besides its events, as writes of the same transaction.
+
+use countersign_core::{
+    account::ContactKind,
+    action::Action,
+    call::{Alert, Call, Effect, Outputs},
+    id::{AccountId, CallId, ChangeId, MessageId},
+    message::{Body, Change, Message, OnFile, PermittedChange},
+    secret::Secret,
+    time::Timestamp,
+};
+use countersign_store::{Commit, DocWrite, Expect, OutboxRow};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    directory::{Undo, apply_change},
+    record,
+    runner::{RunError, Runner, newest_first},
+    vault::Vault,
+};
+
+/// What a link does. Sealed under the hash of its token.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "link")]
+pub enum Link {
+    /// Undoes a change.
+    Undo {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        change: ChangeId,
+        /// What it was, for the page.
+        action: Action,
+        /// How.
+        undo: Undo,
+        /// From when on it is worth nothing.
+        until: Timestamp,
+    },
+    /// Says "this wasn't me".
+    Report {
+        /// Whose.
+        account: AccountId,
+        /// Which call.
+        call: CallId,
+    },
+    /// Opens the portal once.
+    Portal {
+        /// Whose.
+        account: AccountId,
+        /// From when on it is worth nothing.
+        until: Timestamp,
+    },
+}
+
+/// The kind under which links are kept.
+pub const LINK: &str = "link";
+
+/// An alert as it is kept for the lead.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StoredAlert {
+    /// What.
+    pub alert: Alert,
+    /// On which call.
+    pub call: Option<CallId>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Adds the writes of all effects to the commit.
+pub async fn write(runner: &Runner, call: &Call, out: &Outputs, commit: &mut Commit) -> Result<(), RunError> {
+    for effect in &out.effects {
+        match effect {
+            Effect::Send(message) => commit.outbox.push(outbox_row(runner, message, call.id)?),
+            Effect::Change(change) => write_change(runner, call, change, commit).await?,
+            Effect::Note { id, text } => {
+                let body = runner.vault.seal("note", &id.0, text)?;
+                commit.docs.push(DocWrite::Put { kind: "note", id: id.0.to_vec(), expected: Expect::New, body, due: None });
+            }
+            Effect::ReportLink { token, account } => {
+                commit.docs.push(link_doc(&runner.vault, token, &Link::Report { account: *account, call: call.id }, None)?);
+            }
+            Effect::Alert(alert) => commit.docs.push(alert_doc(runner, *alert, Some(call.id))?),
+        }
+    }
+    Ok(())
+}
+
+/// A message for the outbox, sealed until it is sent.
+pub fn outbox_row(runner: &Runner, message: &Message, owner: CallId) -> Result<OutboxRow, RunError> {
+    let body = runner.vault.seal("outbox", &message.id.0, message)?;
+    Ok(OutboxRow { id: message.id.0, topic: "message", owner: owner.0, body, due: runner.now().0 })
+}
+
+/// A link for the store.
+pub fn link_doc(vault: &Vault, token: &Secret, link: &Link, due: Option<i64>) -> Result<DocWrite, RunError> {
+    let id = Vault::token_id(token);
+    let body = vault.seal(LINK, &id, link)?;
+    Ok(DocWrite::Put { kind: LINK, id, expected: Expect::New, body, due })
+}
+
+/// An alert for the store.
+pub fn alert_doc(runner: &Runner, alert: Alert, call: Option<CallId>) -> Result<DocWrite, RunError> {
+    let at = runner.now();
+    let body = serde_json::to_vec(&StoredAlert { alert, call, at })?;
+    let id = newest_first(at, runner.vault.id()?);
+    Ok(DocWrite::Put { kind: "alert", id, expected: Expect::New, body, due: None })
+}
+
+/// Carries a permitted change out: the profile, its look-up hashes, the account's own record, the
+/// undo link, and a notice to everybody who was on file **before** (`hotelx_misheard`).
+async fn write_change(runner: &Runner, call: &Call, permitted: &PermittedChange, commit: &mut Commit) -> Result<(), RunError> {
+    let now = runner.now();
+    let before = runner.directory.load(permitted.account).await?.ok_or(RunError::NoCall)?;
+    let notices = before.profile.brief(now).notices;
+    let mut after = before.profile.clone();
+    let undo = apply_change(&mut after, &permitted.change, now, runner.params.cooling_off, &runner.vault)?;
+    let event = record::changed(permitted, call.id);
+    commit.appends.push(record::append(record::ACCOUNT, permitted.account.0, after.events, now, &event)?);
+    after.events += 1;
+    let writes = runner.directory.update(&before, &after)?;
+    commit.docs.extend(writes.docs);
+    commit.index.extend(writes.index);
+    let action = permitted.change.action();
+    let token = match undo {
+        Undo::Nothing => None,
+        undo => {
+            let token = runner.vault.token()?;
+            let until = now + runner.params.undo;
+            let link = Link::Undo { account: permitted.account, change: permitted.id, action: action.clone(), undo, until };
+            commit.docs.push(link_doc(&runner.vault, &token, &link, Some(until.0))?);
+            Some(token)
+        }
+    };
+    // Business actions are told in the summary after the call; only the account itself is told at once.
+    if matches!(permitted.change, Change::Business(_) | Change::CancelOrder) {
+        return Ok(());
+    }
+    let lang = after.language.unwrap_or_else(|| call.language());
+    for (contact, kind) in first_of_each_kind(&notices) {
+        let _ = kind;
+        let to = OnFile { account: permitted.account, contact };
+        let body = Body::Changed { action: action.clone(), undo: token.clone() };
+        let message = Message { id: MessageId(runner.vault.id()?), to, lang, body };
+        commit.outbox.push(outbox_row(runner, &message, call.id)?);
+    }
+    Ok(())
+}
+
+/// One e-mail address and one telephone: enough to be heard, too little to be a nuisance.
+fn first_of_each_kind(notices: &[(countersign_core::id::ContactId, ContactKind)]) -> Vec<(countersign_core::id::ContactId, ContactKind)> {
+    let mut out: Vec<(countersign_core::id::ContactId, ContactKind)> = Vec::new();
+    for (contact, kind) in notices {
+        if !out.iter().any(|(_, known)| known == kind) {
+            out.push((*contact, *kind));
+        }
+    }
+    out
+}

@@ -1,0 +1,150 @@
+//! What is counted. Labels are kinds and names of ours, never a number, a name or an account.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use countersign_core::{
+    call::{Call, Deny, Event, Recorded},
+    factor::FactorKind,
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// A factor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByFactor {
+    /// Its name.
+    pub factor: String,
+}
+
+/// A name of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByName {
+    /// Which.
+    pub name: String,
+}
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Registry,
+    /// Calls that came in.
+    pub calls: Counter,
+    /// Calls that ended, by how.
+    pub ended: Family<ByName, Counter>,
+    /// Challenges, by factor.
+    pub asked: Family<ByFactor, Counter>,
+    /// Proofs, by factor.
+    pub proved: Family<ByFactor, Counter>,
+    /// Wrong entries, by factor.
+    pub wrong: Family<ByFactor, Counter>,
+    /// Seconds from the start of a call to its first proof.
+    pub time_to_prove: Histogram,
+    /// Actions that policy did not permit, by deciding policy.
+    pub refused: Family<ByName, Counter>,
+    /// Steps that a limit refused, by limit.
+    pub limited: Family<ByName, Counter>,
+    /// Messages, by how they fared.
+    pub messages: Family<ByName, Counter>,
+    /// Requests that were turned away, by why.
+    pub turned_away: Family<ByName, Counter>,
+    /// Calls in memory.
+    pub live: Gauge<i64, AtomicI64>,
+    /// Commits waiting for the writer.
+    pub queued: Gauge<i64, AtomicI64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds = [5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 240.0, 480.0];
+        let mut this = Self {
+            registry: Registry::with_prefix("countersign"),
+            calls: Counter::<u64, AtomicU64>::default(),
+            ended: Family::default(),
+            asked: Family::default(),
+            proved: Family::default(),
+            wrong: Family::default(),
+            time_to_prove: Histogram::new(seconds),
+            refused: Family::default(),
+            limited: Family::default(),
+            messages: Family::default(),
+            turned_away: Family::default(),
+            live: Gauge::default(),
+            queued: Gauge::default(),
+        };
+        let r = &mut this.registry;
+        r.register("calls", "Calls that came in", this.calls.clone());
+        r.register("calls_ended", "Calls that ended, by how", this.ended.clone());
+        r.register("challenges", "Challenges, by factor", this.asked.clone());
+        r.register("proofs", "Challenges that succeeded, by factor", this.proved.clone());
+        r.register("wrong_entries", "Wrong entries, by factor", this.wrong.clone());
+        r.register("time_to_prove_seconds", "Seconds from the start of a call to its first proof", this.time_to_prove.clone());
+        r.register("refusals", "Actions that were not permitted, by deciding policy", this.refused.clone());
+        r.register("limited", "Steps that a limit refused, by limit", this.limited.clone());
+        r.register("messages", "Messages to customers, by how they fared", this.messages.clone());
+        r.register("turned_away", "Requests that were turned away, by why", this.turned_away.clone());
+        r.register("live_calls", "Calls in memory", this.live.clone());
+        r.register("commit_queue", "Commits waiting for the writer", this.queued.clone());
+        this
+    }
+}
+
+impl Metrics {
+    /// Counts what a step did.
+    pub fn took(&self, before: &Call, after: &Call, events: &[Recorded]) {
+        for recorded in events {
+            match &recorded.event {
+                Event::Started { .. } => drop(self.calls.inc()),
+                Event::Challenged { challenge } => drop(self.asked.get_or_create(&factor(challenge.kind)).inc()),
+                Event::Proved { kind, .. } => {
+                    self.proved.get_or_create(&factor(*kind)).inc();
+                    if before.proofs.is_empty() {
+                        let seconds = (recorded.at - after.started).ceil_seconds();
+                        self.time_to_prove.observe(f64::from(i32::try_from(seconds).unwrap_or(i32::MAX)));
+                    }
+                }
+                Event::ChallengeFailed { .. } => {
+                    if let Some(challenge) = before.challenge.as_ref() {
+                        self.wrong.get_or_create(&factor(challenge.kind)).inc();
+                    }
+                }
+                Event::ServiceCodeFailed => drop(self.wrong.get_or_create(&factor(FactorKind::ServiceCode)).inc()),
+                Event::Decided { decision, .. } if !decision.permits() => {
+                    for policy in &decision.policies {
+                        self.refused.get_or_create(&name(policy)).inc();
+                    }
+                    if decision.policies.is_empty() {
+                        self.refused.get_or_create(&name("nothing_permits")).inc();
+                    }
+                }
+                Event::Ended { ending } => drop(self.ended.get_or_create(&name(&format!("{ending:?}").to_lowercase())).inc()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts a step that a limit refused.
+    pub fn denied(&self, deny: Deny) {
+        let text = format!("{deny:?}").to_lowercase();
+        self.limited.get_or_create(&name(text.split('(').next().unwrap_or("other"))).inc();
+    }
+
+    /// Counts a message.
+    pub fn message(&self, how: &str) { self.messages.get_or_create(&name(how)).inc(); }
+
+    /// Counts a request that was turned away.
+    pub fn turn_away(&self, why: &str) { self.turned_away.get_or_create(&name(why)).inc(); }
+
+    /// The Prometheus text format.
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut out, &self.registry);
+        out
+    }
+}
+
+fn factor(kind: FactorKind) -> ByFactor { ByFactor { factor: kind.name().into() } }
+
+fn name(name: &str) -> ByName { ByName { name: name.into() } }

@@ -1,0 +1,148 @@
+//! Messages on their way out: taken from the store, sent once, and their fate told to the call.
+
+pub mod http;
+pub mod provider;
+pub mod smtp;
+pub mod twilio;
+
+use std::sync::Arc;
+
+use countersign_core::{
+    account::ContactKind,
+    call::Input,
+    factor::FactorKind,
+    id::{CallId, MessageId},
+    message::{Body, Delivery, Message},
+    secret::Secret,
+    time::Span,
+};
+use countersign_store::{OutboxItem, Settle};
+
+use self::provider::{Channel, Outgoing, Provider, Sent, reason};
+use crate::{
+    i18n::Texts,
+    runner::{RunError, Runner},
+};
+
+/// How long a sender may take before another may look at the message.
+const LEASE: Span = Span::minutes(2);
+/// After so many attempts a message is given up.
+const MAX_ATTEMPTS: u32 = 6;
+
+/// Sends what waits.
+pub struct Outbox {
+    runner: Arc<Runner>,
+    texts: Arc<Texts>,
+    providers: Vec<Arc<dyn Provider>>,
+}
+
+impl Outbox {
+    /// An outbox over its providers; the first that serves a channel gets its messages.
+    pub fn new(runner: Arc<Runner>, texts: Arc<Texts>, providers: Vec<Arc<dyn Provider>>) -> Self { Self { runner, texts, providers } }
+
+    /// Sends everything that is due. Returns how many messages were taken.
+    pub async fn flush(&self) -> Result<usize, RunError> {
+        let now = self.runner.now();
+        let items = self.runner.store.outbox_take(now.0, (now + LEASE).0, 50).await?;
+        let n = items.len();
+        // Side by side: one slow provider must not hold the codes of all callers.
+        let sends = items.into_iter().map(|item| self.one(item));
+        for result in futures_util::future::join_all(sends).await {
+            if let Err(e) = result {
+                tracing::warn!(error = %e, "a message could not be settled; it will be looked at again");
+            }
+        }
+        Ok(n)
+    }
+
+    async fn one(&self, item: OutboxItem) -> Result<(), RunError> {
+        let id = MessageId(item.id);
+        let message: Message = match self.runner.vault.unseal("outbox", &item.id, &item.body) {
+            Ok(message) => message,
+            Err(e) => {
+                tracing::error!(message = %id, error = %e, "a message in the outbox does not open");
+                return self.settled(&item, Settle::Dead, Delivery::Failed).await;
+            }
+        };
+        let Some((outgoing, provider)) = self.prepare(&message, &item).await? else {
+            tracing::warn!(message = %id, "nobody can deliver this message: is a provider configured for its channel?");
+            return self.settled(&item, Settle::Dead, Delivery::Failed).await;
+        };
+        let sent = provider.send(&outgoing).await;
+        match sent {
+            Sent::Accepted { .. } => self.settled(&item, Settle::Done, Delivery::Sent).await,
+            Sent::Rejected { reason } => {
+                tracing::warn!(message = %id, provider = provider.name(), reason, "a message was refused");
+                self.settled(&item, Settle::Dead, Delivery::Failed).await
+            }
+            Sent::Unknown { reason } => {
+                tracing::warn!(message = %id, provider = provider.name(), reason, "nobody knows whether a message went; it is not sent again");
+                self.settled(&item, Settle::Dead, Delivery::Unknown).await
+            }
+            Sent::Retry { reason, .. } if item.attempts >= MAX_ATTEMPTS => {
+                tracing::warn!(message = %id, provider = provider.name(), reason, "a message is given up");
+                // Only a provider that drops repeats may retry after silence: it may have gone.
+                let silent = [reason::NO_ANSWER, reason::PROVIDER_FAILED].contains(&reason);
+                self.settled(&item, Settle::Dead, if silent { Delivery::Unknown } else { Delivery::Failed }).await
+            }
+            Sent::Retry { after, reason } => {
+                tracing::info!(message = %id, provider = provider.name(), reason, attempt = item.attempts, "a message will be tried again");
+                self.runner.metrics.message("retry");
+                // Doubling, within what the provider asked for and half an hour.
+                let wait = Span(after.0.max(1000).saturating_mul(1 << item.attempts.min(8)).min(Span::minutes(30).0));
+                let at = self.runner.now() + wait;
+                self.runner.store.outbox_settle(item.id, Settle::Retry(at.0)).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks the destination up on file and finds the words. `None`: nobody can deliver it.
+    async fn prepare(&self, message: &Message, item: &OutboxItem) -> Result<Option<(Outgoing, &Arc<dyn Provider>)>, RunError> {
+        let Some(loaded) = self.runner.directory.load(message.to.account).await? else { return Ok(None) };
+        let Some(contact) = loaded.profile.contacts.iter().find(|c| c.id == message.to.contact) else { return Ok(None) };
+        let channel = match (&message.body, contact.kind) {
+            (Body::Code { kind: FactorKind::SmsCode, .. }, ContactKind::Mobile) => Channel::Sms,
+            (Body::Code { kind: FactorKind::VoiceCode, .. }, ContactKind::Mobile | ContactKind::Landline) => Channel::Voice,
+            // A code never goes by e-mail (NIST SP 800-63B-4 §3.1.3).
+            (Body::Code { .. }, _) => return Ok(None),
+            (_, ContactKind::Email) => Channel::Email,
+            (_, ContactKind::Mobile) => Channel::Sms,
+            (_, ContactKind::Landline) => return Ok(None),
+        };
+        let Some(provider) = self.providers.iter().find(|p| p.channels().contains(&channel)) else { return Ok(None) };
+        let (subject, text) = match channel {
+            Channel::Sms => (None, self.texts.sms(message.lang, &message.body)),
+            Channel::Voice => (None, self.texts.voice_code(message.lang, &message.body)),
+            Channel::Email => {
+                let mail = self.texts.mail(message.lang, &message.body);
+                (Some(mail.subject), mail.text)
+            }
+        };
+        let outgoing = Outgoing {
+            id: message.id, channel, to: contact.value.clone(), subject, text: Secret::new(text), lang: message.lang, interrupted: item.interrupted,
+        };
+        Ok(Some((outgoing, provider)))
+    }
+
+    async fn settled(&self, item: &OutboxItem, settle: Settle, delivery: Delivery) -> Result<(), RunError> {
+        self.runner.metrics.message(match delivery {
+            Delivery::Sent => "sent",
+            Delivery::Delivered => "delivered",
+            Delivery::Failed => "failed",
+            Delivery::Unknown => "unknown",
+        });
+        self.runner.store.outbox_settle(item.id, settle).await?;
+        delivered(&self.runner, CallId(item.owner), MessageId(item.id), delivery).await
+    }
+}
+
+/// Tells a call how one of its messages fared.
+pub async fn delivered(runner: &Runner, call: CallId, message: MessageId, delivery: Delivery) -> Result<(), RunError> {
+    let command = format!("delivery/{message}/{delivery:?}");
+    match runner.run(call, command, || Input::Delivered { message, delivery }).await {
+        // Notices outside of calls have no call to tell.
+        Ok(_) | Err(RunError::NoCall | RunError::Rejected(_)) => Ok(()),
+        Err(e) => Err(e),
+    }
+}

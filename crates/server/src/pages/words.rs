@@ -1,0 +1,306 @@
+//! What the desk calls things. One place, so that a level or a factor has one name on every page.
+
+use countersign_core::{
+    action::{Action, Field, Level, Role, Verb},
+    call::{Closed, Queue, Stage},
+    claim::{ClaimKind, Via},
+    factor::FactorKind,
+    message::Delivery,
+    prompt::{Lang, Music},
+    risk::Band,
+    time::Timestamp,
+    view::Offer,
+};
+
+/// `snake_case` as words.
+pub fn plain(name: &str) -> String { name.replace('_', " ") }
+
+/// The first letter large.
+pub fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// `texted code, then PIN`.
+pub fn plan(factors: &[FactorKind]) -> String {
+    factors.iter().map(factor).collect::<Vec<_>>().join(", then ")
+}
+
+/// Form value of a plan.
+pub fn plan_value(factors: &[FactorKind]) -> String {
+    factors.iter().map(|k| k.name()).collect::<Vec<_>>().join(",")
+}
+
+/// The clock part of an instant; the page's script turns it into local time.
+pub fn clock(at: &Timestamp) -> String { at.to_string().chars().skip(11).take(8).collect::<String>() + " UTC" }
+
+/// Day and minute of an instant.
+pub fn moment(at: &Timestamp) -> String {
+    let text = at.to_string();
+    format!("{} {} UTC", text.chars().take(10).collect::<String>(), text.chars().skip(11).take(5).collect::<String>())
+}
+
+/// `4:07`, or `1:04:07`.
+pub fn length(seconds: i64) -> String {
+    let s = seconds.max(0);
+    if s >= 3600 { format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) } else { format!("{}:{:02}", s / 60, s % 60) }
+}
+
+/// Time since `then`.
+pub fn since(then: &Timestamp, now: &Timestamp) -> String { length((*now - *then).0.max(0) / 1000) }
+
+/// Time until `then`.
+pub fn until(then: &Timestamp, now: &Timestamp) -> String { length((*then - *now).ceil_seconds()) }
+
+/// Digits or letters of an id that tell it apart from its neighbours.
+pub fn short(id: &impl std::fmt::Display) -> String {
+    let text = id.to_string();
+    let skip = text.chars().count().saturating_sub(6);
+    text.chars().skip(skip).collect()
+}
+
+/// Something proved or to be proved.
+pub fn factor(kind: &FactorKind) -> &'static str {
+    match kind {
+        FactorKind::Totp => "app code",
+        FactorKind::Hotp => "token code",
+        FactorKind::ServiceCode => "portal code",
+        FactorKind::SmsCode => "texted code",
+        FactorKind::VoiceCode => "code by call",
+        FactorKind::VerbalPassword => "verbal password",
+        FactorKind::Pin => "PIN",
+    }
+}
+
+/// What the level means, in one sentence.
+pub fn level_means(level: &Level, opened: &bool) -> &'static str {
+    match (level, opened) {
+        (Level::Anonymous, _) => "Nobody knows who is calling.",
+        (Level::Identified, false) => "One detail points at an account. It stays shut, and nothing is proved.",
+        (Level::Identified, true) => "We know which account is meant. Nothing is proved.",
+        (Level::Authenticated, _) => "The caller proved to be the customer.",
+        (Level::Strong, _) => "Proved twice, in two different ways.",
+    }
+}
+
+/// A role.
+pub fn role(role: &Role) -> &'static str {
+    match role {
+        Role::Agent => "Agent",
+        Role::Specialist => "Specialist",
+        Role::Lead => "Security lead",
+        Role::Admin => "Administrator",
+    }
+}
+
+/// A language, in English.
+pub fn lang(lang: &Lang) -> &'static str {
+    match lang {
+        Lang::En => "English",
+        Lang::Es => "Spanish",
+        Lang::De => "German",
+    }
+}
+
+/// A language given by its code or name.
+pub fn lang_code(code: &str) -> String { Lang::parse(code).map_or_else(|| capital(code), |l| lang(&l).to_owned()) }
+
+/// The hold music.
+pub fn music(music: &Music) -> &'static str {
+    match music {
+        Music::Calm => "calm music",
+        Music::Lively => "lively music",
+        Music::Classical => "classical music",
+        Music::Silence => "silence",
+    }
+}
+
+/// Where calls wait.
+pub fn queue(queue: &Queue) -> &'static str {
+    match queue {
+        Queue::Agents => "Agents",
+        Queue::Specialists => "Specialists",
+    }
+}
+
+/// How risky.
+pub fn band(band: &Band) -> &'static str {
+    match band {
+        Band::Low => "low",
+        Band::Elevated => "elevated",
+        Band::High => "high",
+    }
+}
+
+/// Where the caller is, in a word or two.
+pub fn stage(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Ringing => "ringing",
+        Stage::Language => "choosing a language",
+        Stage::Recognised => "greeted",
+        Stage::Menu => "in the menu",
+        Stage::KeyingAccountNumber => "keying an account number",
+        Stage::KeyingPostalCode => "keying a postal code",
+        Stage::KeyingServiceCode => "keying a portal code",
+        Stage::Proving => "keying a proof",
+        Stage::Music => "choosing music",
+        Stage::Waiting => "waiting",
+        Stage::Talking => "talking",
+        Stage::Ended => "over",
+    }
+}
+
+/// A claim kind.
+pub fn claim(kind: &ClaimKind) -> &'static str {
+    match kind {
+        ClaimKind::Number => "Phone number",
+        ClaimKind::AccountNumber => "Account number",
+        ClaimKind::Email => "E-mail",
+        ClaimKind::Name => "Full name",
+        ClaimKind::DateOfBirth => "Date of birth",
+        ClaimKind::PostalCode => "Postal code",
+        ClaimKind::OrderNumber => "Order number",
+    }
+}
+
+/// How a claim reached us.
+pub fn via(via: &Via) -> &'static str {
+    match via {
+        Via::Network => "from the network",
+        Via::Keypad => "keyed",
+        Via::Agent => "said",
+    }
+}
+
+/// A field.
+pub fn field(field: &Field) -> &'static str {
+    match field {
+        Field::Upcoming => "Coming up",
+        Field::Name => "Name",
+        Field::AccountNumber => "Account number",
+        Field::Orders => "Orders",
+        Field::Phone => "Phone",
+        Field::Email => "E-mail",
+        Field::Address => "Postal address",
+        Field::PostalCode => "Postal code",
+        Field::DateOfBirth => "Date of birth",
+    }
+}
+
+/// What the blind comparison calls this field, if the caller can say it.
+pub fn field_heard(field: &Field) -> Option<&'static str> {
+    match field {
+        Field::Upcoming => None,
+        Field::Name => Some("name"),
+        Field::AccountNumber => Some("account_number"),
+        Field::Orders => Some("order_number"),
+        Field::Phone => Some("number"),
+        Field::Email => Some("email"),
+        Field::Address => Some("address"),
+        Field::PostalCode => Some("postal_code"),
+        Field::DateOfBirth => Some("date_of_birth"),
+    }
+}
+
+/// What a policy calls this action, as a person would say it.
+pub fn action(action: &Action) -> String {
+    let known = match (action.verb, action.object.as_str()) {
+        (Verb::Change, "address") => "Change postal address",
+        (Verb::Change, "phone") => "Change phone number",
+        (Verb::Change, "email") => "Change e-mail address",
+        (Verb::Change, "password") => "New web password",
+        (Verb::Change, "factors") => "New PIN or verbal password",
+        (Verb::Do, "cancel_order") => "Cancel an order",
+        (Verb::Do, "request_refund") => "Request a refund",
+        (Verb::Do, "redirect_parcel") => "Redirect a parcel",
+        (Verb::Do, "close_account") => "Close the account",
+        (Verb::Do, "end_freeze") => "End the freeze",
+        _ => "",
+    };
+    if !known.is_empty() {
+        return known.to_owned();
+    }
+    let object = Field::parse(&action.object).map_or_else(|| plain(&action.object), |f| field(&f).to_lowercase());
+    match action.verb {
+        Verb::View => format!("Look at {object}"),
+        Verb::Speak => format!("Say {object}"),
+        Verb::Mask => format!("Show part of {object}"),
+        Verb::Match => format!("Compare {object}"),
+        Verb::Change => format!("Change {object}"),
+        Verb::Do => capital(&object),
+        Verb::Use => format!("Ask for {object}"),
+        Verb::Reach => format!("Reach {object}"),
+    }
+}
+
+/// Whether something may be done, as a chip.
+pub fn offer(offer: &Offer, needs: &Option<Level>) -> String {
+    match (offer, needs) {
+        (Offer::Now, _) => "now".to_owned(),
+        (Offer::StepUp, Some(level)) => format!("needs {level}"),
+        (Offer::StepUp, None) => "needs proof".to_owned(),
+        (Offer::Online, _) => "online only".to_owned(),
+        (Offer::Specialist, _) => "specialist".to_owned(),
+        (Offer::Refused, _) => "refused".to_owned(),
+    }
+}
+
+/// Class of an offer in the style sheet.
+pub fn offer_class(offer: &Offer) -> &'static str {
+    match offer {
+        Offer::Now => "now",
+        Offer::StepUp => "step-up",
+        Offer::Online => "online",
+        Offer::Specialist => "specialist",
+        Offer::Refused => "refused",
+    }
+}
+
+/// How the code's message fared.
+pub fn delivery(kind: &FactorKind, delivery: &Option<Delivery>) -> &'static str {
+    match (kind.is_sent(), delivery) {
+        (false, _) => "Nothing is sent for this one.",
+        (true, None) => "Being sent to the number on file.",
+        (true, Some(Delivery::Sent)) => "Sent to the number on file.",
+        (true, Some(Delivery::Delivered)) => "Arrived at the number on file.",
+        (true, Some(Delivery::Failed)) => "Did not arrive.",
+        (true, Some(Delivery::Unknown)) => "Nobody knows whether it went. It is not sent again.",
+    }
+}
+
+/// Why the last challenge ended without a proof.
+pub fn closed(why: &Closed) -> &'static str {
+    match why {
+        Closed::Exhausted => "Not proved: no tries were left.",
+        Closed::Expired => "Not proved: the time ran out.",
+        Closed::CallerLeft => "Not proved: the caller wants another way.",
+        Closed::AgentLeft => "Called off.",
+        Closed::NotDelivered => "Not proved: the message did not arrive.",
+        Closed::Throttled => "Not proved: too many wrong entries lately.",
+        Closed::CallMoved => "Not proved: the call moved on.",
+    }
+}
+
+/// A part of the risk score.
+pub fn risk_part(name: &str) -> String {
+    match name {
+        "number_on_deny_list" => "number on the deny list".to_owned(),
+        "attestation_failed" => "the number's signature does not hold".to_owned(),
+        "number_withheld" => "number withheld".to_owned(),
+        "failed_challenges" => "wrong entries".to_owned(),
+        "claims_that_fit_nobody" => "details that fit nobody".to_owned(),
+        "claims_contradict" => "details contradict each other".to_owned(),
+        "look_alike" => "look-alike of another customer".to_owned(),
+        "contact_changed_lately" => "contact changed lately".to_owned(),
+        "account_frozen" => "account frozen".to_owned(),
+        other => plain(other),
+    }
+}
+
+/// An action as part of an element's id.
+pub fn slug(action: &Action) -> String { action.to_string().replace([':', '_'], "-") }
+
+/// The key that chooses the n-th action, counted from zero.
+pub fn digit(index: &usize) -> String {
+    match index { 0..=8 => (index + 1).to_string(), 9 => "0".to_owned(), _ => String::new() }
+}

@@ -1,0 +1,331 @@
+//! The customer's side: the rotating service code, the history of calls, "this wasn't me", and
+//! the links that notices carry.
+
+use std::collections::HashMap;
+
+use axum::{
+    Form, Router,
+    extract::{Path, Query, State},
+    http::{HeaderMap, header},
+    response::{Html, IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+use countersign_core::{
+    account::ContactKind,
+    call::{Alert, Input, Stage},
+    factor::ServiceCode,
+    id::{AccountId, CallId},
+    random::Random,
+    secret::Secret,
+    story::Reader,
+    time::{Span, Timestamp},
+};
+use countersign_store::{Commit, CommitError, DocWrite, Expect, Guard};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    App,
+    desk::story_lines,
+    directory::apply_undo,
+    effects::{LINK, Link, alert_doc, link_doc},
+    hub::Notice,
+    pages::{self, CallSummary, LinkView, PortalView, ServiceCodeView, Shell, StoryLine},
+    record::{self, AccountEvent},
+    runner::{RunError, Runner},
+    vault::Vault,
+    web::{WebError, cookie, set_cookie},
+};
+
+/// The session cookie of the portal.
+pub const COOKIE: &str = "cs_me";
+const SESSION: &str = "portal-session";
+const SESSION_LIFE: Span = Span::hours(1);
+/// How long a hand-over link from the company's own site opens the portal.
+const ENTRY_LIFE: Span = Span::minutes(2);
+/// Digits of a service code; docs/security-limits.md computes what a guesser gets.
+const CODE_DIGITS: usize = 8;
+/// How long a service code is shown, and for how much longer it is still taken.
+const SHOWN: Span = Span::seconds(60);
+const GRACE: Span = Span::seconds(60);
+
+/// The routes of the portal.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/me", get(home))
+        .route("/me/code", get(code))
+        .route("/me/enter", get(enter))
+        .route("/me/freeze", post(freeze))
+        .route("/me/sign-out", post(sign_out))
+        .route("/undo/{token}", get(link_page).post(link_do))
+        .route("/not-me/{token}", get(link_page).post(link_do))
+}
+
+#[derive(Serialize, Deserialize)]
+struct Session {
+    account: AccountId,
+    expires: Timestamp,
+}
+
+/// The code that the portal shows now: the same in every window of the account.
+#[derive(Serialize, Deserialize)]
+struct Shown {
+    code: Secret,
+    from: Timestamp,
+}
+
+async fn who(app: &App, headers: &HeaderMap) -> Result<AccountId, WebError> {
+    let away = || if app.demo { WebError::SignIn("/") } else { WebError::Bad("You are signed out. Come back through the company's own website.".into()) };
+    let token = cookie(headers, COOKIE).ok_or_else(away)?;
+    let id = Vault::token_id(&token);
+    let doc = app.runner.store.doc(SESSION, &id).await?.ok_or_else(away)?;
+    let session: Session = app.runner.vault.unseal(SESSION, &id, &doc.body)?;
+    if session.expires <= app.runner.now() { Err(away()) } else { Ok(session.account) }
+}
+
+async fn commit(runner: &Runner, commit: Commit) -> Result<(), WebError> {
+    match runner.store.commit(commit).await {
+        Ok(_) => Ok(()),
+        Err(CommitError::Busy) => Err(WebError::Busy),
+        Err(CommitError::Denied(_)) => Err(WebError::Bad("This was used before.".into())),
+        Err(CommitError::Conflict) => Err(WebError::Bad("Somebody was faster. Open the page again.".into())),
+        Err(e) => Err(WebError::Broken(e.to_string())),
+    }
+}
+
+/// Opens a session and returns its cookie.
+pub async fn open_session(app: &App, account: AccountId) -> Result<String, WebError> {
+    let token = app.runner.vault.token()?;
+    let (id, now) = (Vault::token_id(&token), app.runner.now());
+    let session = Session { account, expires: now + SESSION_LIFE };
+    let body = app.runner.vault.seal(SESSION, &id, &session)?;
+    let docs = vec![DocWrite::Put { kind: SESSION, id, expected: Expect::New, body, due: Some(session.expires.0) }];
+    commit(&app.runner, Commit { now: now.0, docs, ..Commit::default() }).await?;
+    Ok(set_cookie(COOKIE, &token, SESSION_LIFE.0 / 1000, app.secure()))
+}
+
+/// Makes a link that opens the portal once, for the company's own signed-in site.
+pub async fn entry_link(runner: &Runner, account: AccountId) -> Result<(Secret, Timestamp), WebError> {
+    let token = runner.vault.token()?;
+    let until = runner.now() + ENTRY_LIFE;
+    let doc = link_doc(&runner.vault, &token, &Link::Portal { account, until }, Some(until.0))?;
+    commit(runner, Commit { now: runner.now().0, docs: vec![doc], ..Commit::default() }).await?;
+    Ok((token, until))
+}
+
+async fn enter(State(app): State<App>, Query(query): Query<HashMap<String, String>>) -> Result<Response, WebError> {
+    let token = Secret::new(query.get("token").cloned().unwrap_or_default());
+    let id = Vault::token_id(&token);
+    let spent = || WebError::Bad("This link was used or is too old. Go back to the company's website and try again.".into());
+    let doc = app.runner.store.doc(LINK, &id).await?.ok_or_else(spent)?;
+    let Link::Portal { account, until } = app.runner.vault.unseal(LINK, &id, &doc.body)? else { return Err(spent()) };
+    let now = app.runner.now();
+    if until <= now {
+        return Err(spent());
+    }
+    let guards = vec![Guard::Once { key: format!("entry/{}", hex::encode(&id)), expires: Some(until.0) }];
+    commit(&app.runner, Commit { now: now.0, guards, docs: vec![DocWrite::Delete { kind: LINK, id }], ..Commit::default() }).await.map_err(|_| spent())?;
+    let set = open_session(&app, account).await?;
+    Ok(([(header::SET_COOKIE, set)], Redirect::to("/me")).into_response())
+}
+
+async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
+    let account = who(&app, &headers).await?;
+    let loaded = app.runner.directory.load(account).await?.ok_or(WebError::NotFound)?;
+    let (profile, now) = (&loaded.profile, app.runner.now());
+    let factors = profile.authenticators.iter().map(|a| a.kind.name().replace('_', " ")).collect();
+    let contacts = profile.present_contacts().map(|c| {
+        let kind = match c.kind { ContactKind::Mobile => "mobile", ContactKind::Landline => "landline", ContactKind::Email => "e-mail" };
+        (kind.to_owned(), c.value.expose().to_owned(), (c.usable_from > now).then_some(c.usable_from))
+    }).collect();
+    let mut calls = Vec::new();
+    for id in app.runner.store.find("calls", account.0, 100).await?.into_iter().map(CallId) {
+        let lines = story_lines(&app, id, Reader::Anyone).await?;
+        if let Some(first) = lines.first() {
+            calls.push(CallSummary { id, started: first.at, lines });
+        }
+    }
+    calls.sort_by_key(|c| std::cmp::Reverse(c.started));
+    calls.truncate(20);
+    let view = PortalView {
+        name: profile.name.expose().to_owned(), frozen: profile.frozen.is_some(), code: service_code(&app.runner, account).await?, factors, contacts, calls,
+        notices: notices(&app, account).await?,
+    };
+    let shell = Shell { company: app.company(), user: None, demo: app.demo };
+    Ok(Html(pages::portal(&shell, &view)?))
+}
+
+/// What happened to the account outside of calls, latest first.
+async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebError> {
+    let events = app.runner.store.events(countersign_store::Stream { kind: record::ACCOUNT, id: account.0 }).await?;
+    let mut lines = Vec::new();
+    for event in events.iter().rev().take(20) {
+        let text = match serde_json::from_str::<AccountEvent>(&event.body)? {
+            AccountEvent::Imported | AccountEvent::Checked { .. } => continue,
+            AccountEvent::Changed { action, .. } => {
+                let action = action.parse().map_err(|_| WebError::Broken("an event names no action".into()))?;
+                format!("Done by phone: {}.", app.texts.action(Default::default(), &action))
+            }
+            AccountEvent::Undone { .. } => "A change was undone.".into(),
+            AccountEvent::Frozen { .. } => "The account was frozen.".into(),
+        };
+        lines.push(StoryLine { at: Timestamp(event.at), text });
+    }
+    Ok(lines)
+}
+
+async fn code(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
+    let account = who(&app, &headers).await?;
+    Ok(Html(pages::portal_code(&service_code(&app.runner, account).await?)?))
+}
+
+/// The account's present service code; a new one when the old one was shown long enough or was
+/// used. No two accounts have the same code at one time: the slot must be free.
+pub async fn service_code(runner: &Runner, account: AccountId) -> Result<ServiceCodeView, WebError> {
+    let now = runner.now();
+    let view = |shown: &Shown| ServiceCodeView {
+        code: shown.code.expose().to_owned(), expires: shown.from + SHOWN, life_seconds: SHOWN.0 / 1000, now,
+    };
+    let before = runner.store.doc("service-shown", &account.0).await?;
+    if let Some(doc) = &before {
+        let shown: Shown = runner.vault.unseal("service-shown", &account.0, &doc.body)?;
+        if now < shown.from + SHOWN {
+            return Ok(view(&shown));
+        }
+    }
+    let mut random = Random::new(runner.vault.seed()?);
+    for _ in 0..8 {
+        let shown = Shown { code: random.digits(CODE_DIGITS), from: now };
+        let slot = runner.vault.service_slot(&shown.code).0;
+        let expires = now + SHOWN + GRACE;
+        let body = runner.vault.seal("service", &slot, &ServiceCode { account, expires })?;
+        let show = runner.vault.seal("service-shown", &account.0, &shown)?;
+        let expected = before.as_ref().map_or(Expect::New, |d| Expect::Version(d.version));
+        let docs = vec![
+            DocWrite::Put { kind: "service", id: slot.to_vec(), expected: Expect::New, body, due: Some(expires.0) },
+            DocWrite::Put { kind: "service-shown", id: account.0.to_vec(), expected, body: show, due: Some(expires.0) },
+        ];
+        match runner.store.commit(Commit { now: now.0, docs, ..Commit::default() }).await {
+            Ok(_) => return Ok(view(&shown)),
+            // Another window was faster, or the slot is taken: look again.
+            Err(CommitError::Conflict) => {
+                if let Some(doc) = runner.store.doc("service-shown", &account.0).await?
+                    && let Ok(other) = runner.vault.unseal::<Shown>("service-shown", &account.0, &doc.body)
+                    && now < other.from + SHOWN
+                {
+                    return Ok(view(&other));
+                }
+            }
+            Err(CommitError::Busy) => return Err(WebError::Busy),
+            Err(e) => return Err(WebError::Broken(e.to_string())),
+        }
+    }
+    Err(WebError::Busy)
+}
+
+async fn freeze(State(app): State<App>, headers: HeaderMap) -> Result<Redirect, WebError> {
+    let account = who(&app, &headers).await?;
+    freeze_account(&app, account, None, Vec::new()).await?;
+    Ok(Redirect::to("/me"))
+}
+
+async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Result<Response, WebError> {
+    if let Some(token) = cookie(&headers, COOKIE) {
+        let docs = vec![DocWrite::Delete { kind: SESSION, id: Vault::token_id(&token) }];
+        commit(&app.runner, Commit { now: app.runner.now().0, docs, ..Commit::default() }).await?;
+    }
+    let set = set_cookie(COOKIE, &Secret::default(), 0, app.secure());
+    Ok(([(header::SET_COOKIE, set)], Redirect::to(if app.demo { "/" } else { "/me" })).into_response())
+}
+
+/// Freezes an account, tells the lead, and raises the risk of every call about it
+/// (`security_follow_up`).
+async fn freeze_account(app: &App, account: AccountId, call: Option<CallId>, mut docs: Vec<DocWrite>) -> Result<(), WebError> {
+    let runner = &app.runner;
+    runner.directory.forget(account);
+    let before = runner.directory.load(account).await?.ok_or(WebError::NotFound)?;
+    let now = runner.now();
+    let mut after = before.profile.clone();
+    after.frozen = after.frozen.or(Some(now));
+    let append = record::append(record::ACCOUNT, account.0, after.events, now, &AccountEvent::Frozen { call })?;
+    after.events += 1;
+    let writes = runner.directory.update(&before, &after)?;
+    docs.extend(writes.docs);
+    docs.push(alert_doc(runner, Alert::Reported, call)?);
+    let result = commit(runner, Commit { now: now.0, appends: vec![append], docs, index: writes.index, ..Commit::default() }).await;
+    runner.directory.forget(account);
+    result?;
+    runner.hub.tell(Notice::Alert);
+    for live in runner.live().await.iter().filter(|c| c.subject == Some(account) && c.stage != Stage::Ended) {
+        let command = format!("frozen/{}/{}", live.id, now.0);
+        match runner.run(live.id, command, || Input::AccountFrozen).await {
+            Ok(_) | Err(RunError::Rejected(_) | RunError::NoCall) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+const LINK_DEAD: &str = "This link was used, or its time is over. Call us if something is wrong.";
+
+async fn read_link(app: &App, token: &str) -> Result<(Vec<u8>, Link), WebError> {
+    let id = Vault::token_id(&Secret::new(token));
+    let doc = app.runner.store.doc(LINK, &id).await?.ok_or_else(|| WebError::Bad(LINK_DEAD.into()))?;
+    let link: Link = app.runner.vault.unseal(LINK, &id, &doc.body)?;
+    match &link {
+        Link::Undo { until, .. } if *until <= app.runner.now() => Err(WebError::Bad(LINK_DEAD.into())),
+        Link::Portal { .. } => Err(WebError::Bad(LINK_DEAD.into())),
+        _ => Ok((id, link)),
+    }
+}
+
+/// Shows what a link would do: mail scanners open links, so opening alone does nothing.
+async fn link_page(State(app): State<App>, Path(token): Path<String>) -> Result<Html<String>, WebError> {
+    let (_, link) = read_link(&app, &token).await?;
+    let lang = Default::default();
+    let view = match link {
+        Link::Undo { action, .. } => LinkView {
+            title: "Undo a change".into(),
+            what: format!("Somebody changed something on your account by phone: {}. If it was not you, undo it here.", app.texts.action(lang, &action)),
+            button: Some("Undo the change".into()), done: None,
+        },
+        _ => LinkView {
+            title: "This wasn’t me".into(),
+            what: "If the call was not yours, we freeze your account for everything by phone until you have spoken to us.".into(),
+            button: Some("It wasn’t me: freeze my account".into()), done: None,
+        },
+    };
+    let shell = Shell { company: app.company(), user: None, demo: app.demo };
+    Ok(Html(pages::link(&shell, &view)?))
+}
+
+async fn link_do(State(app): State<App>, Path(token): Path<String>, Form(_): Form<HashMap<String, String>>) -> Result<Html<String>, WebError> {
+    let (id, link) = read_link(&app, &token).await?;
+    let gone = DocWrite::Delete { kind: LINK, id: id.clone() };
+    let done = match link {
+        Link::Undo { account, change, undo, .. } => {
+            let runner = &app.runner;
+            runner.directory.forget(account);
+            let before = runner.directory.load(account).await?.ok_or(WebError::NotFound)?;
+            let now = runner.now();
+            let mut after = before.profile.clone();
+            apply_undo(&mut after, &undo, now);
+            let append = record::append(record::ACCOUNT, account.0, after.events, now, &AccountEvent::Undone { change })?;
+            after.events += 1;
+            let mut writes = runner.directory.update(&before, &after)?;
+            writes.docs.push(gone);
+            let guards = vec![Guard::Once { key: format!("undo/{change}"), expires: None }];
+            let result = commit(runner, Commit { now: now.0, guards, appends: vec![append], docs: writes.docs, index: writes.index, ..Commit::default() }).await;
+            runner.directory.forget(account);
+            result?;
+            "It is as it was before. If you did not ask for the change, call us: somebody else did."
+        }
+        Link::Report { account, call } => {
+            freeze_account(&app, account, Some(call), vec![gone]).await?;
+            "Your account is frozen for everything by phone. Call us to end the freeze: we will ask for proof that it is you."
+        }
+        Link::Portal { .. } => return Err(WebError::Bad(LINK_DEAD.into())),
+    };
+    let view = LinkView { title: "Done".into(), what: String::new(), button: None, done: Some(done.into()) };
+    let shell = Shell { company: app.company(), user: None, demo: app.demo };
+    Ok(Html(pages::link(&shell, &view)?))
+}

@@ -1,0 +1,95 @@
+//! What happened outside of calls: to accounts, and at the desk. The same rules as for call
+//! events: canonical, versioned, nothing personal.
+
+use countersign_core::{
+    action::Role,
+    id::{AgentId, CallId, ChangeId},
+    message::{Change, PermittedChange},
+    time::Timestamp,
+};
+use countersign_store::{Append, NewEvent, Stream};
+use serde::{Deserialize, Serialize};
+
+/// Streams of the store.
+pub const CALL: &str = "call";
+/// See [`CALL`].
+pub const ACCOUNT: &str = "account";
+/// One-time codes checked for other systems: a record per authenticator, beside the account's own.
+pub const CHECK: &str = "check";
+/// See [`CALL`].
+pub const AGENT: &str = "agent";
+
+/// What happened to an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum AccountEvent {
+    /// It came from a file.
+    Imported,
+    /// A guarded change was carried out.
+    Changed {
+        /// Which.
+        change: ChangeId,
+        /// What.
+        action: String,
+        /// On which call.
+        call: CallId,
+    },
+    /// A guarded change was undone by its link.
+    Undone {
+        /// Which.
+        change: ChangeId,
+    },
+    /// The customer said that a call was not theirs.
+    Frozen {
+        /// Which call, if it was reported for one.
+        call: Option<CallId>,
+    },
+    /// A one-time code of an authenticator was checked for another system.
+    Checked {
+        /// Which kind.
+        kind: String,
+        /// Whether it was right.
+        accepted: bool,
+        /// Who asked: the name of the key.
+        client: String,
+    },
+}
+
+/// What happened to an agent's own account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum AgentEvent {
+    /// Was added.
+    Added {
+        /// As what.
+        role: Role,
+    },
+    /// Signed in.
+    SignedIn,
+    /// Signed out, or was signed out.
+    SignedOut {
+        /// By whom, if not by themselves.
+        by: Option<AgentId>,
+    },
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, E> {
+    v: u8,
+    n: u64,
+    at: Timestamp,
+    #[serde(flatten)]
+    event: &'a E,
+}
+
+/// One event as the next of its stream.
+pub fn append<E: Serialize>(kind: &'static str, id: [u8; 16], expected: u64, at: Timestamp, event: &E) -> Result<Append, serde_json::Error> {
+    let envelope = Envelope { v: countersign_core::call::EVENT_VERSION, n: expected + 1, at, event };
+    let body = serde_json::to_value(&envelope)?.to_string();
+    Ok(Append { stream: Stream { kind, id }, expected, events: vec![NewEvent { at: at.0, body }] })
+}
+
+/// The event of a change that was carried out.
+pub fn changed(change: &PermittedChange, call: CallId) -> AccountEvent {
+    AccountEvent::Changed { change: change.id, action: Change::action(&change.change).to_string(), call }
+}

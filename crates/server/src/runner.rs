@@ -1,0 +1,505 @@
+//! The one loop that moves calls: load, step, answer what is asked, commit, and only then reply.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use countersign_core::{
+    account::{Brief, Material},
+    action::Policy,
+    call::{
+        Answer, Ask, Attempt, Call, Check, Cx, Deny, Effect, Event, Input, Outputs, Params, Recorded, Rejected, Stage,
+        speakable_upcoming,
+    },
+    claim::Claim,
+    factor::{self, FactorKind, Owner, ServiceCode, Verdict},
+    id::{AccountId, AuthenticatorId, CallId},
+    prompt::Directive,
+    secret::{E164, Secret},
+    time::Timestamp,
+};
+use countersign_store::{Append, Commit, CommitError, DocWrite, Expect, Guard, IndexWrite, NewEvent, Outcome, ReadError, Store, Stream, WriteError};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+use crate::{
+    directory::{ChangeError, Directory, DirectoryError, authenticator},
+    effects,
+    hub::{Hub, Notice},
+    metrics::Metrics,
+    record,
+    vault::{Vault, VaultError},
+};
+
+/// How often a step is tried again when another node was faster, or a limit refused it.
+const MAX_TRIES: usize = 8;
+/// How long a spent code is remembered: far longer than any code lives.
+const REMEMBER_ONCE: i64 = 24 * 3600 * 1000;
+/// Password hashes computed at once: each takes 19 MiB and 20 ms of a core.
+const HASHES_AT_ONCE: usize = 4;
+
+/// Why an input could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no such call.
+    #[error("there is no such call")]
+    NoCall,
+    /// Not possible now; nothing happened.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The change cannot be carried out; nothing happened.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// Too busy; nothing happened.
+    #[error("too busy: try again in a moment")]
+    Busy,
+    /// The store may or may not have it: try again under the same command id.
+    #[error("the record did not answer: {0}")]
+    Store(String),
+    /// Keys or stored records.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl From<ReadError> for RunError {
+    fn from(e: ReadError) -> Self { Self::Store(e.to_string()) }
+}
+impl From<WriteError> for RunError {
+    fn from(e: WriteError) -> Self { Self::Store(e.to_string()) }
+}
+impl From<DirectoryError> for RunError {
+    fn from(e: DirectoryError) -> Self { Self::Store(e.to_string()) }
+}
+impl From<serde_json::Error> for RunError {
+    fn from(e: serde_json::Error) -> Self { Self::Store(e.to_string()) }
+}
+
+/// What is kept of a call beside its events, sealed: how to reach its telephone.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Line {
+    /// The adapter's own name for the call.
+    pub reference: String,
+    /// The calling number, if one was signalled.
+    pub number: Option<E164>,
+}
+
+/// A call in memory.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// Its state.
+    pub call: Call,
+    /// Its telephone.
+    pub line: Line,
+    /// The sealed line, written with every commit.
+    sealed: Vec<u8>,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Live>>>;
+
+/// Everything a step needs, shared by all of them.
+pub struct Runner {
+    /// The durable store.
+    pub store: Store,
+    /// The keys.
+    pub vault: Arc<Vault>,
+    /// The customers.
+    pub directory: Arc<Directory>,
+    /// The one place that decides.
+    pub policy: Arc<dyn Policy>,
+    /// Lengths and limits.
+    pub params: Params,
+    /// Who is told.
+    pub hub: Arc<Hub>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    calls: Mutex<HashMap<CallId, Slot>>,
+    hashing: Semaphore,
+}
+
+/// What a telephone is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// How many events the call has: names the next step, so that a repeated webhook is known.
+    pub n: u64,
+    /// What to do.
+    pub directives: Vec<Directive>,
+}
+
+/// Everything one input led to, before it is committed.
+struct Turned {
+    after: Call,
+    out: Outputs,
+    docs: Vec<DocWrite>,
+}
+
+impl Runner {
+    /// A runner over its parts.
+    pub fn new(
+        store: Store, vault: Arc<Vault>, policy: Arc<dyn Policy>, params: Params, hub: Arc<Hub>, metrics: Arc<Metrics>,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        let directory = Arc::new(Directory::new(store.clone(), vault.clone()));
+        Self {
+            store, vault, directory, policy, params, hub, metrics, clock: Box::new(clock), calls: Mutex::default(),
+            hashing: Semaphore::new(HASHES_AT_ONCE),
+        }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp { (self.clock)() }
+
+    /// Takes calls up again after a restart: every call that had not ended is folded from its
+    /// events and goes on where it was. Returns how many.
+    pub async fn resume(&self) -> Result<usize, RunError> {
+        let (mut after, mut n) = (None, 0);
+        loop {
+            let page = self.store.docs(record::CALL, after.clone(), 500).await?;
+            let Some((last, _)) = page.last() else { return Ok(n) };
+            after = Some(last.clone());
+            for (id, _) in &page {
+                let Ok(id) = <[u8; 16]>::try_from(id.as_slice()) else { continue };
+                let slot = self.slot(CallId(id));
+                let mut live = slot.lock().await;
+                if live.is_none() {
+                    *live = self.load(CallId(id)).await?;
+                    n += 1;
+                }
+            }
+        }
+    }
+
+    fn slot(&self, id: CallId) -> Slot {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().clone()
+    }
+
+    fn drop_slot(&self, id: CallId) { self.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&id); }
+
+    /// The calls that are going on, for lists.
+    pub async fn live(&self) -> Vec<Call> {
+        let slots: Vec<Slot> = self.calls.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut calls = Vec::with_capacity(slots.len());
+        for slot in slots {
+            if let Some(live) = slot.lock().await.as_ref().filter(|l| l.call.stage != Stage::Ended && l.call.n > 0) {
+                calls.push(live.call.clone());
+            }
+        }
+        calls
+    }
+
+    /// How many calls are in memory.
+    pub fn live_count(&self) -> usize { self.calls.lock().unwrap_or_else(PoisonError::into_inner).len() }
+
+    /// One call, from memory or from its events.
+    pub async fn call(&self, id: CallId) -> Result<Option<Live>, RunError> {
+        let slot = self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if let Some(slot) = slot
+            && let Some(live) = slot.lock().await.clone()
+        {
+            return Ok(Some(live));
+        }
+        self.load(id).await
+    }
+
+    /// The events of a call.
+    pub async fn events(&self, id: CallId) -> Result<Vec<Recorded>, RunError> {
+        let stored = self.store.events(Stream { kind: record::CALL, id: id.0 }).await?;
+        stored.iter().map(|e| Event::decode(&e.body).map_err(RunError::from)).collect()
+    }
+
+    async fn load(&self, id: CallId) -> Result<Option<Live>, RunError> {
+        let events = self.events(id).await?;
+        if events.is_empty() {
+            return Ok(None);
+        }
+        let (line, sealed) = match self.store.doc(record::CALL, &id.0).await? {
+            Some(doc) => (self.vault.unseal(record::CALL, &id.0, &doc.body)?, doc.body),
+            None => (Line::default(), Vec::new()),
+        };
+        Ok(Some(Live { call: Call::fold(id, &events), line, sealed }))
+    }
+
+    /// Begins a call. The same command id gets the same answer.
+    pub async fn begin(&self, id: CallId, command: String, line: Line, incoming: impl Fn() -> Input + Send) -> Result<Reply, RunError> {
+        let sealed = self.vault.seal(record::CALL, &id.0, &line)?;
+        let slot = self.slot(id);
+        let mut guard = slot.lock().await;
+        if guard.is_none() {
+            *guard = Some(self.load(id).await?.unwrap_or(Live { call: Call::new(id), line, sealed }));
+        }
+        let result = self.drive(id, command, &mut guard, &incoming).await;
+        if guard.as_ref().is_none_or(|l| l.call.n == 0 || l.call.stage == Stage::Ended) {
+            *guard = None;
+            self.drop_slot(id);
+        }
+        result
+    }
+
+    /// Moves a call. `make` is called again if the step has to be tried again.
+    pub async fn run(&self, id: CallId, command: String, make: impl Fn() -> Input + Send) -> Result<Reply, RunError> {
+        let slot = self.slot(id);
+        let mut guard = slot.lock().await;
+        if guard.is_none() {
+            *guard = self.load(id).await?;
+        }
+        let result = if guard.is_none() { Err(RunError::NoCall) } else { self.drive(id, command, &mut guard, &make).await };
+        // Ended calls leave memory; a late report loads them again.
+        if guard.as_ref().is_none_or(|l| l.call.stage == Stage::Ended) {
+            *guard = None;
+            self.drop_slot(id);
+        }
+        result
+    }
+
+    async fn drive(&self, id: CallId, command: String, slot: &mut Option<Live>, make: &(impl Fn() -> Input + Send)) -> Result<Reply, RunError> {
+        // The limits that refused this input so far: the machine takes it again, knowing them.
+        let mut refused: Vec<Deny> = Vec::new();
+        for _ in 0..MAX_TRIES {
+            let live = slot.clone().ok_or(RunError::NoCall)?;
+            let before = live.call.clone();
+            let input = make();
+            let from_desk = matches!(input, Input::Desk { .. } | Input::Delivered { .. } | Input::Tick | Input::AccountFrozen);
+            let turned = match self.turn(before.clone(), input, &refused).await {
+                Ok(turned) => turned,
+                // A repeated command often finds the call moved on: the log knows its answer.
+                Err(RunError::Rejected(why)) => return self.repeated(command).await?.ok_or(RunError::Rejected(why)),
+                Err(other) => return Err(other),
+            };
+            let reply = self.reply(&turned).await?;
+            if turned.out.events.is_empty() && turned.out.guards.is_empty() {
+                return Ok(reply);
+            }
+            let (commit, denials) = self.commit_of(&live, &turned, command.clone(), &reply).await?;
+            match self.store.commit(commit).await {
+                Ok(_) => {
+                    let said = !turned.out.say.is_empty();
+                    self.committed(&before, &turned).await;
+                    if from_desk && (said || before.stage != turned.after.stage) {
+                        self.push(&turned.after, &live.line, reply.clone()).await;
+                    }
+                    *slot = Some(Live { call: turned.after, ..live });
+                    return Ok(reply);
+                }
+                Err(CommitError::Duplicate(stored)) => return Ok(serde_json::from_slice(&stored)?),
+                Err(CommitError::Denied(i)) => {
+                    let Some(deny) = denials.get(i) else { return Err(RunError::Store("a limit without a name".into())) };
+                    self.metrics.denied(*deny);
+                    refused.push(*deny);
+                }
+                Err(CommitError::Conflict) => {
+                    // Another node was faster: look again at what there is now.
+                    for account in [before.subject, before.principal].into_iter().flatten() {
+                        self.directory.forget(account);
+                    }
+                    *slot = self.load(id).await?;
+                    if slot.is_none() {
+                        *slot = Some(live);
+                    }
+                }
+                Err(CommitError::Busy | CommitError::Closed) => return Err(RunError::Busy),
+                Err(CommitError::Unknown(why)) => {
+                    *slot = None;
+                    return Err(RunError::Store(why));
+                }
+            }
+        }
+        Err(RunError::Busy)
+    }
+
+    /// The stored answer of a command that was taken before.
+    async fn repeated(&self, command: String) -> Result<Option<Reply>, RunError> {
+        let stored = self.store.reply(&command).await?;
+        Ok(stored.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+    }
+
+    /// Steps until nothing is asked any more.
+    async fn turn(&self, mut call: Call, first: Input, refused: &[Deny]) -> Result<Turned, RunError> {
+        let mut whole = Outputs::default();
+        let mut docs = Vec::new();
+        let mut input = first;
+        loop {
+            let now = self.now();
+            let (principal, subject) = self.briefs(&call, now).await?;
+            let cx = Cx {
+                now, seed: self.vault.seed()?, policy: self.policy.as_ref(), pepper: &self.vault.pepper, params: &self.params,
+                principal: principal.as_ref(), subject: subject.as_ref(), refused,
+            };
+            let mut out = Outputs::default();
+            call = call.step(input, &cx, &mut out)?;
+            whole.events.append(&mut out.events);
+            whole.effects.append(&mut out.effects);
+            whole.guards.append(&mut out.guards);
+            whole.say.append(&mut out.say);
+            match out.ask {
+                None => return Ok(Turned { after: call, out: whole, docs }),
+                Some(ask) => input = Input::Answer(self.answer(ask, now, &mut docs).await?),
+            }
+        }
+    }
+
+    async fn briefs(&self, call: &Call, now: Timestamp) -> Result<(Option<Brief>, Option<Brief>), RunError> {
+        let principal = self.directory.brief(call.principal, now).await?;
+        let subject = if call.subject == call.principal { principal.clone() } else { self.directory.brief(call.subject, now).await? };
+        Ok((principal, subject))
+    }
+
+    async fn answer(&self, ask: Ask, now: Timestamp, docs: &mut Vec<DocWrite>) -> Result<Answer, RunError> {
+        Ok(match ask {
+            Ask::Find { claim: Claim { kind, value, via }, purpose } => {
+                let (accounts, look_alike) = self.directory.find(kind, value.expose(), now).await?;
+                Answer::Found { kind, via, purpose, accounts, look_alike }
+            }
+            Ask::Compare { account, field, value } => {
+                let loaded = self.directory.load(account).await?;
+                Answer::Compared { field, matched: loaded.is_some_and(|l| Directory::equals(&l.profile, field, value.expose())) }
+            }
+            Ask::Verify { account, authenticator, kind, presented } => Answer::Verified(self.verify(account, authenticator, kind, presented, now).await?),
+            Ask::Redeem { code } => {
+                let slot = self.vault.service_slot(&code).0;
+                let found = self.store.doc("service", &slot).await?;
+                let Some(doc) = found else { return Ok(Answer::Redeemed { verdict: Verdict::Wrong, account: None }) };
+                let live: ServiceCode = self.vault.unseal("service", &slot, &doc.body)?;
+                let verdict = factor::redeem(&live, &hex::encode(slot), now);
+                if matches!(verdict, Verdict::Proven { .. }) {
+                    docs.push(DocWrite::Delete { kind: "service", id: slot.to_vec() });
+                    docs.push(DocWrite::Delete { kind: "service-shown", id: live.account.0.to_vec() });
+                }
+                Answer::Redeemed { verdict, account: self.directory.brief(Some(live.account), now).await? }
+            }
+        })
+    }
+
+    /// Judges a secret against an authenticator of an account.
+    pub async fn verify(&self, account: AccountId, id: AuthenticatorId, kind: FactorKind, presented: Secret, now: Timestamp) -> Result<Verdict, RunError> {
+        let Some(loaded) = self.directory.load(account).await? else { return Ok(Verdict::Wrong) };
+        let Some(found) = authenticator(&loaded.profile, id, kind) else { return Ok(Verdict::Wrong) };
+        let owner = Owner { account, authenticator: id };
+        match found.material.clone() {
+            Material::Otp(otp) => {
+                let last = self.store.step(&step_key(id)).await?;
+                Ok(factor::check_otp(owner, kind, &otp, last, &presented, now))
+            }
+            Material::Word { real, duress } => {
+                let _permit = self.hashing.acquire().await.map_err(|_| RunError::Busy)?;
+                let vault = self.vault.clone();
+                tokio::task::spawn_blocking(move || factor::check_word(owner, kind, &real, &duress, &presented, &vault.pepper))
+                    .await
+                    .map_err(|_| RunError::Busy)
+            }
+        }
+    }
+
+    async fn reply(&self, turned: &Turned) -> Result<Reply, RunError> {
+        let call = &turned.after;
+        let lang = call.language();
+        let mut directives: Vec<Directive> = turned.out.say.iter().cloned().map(|prompt| Directive::Say { prompt, lang }).collect();
+        directives.extend(self.directives(call).await?);
+        Ok(Reply { n: call.n, directives })
+    }
+
+    /// What the telephone of a call should be doing now.
+    pub async fn directives(&self, call: &Call) -> Result<Vec<Directive>, RunError> {
+        let subject = self.directory.brief(call.subject, self.now()).await?;
+        Ok(call.directives(speakable_upcoming(call, subject.as_ref(), self.policy.as_ref())))
+    }
+
+    async fn commit_of(&self, live: &Live, turned: &Turned, command: String, reply: &Reply) -> Result<(Commit, Vec<Deny>), RunError> {
+        let (now, call) = (self.now(), &turned.after);
+        let mut commit = Commit { now: now.0, command: Some(command), reply: serde_json::to_vec(reply)?, ..Commit::default() };
+        commit.docs.clone_from(&turned.docs);
+        let mut denials = Vec::new();
+        for guard in &turned.out.guards {
+            denials.push(guard.deny);
+            commit.guards.push(stored_guard(&guard.check, now));
+        }
+        if !turned.out.events.is_empty() {
+            let encode = |r: &Recorded| Event::encode(r).map(|body| NewEvent { at: r.at.0, body });
+            let events = turned.out.events.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+            commit.appends.push(Append { stream: Stream { kind: record::CALL, id: call.id.0 }, expected: live.call.n, events });
+            self.keep_line(live, call, &mut commit);
+        }
+        effects::write(self, call, &turned.out, &mut commit).await?;
+        Ok((commit, denials))
+    }
+
+    /// The call's own record: present and due while it lives, in the lists when it is over.
+    fn keep_line(&self, live: &Live, call: &Call, commit: &mut Commit) {
+        let id = call.id.0.to_vec();
+        match call.ended {
+            None => {
+                let due = call.deadline(&self.params).map(|at| at.0);
+                commit.docs.push(DocWrite::Put { kind: record::CALL, id, expected: Expect::Any, body: live.sealed.clone(), due });
+            }
+            Some((_, at)) if live.call.ended.is_none() => {
+                commit.docs.push(DocWrite::Delete { kind: record::CALL, id });
+                commit.docs.push(DocWrite::Put { kind: "ended", id: newest_first(at, call.id.0), expected: Expect::Any, body: Vec::new(), due: None });
+            }
+            Some(_) => {}
+        }
+        for account in [call.subject, call.principal].into_iter().flatten() {
+            if live.call.subject != Some(account) && live.call.principal != Some(account) {
+                commit.index.push(IndexWrite::Add { space: "calls", key: account.0, id: call.id.0 });
+            }
+        }
+    }
+
+    async fn committed(&self, before: &Call, turned: &Turned) {
+        for effect in &turned.out.effects {
+            if let Effect::Change(change) = effect {
+                self.directory.forget(change.account);
+            }
+            if let Effect::Alert(_) = effect {
+                self.hub.tell(Notice::Alert);
+            }
+        }
+        self.metrics.took(before, &turned.after, &turned.out.events);
+        self.hub.tell(Notice::Call(turned.after.id));
+    }
+
+    async fn push(&self, call: &Call, line: &Line, reply: Reply) {
+        if let Some(telephone) = self.hub.telephone(&call.adapter) {
+            telephone.push(call, line, reply).await;
+        }
+    }
+
+    /// Wakes the calls whose time has come. Returns how many moved.
+    pub async fn tick(&self) -> Result<usize, RunError> {
+        let now = self.now();
+        let due = self.store.docs_due(record::CALL, now.0, 200).await?;
+        let mut moved = 0;
+        for (id, doc) in due {
+            let Ok(id) = <[u8; 16]>::try_from(id.as_slice()) else { continue };
+            let command = format!("tick/{}/{}", CallId(id), doc.version);
+            match self.run(CallId(id), command, || Input::Tick).await {
+                Ok(_) => moved += 1,
+                Err(e) => tracing::warn!(call = %CallId(id), error = %e, "a call could not be woken"),
+            }
+        }
+        Ok(moved)
+    }
+}
+
+/// Sorts newest first under a store that pages upwards.
+pub fn newest_first(at: Timestamp, id: [u8; 16]) -> Vec<u8> {
+    let inverted = u64::MAX - u64::try_from(at.0).unwrap_or(0);
+    [&inverted.to_be_bytes()[..], &id].concat()
+}
+
+fn step_key(id: AuthenticatorId) -> String { format!("step/{id}") }
+
+/// A guard of the machine in the words of the store.
+pub fn stored_guard(check: &Check, now: Timestamp) -> Guard {
+    match check {
+        Check::Attempt { key, window, max, outcome } => Guard::Attempt {
+            key: key.clone(), window: window.map(|w| w.0), max: *max,
+            outcome: match outcome {
+                Attempt::Failed => Outcome::Fail,
+                Attempt::Succeeded => Outcome::Success,
+                Attempt::Neutral => Outcome::Check,
+            },
+        },
+        Check::Step { authenticator, value } => Guard::Step { key: step_key(*authenticator), value: *value },
+        Check::Once { key } => Guard::Once { key: key.clone(), expires: Some(now.0 + REMEMBER_ONCE) },
+    }
+}

@@ -1,0 +1,98 @@
+//! Brings a server up, keeps its clockwork going, and takes it down without losing a call.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use countersign_core::time::{Span, Timestamp};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+use crate::{App, outbox::Outbox, router, runner::Runner};
+
+/// Now, from the operating system.
+pub fn system_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// How often calls are woken, messages sent and old things forgotten.
+const TICK: Duration = Duration::from_millis(500);
+const FLUSH: Duration = Duration::from_millis(150);
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Serves until `stop` is done; then no new connection is taken, what is under way is finished,
+/// and the store is closed. Calls need nothing more: all of them are on record.
+pub async fn serve(app: App, outbox: Outbox, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+    let (off, on) = watch::channel(false);
+    let mut work = JoinSet::new();
+    let runner = app.runner.clone();
+    work.spawn(every(TICK, on.clone(), move || {
+        let runner = runner.clone();
+        async move { runner.tick().await.map(|_| ()).map_err(|e| e.to_string()) }
+    }));
+    let outbox = Arc::new(outbox);
+    work.spawn(every(FLUSH, on.clone(), move || {
+        let outbox = outbox.clone();
+        async move { outbox.flush().await.map(|_| ()).map_err(|e| e.to_string()) }
+    }));
+    let runner = app.runner.clone();
+    work.spawn(every(SWEEP, on.clone(), move || {
+        let runner = runner.clone();
+        async move { sweep(&runner).await }
+    }));
+    let store = app.runner.store.clone();
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let mut closing = on;
+    let quiet = async move {
+        stop.await;
+        off.send_replace(true);
+    };
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+        let _ = closing.wait_for(|off| *off).await;
+    });
+    // Open event streams never end by themselves: after a short grace they are cut.
+    let (result, ()) = tokio::join!(
+        async {
+            tokio::select! {
+                result = server => result,
+                () = async { let _ = work.join_next().await; tokio::time::sleep(Duration::from_secs(3)).await } => Ok(()),
+            }
+        },
+        quiet
+    );
+    while work.join_next().await.is_some() {}
+    store.close().await;
+    result
+}
+
+async fn every<F, Fut>(period: Duration, mut off: watch::Receiver<bool>, job: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<(), String>>,
+{
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => {}
+            _ = off.wait_for(|off| *off) => return,
+        }
+        if let Err(e) = job().await {
+            tracing::error!(error = e, "a background job failed; it will be tried again");
+        }
+    }
+}
+
+/// Forgets what has outlived its use: spent codes, old commands, links and sessions that are over.
+async fn sweep(runner: &Runner) -> Result<(), String> {
+    let now = runner.now();
+    runner.store.sweep(now.0).await.map_err(|e| e.to_string())?;
+    for kind in ["service", "service-shown", "link", "session", "portal-session"] {
+        let due = runner.store.docs_due(kind, (now - Span::minutes(1)).0, 500).await.map_err(|e| e.to_string())?;
+        if due.is_empty() {
+            continue;
+        }
+        let docs = due.into_iter().map(|(id, _)| countersign_store::DocWrite::Delete { kind, id }).collect();
+        let commit = countersign_store::Commit { now: now.0, docs, ..Default::default() };
+        runner.store.commit(commit).await.map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! Twilio Voice: webhooks whose signature is checked over the public URL, answered with TwiML.
+//!
+//! A repeated webhook carries the same step number in its URL, is known by it, and gets the stored
+//! answer: Twilio's signature has no time stamp, so a replay must change nothing.
+
+pub mod form;
+pub mod signature;
+pub mod twiml;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use countersign_core::{
+    call::{Call, Input, Stage},
+    id::{CallId, MessageId},
+    message::Delivery,
+    prompt::Directive,
+    secret::{E164, Secret},
+};
+
+use self::form::VoiceEvent;
+use super::incoming;
+use crate::{
+    App,
+    hub::Telephone,
+    outbox::{delivered, twilio::{MESSAGE_PARAMETER, Twilio as Rest}},
+    runner::{Line, Reply, RunError},
+};
+
+/// The adapter's name in the record.
+pub const NAME: &str = "twilio";
+
+/// What the adapter needs.
+pub struct Twilio {
+    /// Signs their webhooks.
+    pub token: Secret,
+    /// Moves their calls.
+    pub rest: Arc<Rest>,
+    /// Where the world reaches us.
+    pub public_url: String,
+    /// The telephones of agents, by sign-in name.
+    pub agent_phones: HashMap<String, E164>,
+    /// Names of agents, for their telephones.
+    pub name_of: Box<dyn Fn(countersign_core::id::AgentId) -> String + Send + Sync>,
+    /// What a moved call is to hear when Twilio asks; kept until it asked.
+    pending: Mutex<HashMap<CallId, Reply>>,
+}
+
+impl Twilio {
+    /// An adapter.
+    pub fn new(
+        token: Secret, rest: Arc<Rest>, public_url: String, agent_phones: HashMap<String, E164>,
+        name_of: impl Fn(countersign_core::id::AgentId) -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self { token, rest, public_url, agent_phones, name_of: Box::new(name_of), pending: Mutex::default() }
+    }
+
+    fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<CallId, Reply>> { self.pending.lock().unwrap_or_else(PoisonError::into_inner) }
+}
+
+#[async_trait]
+impl Telephone for Twilio {
+    async fn push(&self, call: &Call, line: &Line, reply: Reply) {
+        if call.stage == Stage::Talking && reply.directives.contains(&Directive::Bridge) && call.challenge.is_none() {
+            self.ring_agent(call).await;
+        }
+        self.pending().insert(call.id, reply.clone());
+        let url = format!("{}/twilio/resume?n={}", self.public_url, reply.n);
+        if let Err(reason) = self.rest.redirect(&line.reference, &url).await {
+            tracing::warn!(call = %call.id, reason = %reason, "Twilio did not move the call; it goes on when it next asks");
+        }
+    }
+}
+
+impl Twilio {
+    async fn ring_agent(&self, call: &Call) {
+        let Some((agent, _)) = call.agent else { return };
+        let Some(phone) = self.agent_phones.get(&(self.name_of)(agent)) else { return };
+        let url = format!("{}/twilio/agent/{}", self.public_url, call.id);
+        if let Err(reason) = self.rest.dial_agent(phone, &url).await {
+            tracing::warn!(call = %call.id, reason = %reason, "the agent's telephone could not be rung");
+        }
+    }
+}
+
+/// The routes that Twilio calls.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/twilio/voice", post(voice))
+        .route("/twilio/step", post(step))
+        .route("/twilio/resume", post(resume))
+        .route("/twilio/status", post(status))
+        .route("/twilio/agent/{call}", post(agent))
+        .route("/twilio/message", post(message))
+}
+
+/// A webhook that is turned away, in words for whoever reads Twilio's debugger.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let retry = (self.0 == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
+        (self.0, retry, self.1).into_response()
+    }
+}
+impl From<RunError> for Refused {
+    fn from(e: RunError) -> Self {
+        match e {
+            RunError::Busy => Self(StatusCode::SERVICE_UNAVAILABLE, "too busy: try again".into()),
+            RunError::NoCall => Self(StatusCode::NOT_FOUND, "this call is not known: its first webhook goes to /twilio/voice".into()),
+            RunError::Rejected(why) => Self(StatusCode::CONFLICT, why.to_string()),
+            other => {
+                tracing::error!(error = %other, "a webhook failed");
+                Self(StatusCode::INTERNAL_SERVER_ERROR, "something of ours is broken: the operator finds the reason in the log".into())
+            }
+        }
+    }
+}
+
+type Fields = Vec<(String, String)>;
+
+/// Checks the signature before anything else is looked at.
+fn checked<'a>(app: &'a App, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<(&'a Twilio, Fields), Refused> {
+    let twilio = app.twilio.as_deref().ok_or_else(|| Refused(StatusCode::NOT_FOUND, "Twilio is not configured here".into()))?;
+    let fields = form::parse(body).map_err(|e| {
+        app.runner.metrics.turn_away("form");
+        Refused(StatusCode::BAD_REQUEST, e.to_string())
+    })?;
+    let given = headers.get("x-twilio-signature").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let url = format!("{}{}", twilio.public_url, uri.path_and_query().map_or("/", |p| p.as_str()));
+    if !signature::verify(&twilio.token, &url, &fields, given) {
+        app.runner.metrics.turn_away("signature");
+        let help = "the signature does not fit: is listen.public_url exactly what Twilio calls, and the auth token the account's own?";
+        return Err(Refused(StatusCode::FORBIDDEN, help.into()));
+    }
+    Ok((twilio, fields))
+}
+
+fn event(fields: &Fields) -> Result<VoiceEvent, Refused> {
+    VoiceEvent::from_fields(fields).map_err(|e| Refused(StatusCode::BAD_REQUEST, e.to_string()))
+}
+
+/// Our id of their call: the same from every node, and not to be guessed from outside.
+fn call_id(app: &App, event: &VoiceEvent) -> CallId { CallId(app.runner.vault.index.blind("twilio", event.call_sid.as_str()).0) }
+
+async fn voice(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
+    let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
+    let event = event(&fields)?;
+    let id = call_id(&app, &event);
+    let first = incoming(&app, NAME, event.from.as_ref(), event.stir).await?;
+    let line = Line { reference: event.call_sid.as_str().to_owned(), number: event.from.clone() };
+    let reply = app.runner.begin(id, format!("twilio/{}/in", event.call_sid.as_str()), line, || first.input()).await?;
+    Ok(answer(&app, twilio, id, &reply))
+}
+
+async fn step(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query): Query<HashMap<String, String>>, body: Bytes) -> Result<Response, Refused> {
+    let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
+    let event = event(&fields)?;
+    let id = call_id(&app, &event);
+    let n: u64 = query.get("n").and_then(|n| n.parse().ok()).ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "the query has no step number: use the address from our TwiML as it is".into()))?;
+    let command = format!("twilio/{}/step/{n}", event.call_sid.as_str());
+    let make = || match &event.digits {
+        Some(digits) => Input::Keys(digits.clone()),
+        None => Input::NoKeys,
+    };
+    let reply = match app.runner.run(id, command, make).await {
+        // The call is over: say so to the telephone instead of failing.
+        Err(RunError::Rejected(_)) => Reply { n, directives: vec![Directive::HangUp] },
+        other => other?,
+    };
+    Ok(answer(&app, twilio, id, &reply))
+}
+
+/// Twilio asks what a moved or waiting call is to do.
+async fn resume(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
+    let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
+    let id = call_id(&app, &event(&fields)?);
+    let live = app.runner.call(id).await?.ok_or(RunError::NoCall)?;
+    let waiting = twilio.pending().remove(&id).filter(|reply| reply.n == live.call.n);
+    let reply = match waiting {
+        Some(reply) => reply,
+        None => Reply { n: live.call.n, directives: app.runner.directives(&live.call).await? },
+    };
+    Ok(answer(&app, twilio, id, &reply))
+}
+
+async fn status(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<StatusCode, Refused> {
+    let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
+    let event = event(&fields)?;
+    let id = call_id(&app, &event);
+    if event.call_status.is_over() {
+        twilio.pending().remove(&id);
+        match app.runner.run(id, format!("twilio/{}/over", event.call_sid.as_str()), || Input::HungUp).await {
+            Ok(_) | Err(RunError::NoCall | RunError::Rejected(_)) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The agent's telephone answered: into the conference of the call.
+async fn agent(State(app): State<App>, uri: Uri, headers: HeaderMap, Path(call): Path<CallId>, body: Bytes) -> Result<Response, Refused> {
+    checked(&app, &uri, &headers, &body)?;
+    Ok(xml(twiml::conference_for_agent(&call.to_string(), false)))
+}
+
+/// How a message fared.
+async fn message(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query): Query<HashMap<String, String>>, body: Bytes) -> Result<StatusCode, Refused> {
+    let (_, fields) = checked(&app, &uri, &headers, &body)?;
+    let message: MessageId = query.get(MESSAGE_PARAMETER).and_then(|m| m.parse().ok())
+        .ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "the query names no message: use the status address that was given with it".into()))?;
+    let Some(record) = app.runner.store.outbox_record(message.0).await.map_err(RunError::from)? else { return Ok(StatusCode::NO_CONTENT) };
+    let call = CallId(record.owner);
+    let status = fields.iter().find(|(name, _)| name == "MessageStatus").map(|(_, v)| v.as_str());
+    let delivery = match status {
+        Some("delivered" | "read") => Delivery::Delivered,
+        Some("failed" | "undelivered") => Delivery::Failed,
+        _ => return Ok(StatusCode::NO_CONTENT),
+    };
+    delivered(&app.runner, call, message, delivery).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn answer(app: &App, twilio: &Twilio, id: CallId, reply: &Reply) -> Response {
+    let url = &twilio.public_url;
+    let ctx = twiml::Ctx {
+        texts: &|lang, prompt| app.texts.spoken(lang, prompt),
+        action_url: &format!("{url}/twilio/step?n={}", reply.n),
+        wait_url: &format!("{url}/twilio/resume?n={}", reply.n),
+        conference: &id.to_string(),
+        music_url: &|music| (music != countersign_core::prompt::Music::Silence).then(|| format!("{url}/assets/music/{}.wav", music.name())),
+        voices: &[],
+    };
+    xml(twiml::render(&reply.directives, &ctx))
+}
+
+fn xml(text: String) -> Response { ([(header::CONTENT_TYPE, "text/xml; charset=utf-8")], text).into_response() }

@@ -1,0 +1,172 @@
+//! What every page shares: cookies, the same-origin rule, security headers, errors in plain words.
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{Html, IntoResponse, Response},
+};
+use countersign_core::secret::Secret;
+use countersign_store::ReadError;
+
+use crate::{
+    directory::DirectoryError,
+    pages,
+    runner::RunError,
+    vault::VaultError,
+};
+
+/// An error on its way to a person or a program.
+#[derive(Debug)]
+pub enum WebError {
+    /// Nothing here, or nothing you may know of.
+    NotFound,
+    /// Sign in first.
+    SignIn(&'static str),
+    /// What was sent cannot be used.
+    Bad(String),
+    /// The request did not come from our own pages.
+    CrossSite,
+    /// Too busy.
+    Busy,
+    /// Something of ours is broken; the text is for the log.
+    Broken(String),
+}
+
+impl From<RunError> for WebError {
+    fn from(e: RunError) -> Self {
+        match e {
+            RunError::NoCall => Self::NotFound,
+            RunError::Rejected(why) => Self::Bad(why.to_string()),
+            RunError::Change(why) => Self::Bad(why.to_string()),
+            RunError::Busy => Self::Busy,
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+impl From<ReadError> for WebError {
+    fn from(e: ReadError) -> Self { Self::Broken(e.to_string()) }
+}
+impl From<DirectoryError> for WebError {
+    fn from(e: DirectoryError) -> Self { Self::Broken(e.to_string()) }
+}
+impl From<VaultError> for WebError {
+    fn from(e: VaultError) -> Self { Self::Broken(e.to_string()) }
+}
+impl From<askama::Error> for WebError {
+    fn from(e: askama::Error) -> Self { Self::Broken(e.to_string()) }
+}
+impl From<serde_json::Error> for WebError {
+    fn from(e: serde_json::Error) -> Self { Self::Broken(e.to_string()) }
+}
+
+impl IntoResponse for WebError {
+    fn into_response(self) -> Response {
+        let (status, title, help) = match self {
+            Self::SignIn(to) => return (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response(),
+            Self::NotFound => (StatusCode::NOT_FOUND, "Nothing here", "The address is wrong, or what was here is over or not for you.".to_owned()),
+            Self::Bad(text) => (StatusCode::UNPROCESSABLE_ENTITY, "That cannot be used", text),
+            Self::CrossSite => (StatusCode::FORBIDDEN, "Not from our own page", "This request came from another website and was not carried out. Open the page here and try again.".to_owned()),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Too busy", "Nothing was done. Try again in a moment.".to_owned()),
+            Self::Broken(text) => {
+                tracing::error!(error = text, "a request failed");
+                (StatusCode::INTERNAL_SERVER_ERROR, "Something of ours is broken", "Nothing was shown or changed that should not be. The operator finds the reason in the log.".to_owned())
+            }
+        };
+        let shell = pages::Shell { company: "Countersign", user: None, demo: false };
+        let body = pages::error(&shell, status.as_u16(), title, &help).unwrap_or_else(|_| title.to_owned());
+        let mut response = (status, Html(body)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// One cookie of a request.
+pub fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret> {
+    headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';')).find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        (key == name && value.len() == 64).then(|| Secret::new(value))
+    })
+}
+
+/// A session cookie: not readable by scripts, not sent from other sites, gone with `age` 0.
+pub fn set_cookie(name: &str, value: &Secret, age_seconds: i64, secure: bool) -> String {
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{name}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age_seconds}{secure}", value.expose())
+}
+
+/// Refuses writes that do not come from our own pages (CSRF): browsers say where a request comes
+/// from, and a page of another site cannot lie about it.
+pub async fn same_origin(request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) || is_same_origin(request.headers()) {
+        next.run(request).await
+    } else {
+        WebError::CrossSite.into_response()
+    }
+}
+
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
+    if let Some(site) = text(header::HeaderName::from_static("sec-fetch-site")) {
+        return site == "same-origin";
+    }
+    match (text(header::ORIGIN), text(header::HOST)) {
+        (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, from)| from == host),
+        _ => false,
+    }
+}
+
+/// Headers that make a browser keep to what the pages need.
+pub async fn security_headers(request: Request, next: Next) -> Response {
+    let asset = request.uri().path().starts_with("/assets/");
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut set = |name: header::HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+    set(header::CONTENT_SECURITY_POLICY, "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'");
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    if !asset {
+        set(header::CACHE_CONTROL, "no-store");
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_pages_may_write() {
+        let with = |pairs: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, HeaderValue::from_str(value).unwrap());
+            }
+            is_same_origin(&headers)
+        };
+        assert!(with(&[("sec-fetch-site", "same-origin")]));
+        assert!(with(&[("origin", "https://calls.example.com"), ("host", "calls.example.com")]));
+        for bad in [
+            &[("sec-fetch-site", "cross-site"), ("origin", "https://a.example"), ("host", "a.example")][..],
+            &[("sec-fetch-site", "same-site")],
+            &[("origin", "https://evil.example"), ("host", "calls.example.com")],
+            &[("origin", "null"), ("host", "null")],
+            &[("host", "calls.example.com")],
+            &[],
+        ] {
+            assert!(!with(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn cookies_of_the_wrong_shape_are_no_cookies() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, HeaderValue::from_str(&format!("a=1; cs_desk={}; b=2", "f".repeat(64))).unwrap());
+        assert!(cookie(&headers, "cs_desk").is_some());
+        assert!(cookie(&headers, "a").is_none());
+    }
+}

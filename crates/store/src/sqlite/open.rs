@@ -1,0 +1,175 @@
+//! Opening a database: whose it is, what it needs, and how connections to it are set up.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+
+use crate::error::{Fault, OpenError};
+use crate::sql::{HEAD, META_GET, META_PUT, MIGRATIONS, SCHEMA, SQLITE};
+
+/// Marks our files, so that no other program's database is taken for one: "Csgn".
+const APPLICATION: i64 = 0x4373_676e;
+
+/// How long to wait for another process, such as an operator's shell, that holds the file.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Creates or migrates the database and returns its absolute path.
+pub(super) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
+    let path = locate(path)?;
+    let problem = |error: rusqlite::Error| explain(&path, &error);
+    let mut conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(problem)?;
+    // Looks before it touches: a file that is refused stays as it was.
+    schema(&conn, &path)?;
+    if conn.is_readonly("main").map_err(problem)? {
+        let reason = "the file is read-only: change its permissions".to_owned();
+        return Err(OpenError::Unwritable { path, reason });
+    }
+    let mode: String =
+        conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(problem)?;
+    if mode != "wal" {
+        let reason = "its file system cannot share memory between connections: \
+                      use a local disk"
+            .to_owned();
+        return Err(OpenError::Failed { path, reason });
+    }
+    migrate(&mut conn, &path)?;
+    Ok(path)
+}
+
+/// The writer's connection.
+pub(super) fn writer(path: &Path, durable: bool) -> Result<Connection, Fault> {
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // NORMAL keeps the file whole but may lose the last commits with the power. fullfsync: on macOS
+    // a plain fsync stops at the disk's cache. secure_delete: what is wiped leaves no trace in the
+    // file. The larger checkpoint interval copies pages that change often once instead of often.
+    let synchronous = if durable { "FULL" } else { "NORMAL" };
+    conn.execute_batch(&format!(
+        "PRAGMA synchronous = {synchronous};
+         PRAGMA fullfsync = {durable};
+         PRAGMA checkpoint_fullfsync = {durable};
+         PRAGMA foreign_keys = ON;
+         PRAGMA secure_delete = ON;
+         PRAGMA cache_size = -65536;
+         PRAGMA wal_autocheckpoint = 4000;
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA mmap_size = 134217728;"
+    ))?;
+    if let Ok(x) = std::env::var("XPRAGMA") { conn.execute_batch(&x)?; }
+    Ok(conn)
+}
+
+/// A connection that cannot write.
+pub(super) fn reader(path: &Path) -> Result<Connection, Fault> {
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    conn.execute_batch("PRAGMA cache_size = -8192; PRAGMA mmap_size = 134217728;")?;
+    Ok(conn)
+}
+
+/// A new and empty file that only its owner may read.
+pub(super) fn create(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+fn connect(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
+    // Each connection stays on one thread: no mutex. Never CREATE: `create` sets the permissions.
+    let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(PATIENCE)?;
+    Ok(conn)
+}
+
+/// The absolute path of a file that exists, if need be an empty one.
+fn locate(path: &Path) -> Result<PathBuf, OpenError> {
+    let unwritable = |path: &Path, reason: String| OpenError::Unwritable { path: path.to_owned(), reason };
+    // Absolute, so that ":memory:" and "file:…" are names of files like any other.
+    let path = std::path::absolute(path).map_err(|error| unwritable(path, error.to_string()))?;
+    if path.is_dir() {
+        return Err(unwritable(&path, "it is a directory: name a file in it".to_owned()));
+    }
+    match create(&path) {
+        Ok(()) => Ok(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(path),
+        Err(error) => {
+            let parent = path.parent().unwrap_or(&path);
+            let parent_exists = fs::metadata(parent).is_ok_and(|parent| parent.is_dir());
+            let advice = if parent_exists {
+                "give the user of this process the right to write in"
+            } else {
+                "create the directory"
+            };
+            Err(unwritable(&path, format!("{error}: {advice} {}", parent.display())))
+        }
+    }
+}
+
+/// The schema of the database; 0: it is new.
+fn schema(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
+    let problem = |error: rusqlite::Error| explain(path, &error);
+    let pragma = |name: &str| conn.query_row(name, [], |row| row.get::<_, i64>(0)).map_err(problem);
+    let application = pragma("PRAGMA application_id")?;
+    if application == 0 && pragma("SELECT COUNT(*) FROM sqlite_schema")? == 0 {
+        return Ok(0);
+    }
+    if application != APPLICATION {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    let found: Option<i64> = conn
+        .query_row(&SQLITE.statement(META_GET), [SCHEMA], |row| row.get(0))
+        .optional()
+        .map_err(problem)?;
+    let found = found.unwrap_or(0);
+    match usize::try_from(found) {
+        Ok(schema) if schema <= MIGRATIONS.len() => Ok(schema),
+        _ => Err(OpenError::Newer {
+            path: path.to_owned(),
+            found: found.unsigned_abs(),
+            known: MIGRATIONS.len() as u64,
+        }),
+    }
+}
+
+fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let problem = |error: rusqlite::Error| explain(path, &error);
+    let change =
+        conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(problem)?;
+    // Again, now that nobody else can be migrating.
+    let schema = schema(&change, path)?;
+    if schema == MIGRATIONS.len() {
+        return Ok(());
+    }
+    for script in MIGRATIONS.iter().skip(schema) {
+        change.execute_batch(&SQLITE.script(script)).map_err(problem)?;
+    }
+    let put = SQLITE.statement(META_PUT);
+    if schema == 0 {
+        change.execute(&put, (HEAD, 0)).map_err(problem)?;
+        change.pragma_update(None, "application_id", APPLICATION).map_err(problem)?;
+    }
+    change.execute(&put, (SCHEMA, MIGRATIONS.len() as i64)).map_err(problem)?;
+    change.commit().map_err(problem)
+}
+
+fn explain(path: &Path, error: &rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            let reason = format!(
+                "{error}: give the user of this process the right to write the file and \
+                 to create others in its directory"
+            );
+            OpenError::Unwritable { path, reason }
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            let reason = format!("{error}: another process holds it, stop that first");
+            OpenError::Failed { path, reason }
+        }
+        _ => OpenError::Failed { path, reason: error.to_string() },
+    }
+}

@@ -1,0 +1,221 @@
+//! What needs a look behind the surface: batches that go wrong, writers that die.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::error::Fault;
+use crate::{
+    Append, Commit, CommitError, NewEvent, Options, OutboxRow, ReadError, Store, Stream, WriteError,
+};
+
+const STREAM: Stream = Stream { kind: "call", id: [7; 16] };
+
+/// One bad job is rolled back alone, and the log has no gap.
+#[tokio::test]
+async fn a_bad_job_leaves_its_neighbours_alone() {
+    let dir = Dir::new();
+    let store = dir.store(Options::default());
+    dir.trigger("ABORT");
+    let (held, go) = hold(&store).await;
+    let release = async {
+        assert_eq!(store.queued(), 3);
+        drop(go);
+    };
+    let (first, bad, last, ()) = tokio::join!(
+        store.commit(event("first", 0)),
+        store.commit(trips(event("bad", 1))),
+        store.commit(event("last", 1)),
+        release,
+    );
+    held.await.unwrap().unwrap();
+    assert_eq!(first.unwrap().last_seq, 1);
+    assert_eq!(bad, Err(CommitError::Unknown("tripped".into())));
+    assert_eq!(last.unwrap().last_seq, 2);
+    let log = store.log(0, 10).await.unwrap();
+    let bodies: Vec<_> = log.iter().map(|row| (row.seq, row.n, row.body.as_str())).collect();
+    assert_eq!(bodies, [(1, 1, "first"), (2, 2, "last")]);
+    assert_eq!(store.commit(event("bad", 2)).await.unwrap().last_seq, 3);
+    store.verify().await.unwrap();
+}
+
+/// SQLite may give up the whole transaction, as it does when the disk is full: then nobody may hear
+/// that theirs is committed.
+#[tokio::test]
+async fn a_transaction_that_was_given_up_is_unknown_to_all() {
+    let dir = Dir::new();
+    let store = dir.store(Options::default());
+    dir.trigger("ROLLBACK");
+    let (held, go) = hold(&store).await;
+    let release = async {
+        assert_eq!(store.queued(), 3);
+        drop(go);
+    };
+    let (first, bad, last, ()) = tokio::join!(
+        store.commit(event("first", 0)),
+        store.commit(trips(event("bad", 1))),
+        store.commit(event("last", 1)),
+        release,
+    );
+    held.await.unwrap().unwrap();
+    for outcome in [first, bad, last] {
+        assert!(matches!(outcome, Err(CommitError::Unknown(_))), "{outcome:?}");
+    }
+    assert!(store.log(0, 10).await.unwrap().is_empty());
+    assert_eq!(store.commit(event("first", 0)).await.unwrap().last_seq, 1);
+    store.verify().await.unwrap();
+}
+
+/// What was durable before its answer was lost is found again under its command.
+#[tokio::test]
+async fn a_lost_answer_is_found_again() {
+    let dir = Dir::new();
+    let store = dir.store(Options::default());
+    let (held, go) = hold(&store).await;
+    {
+        let lost = store.commit(event("lost", 0));
+        tokio::select! {
+            biased;
+            _ = lost => unreachable!("the writer is held"),
+            () = async {} => {}
+        }
+    }
+    drop(go);
+    held.await.unwrap().unwrap();
+    let again = store.commit(event("lost", 0)).await;
+    assert_eq!(again, Err(CommitError::Duplicate(b"lost".to_vec())));
+}
+
+/// Dropping the last handle commits what is queued.
+#[tokio::test]
+async fn dropping_the_store_drains_the_queue() {
+    let dir = Dir::new();
+    let store = dir.store(Options::default());
+    let (held, go) = hold(&store).await;
+    tokio::select! {
+        biased;
+        _ = store.commit(event("queued", 0)) => unreachable!("the writer is held"),
+        () = async {} => {}
+    }
+    held.abort();
+    assert!(held.await.unwrap_err().is_cancelled());
+    drop(go);
+    drop(store);
+    assert_eq!(dir.store(Options::default()).log(0, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_busy() {
+    let dir = Dir::new();
+    let store = dir.store(Options { queue: 1, ..Options::default() });
+    let (held, go) = hold(&store).await;
+    let refused = async {
+        assert_eq!(store.queued(), 1);
+        let refused = store.commit(event("refused", 0)).await;
+        assert_eq!(store.check().await, Err(ReadError::Busy));
+        drop(go);
+        refused
+    };
+    let (queued, refused) = tokio::join!(store.commit(event("queued", 0)), refused);
+    held.await.unwrap().unwrap();
+    assert_eq!(queued.unwrap().last_seq, 1);
+    assert_eq!(refused, Err(CommitError::Busy));
+}
+
+#[tokio::test]
+async fn a_dead_writer_hangs_nobody() {
+    let dir = Dir::new();
+    let store = dir.store(Options::default());
+    let (held, go) = hold(&store).await;
+    let dies = store.write(|_| -> Result<(), Fault> { panic!("this panic belongs to a test") });
+    let release = async { drop(go) };
+    let (dies, behind, ()) = tokio::join!(dies, store.commit(event("behind", 0)), release);
+    held.await.unwrap().unwrap();
+    assert!(matches!(dies, Err(WriteError::Unknown(_))), "{dies:?}");
+    assert!(matches!(behind, Err(CommitError::Unknown(_))), "{behind:?}");
+
+    store.close().await;
+    assert_eq!(store.commit(event("after", 0)).await, Err(CommitError::Closed));
+    assert!(dir.store(Options::default()).log(0, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_panic_in_a_reader_is_its_askers_alone() {
+    let dir = Dir::new();
+    let store = dir.store(Options { readers: 1, ..Options::default() });
+    let asked = store.read(|_| -> Result<(), Fault> { panic!("this panic belongs to a test") });
+    assert!(matches!(asked.await, Err(ReadError::Failed(_))));
+    store.check().await.unwrap();
+}
+
+fn event(command: &str, expected: u64) -> Commit {
+    let event = NewEvent { at: 1, body: command.into() };
+    Commit {
+        command: Some(command.into()),
+        reply: command.into(),
+        appends: vec![Append { stream: STREAM, expected, events: vec![event] }],
+        ..Commit::default()
+    }
+}
+
+/// Makes a commit run into [`Dir::trigger`], after its event was written.
+fn trips(mut commit: Commit) -> Commit {
+    let row = OutboxRow { id: [9; 16], topic: "trip", owner: [0; 16], body: Vec::new(), due: 0 };
+    commit.outbox.push(row);
+    commit
+}
+
+/// Holds up the writer until the sender is dropped, so that what is queued meanwhile shares a batch.
+async fn hold(store: &Store) -> (JoinHandle<Result<(), WriteError>>, mpsc::Sender<()>) {
+    let (enter, entered) = oneshot::channel();
+    let (go, gone) = mpsc::channel::<()>();
+    let mut enter = Some(enter);
+    let store = store.clone();
+    let held = tokio::spawn(async move {
+        let wait = move |_: &mut dyn crate::rows::Rows| {
+            let _ = enter.take().map(|enter| enter.send(()));
+            let _ = gone.recv();
+            Ok(())
+        };
+        store.write(wait).await
+    });
+    entered.await.unwrap();
+    (held, go)
+}
+
+/// A directory that goes with the test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("countersign-store-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn store(&self, options: Options) -> Store {
+        Store::sqlite(self.0.join("store.db"), options).unwrap()
+    }
+
+    /// What happens when a commit [`trips`].
+    fn trigger(&self, what: &str) {
+        let conn = rusqlite::Connection::open(self.0.join("store.db")).unwrap();
+        conn.execute_batch(&format!(
+            "CREATE TRIGGER trip BEFORE INSERT ON outbox WHEN NEW.topic = 'trip' \
+             BEGIN SELECT RAISE({what}, 'tripped'); END"
+        ))
+        .unwrap();
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,75 @@
+# E-Mail, reiner Text. Codes gehen nie per E-Mail.
+
+mail-code-subject = Ihr Anruf bei { $company }
+mail-code-text =
+    Guten Tag,
+
+    Sie telefonieren gerade mit uns und möchten { $action }. Wir haben einen Code an eine hinterlegte Telefonnummer gesendet.
+
+    Bitte geben Sie den Code am Telefon ein. Wir bitten Sie nie, ihn zu sagen, und senden ihn nie per E-Mail.
+
+    Telefonieren Sie gerade nicht mit uns? Dann rufen Sie bitte { $fraud } an, um Betrug zu melden.
+
+    { $company }
+
+mail-changed-subject = { $done } ({ $company })
+mail-changed-text =
+    Guten Tag,
+
+    zu Ihrem Konto gab es ein Telefonat mit uns. { $done }.
+
+    Sie erhalten diese Nachricht an einen Kontakt, der schon vorher hinterlegt war. Zu Ihrer Sicherheit zeigt sie keine Ihrer Daten.
+
+    Wenn Sie das waren, brauchen Sie nichts zu tun.
+
+    Wenn Sie das nicht waren, machen Sie es hier rückgängig:
+    { $link }
+
+    Betrug melden Sie unter { $fraud }.
+
+    { $company }
+mail-changed-final-text =
+    Guten Tag,
+
+    zu Ihrem Konto gab es ein Telefonat mit uns. { $done }.
+
+    Sie erhalten diese Nachricht an einen Kontakt, der schon vorher hinterlegt war. Zu Ihrer Sicherheit zeigt sie keine Ihrer Daten.
+
+    Wenn Sie das waren, brauchen Sie nichts zu tun.
+
+    Wenn Sie das nicht waren, rufen Sie bitte { $fraud } an, um Betrug zu melden.
+
+    { $company }
+
+mail-summary-subject = Ihr Anruf bei { $company }
+mail-summary-text =
+    Guten Tag,
+
+    vielen Dank für Ihren Anruf bei { $company }. Das wurde im Anruf erledigt:
+
+    { $list }
+
+    Wenn Sie das waren, brauchen Sie nichts zu tun.
+
+    Waren Sie das nicht? Sagen Sie es uns hier, dann sperren wir Ihr Konto:
+    { $link }
+
+    Betrug können Sie auch telefonisch melden: { $fraud }.
+
+    So bleiben Sie am Telefon sicher:
+    - Wir senden Ihnen nur dann einen Code, wenn Sie mit uns telefonieren.
+    - Geben Sie den Code über die Tasten ein. Wir bitten Sie nie, ihn zu sagen.
+    - Will jemand, der Sie anruft, einen Code von Ihnen? Legen Sie auf und rufen Sie { $fraud } an.
+
+    { $company }
+
+mail-online-subject = Nur angemeldet möglich: { $action } ({ $company })
+mail-online-text =
+    Guten Tag,
+
+    laut Ihrem Anruf bei uns möchten Sie { $action }. Zu Ihrer Sicherheit geht das nicht am Telefon, sondern nur, wenn Sie angemeldet sind:
+    { $link }
+
+    Waren Sie das nicht? Dann rufen Sie bitte { $fraud } an, um Betrug zu melden.
+
+    { $company }

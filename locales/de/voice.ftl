@@ -1,0 +1,85 @@
+# Was am Telefon gesagt wird, und die Wendungen für Anliegen.
+# Sätze unter zwanzig Wörtern; die Taste kommt nach der Sache. Eine Ziffer steht nie am
+# Satzende: eine Sprachausgabe läse »3.« als »dritte«.
+
+weekday = { $n ->
+    [1] Montag
+    [2] Dienstag
+    [3] Mittwoch
+    [4] Donnerstag
+    [5] Freitag
+    [6] Samstag
+   *[7] Sonntag
+}
+month = { $n ->
+    [1] Januar
+    [2] Februar
+    [3] März
+    [4] April
+    [5] Mai
+    [6] Juni
+    [7] Juli
+    [8] August
+    [9] September
+    [10] Oktober
+    [11] November
+   *[12] Dezember
+}
+day = { $weekday }, { $date }. { $month }
+
+plus = plus
+
+##
+
+welcome = Willkommen bei { $company }.
+choose-language = Für Deutsch bitte die { $key } drücken.
+recognised = Wir kennen die Nummer, von der Sie anrufen.
+recognised-upcoming = Wir kennen die Nummer, von der Sie anrufen. Geht es um die Lieferung am { $day }? Dann bitte die 1 drücken. Für alles andere bitte die 2 drücken.
+menu = Wenn Sie auf unserer Website angemeldet sind, steht unten auf jeder Seite ein Code. Um diesen Code einzugeben, bitte die 1 drücken. Um Ihre Kundennummer einzugeben, bitte die 2 drücken. Für die Kundenberatung bitte die 0 drücken. Für eine andere Sprache bitte die Sterntaste drücken.
+enter-service-code = Bitte geben Sie den Code ein, der auf unserer Website unten auf jeder Seite steht. Sie sehen ihn, wenn Sie angemeldet sind. Schließen Sie mit der Raute-Taste ab.
+enter-account-number = Bitte geben Sie Ihre Kundennummer ein. Schließen Sie mit der Raute-Taste ab. Wenn Sie sie nicht zur Hand haben, bitte die 0 und dann die Raute-Taste drücken.
+enter-postal-code = Bitte geben Sie die Ziffern Ihrer Postleitzahl ein. Schließen Sie mit der Raute-Taste ab.
+noted = Vielen Dank, das haben wir notiert.
+enter-sms-code = Wir haben gerade einen Code an die hinterlegte Mobilnummer gesendet. Bitte geben Sie ihn hier ein. Schließen Sie mit der Raute-Taste ab.
+enter-voice-code = Wir rufen die hinterlegte Nummer an und nennen dort einen Code. Bitte geben Sie ihn hier ein. Schließen Sie mit der Raute-Taste ab.
+enter-totp = Bitte geben Sie den Code aus Ihrer Authentifizierungs-App ein. Schließen Sie mit der Raute-Taste ab.
+enter-hotp = Bitte geben Sie den Code von Ihrem Sicherheitsgerät ein. Schließen Sie mit der Raute-Taste ab.
+enter-pin = Bitte geben Sie Ihre PIN ein. Schließen Sie mit der Raute-Taste ab.
+proof-help = Um sich auf andere Weise auszuweisen, bitte die Sterntaste drücken. Für die Kundenberatung bitte die 0 und dann die Raute-Taste drücken.
+try-again = Das wurde nicht angenommen. Bitte versuchen Sie es noch einmal.
+no-more-tries = Das wurde nicht angenommen. Auf diesem Weg ist kein weiterer Versuch möglich.
+verified = Vielen Dank, das wurde angenommen.
+step-up = Die Kundenberatung bleibt in der Leitung. Sie möchten { $action }. Dafür müssen wir prüfen, ob Sie es sind. Ihre Tasten kann dort niemand hören.
+back-to-agent = Vielen Dank. Wir bringen Sie jetzt zurück zur Kundenberatung.
+choose-music = Bitte wählen Sie, was Sie beim Warten hören möchten. Für ruhige Musik bitte die 1 drücken. Für lebhafte Musik bitte die 2 drücken. Für klassische Musik bitte die 3 drücken. Für Stille bitte die 4 drücken.
+waiting = Die Kundenberatung ist bald für Sie da. Was Sie eingegeben haben, müssen Sie nicht wiederholen.
+waiting-specialist = Unser Fachteam ist bald für Sie da. Was Sie eingegeben haben, müssen Sie nicht wiederholen.
+connecting = Sie werden jetzt verbunden.
+nothing-heard = Bei uns ist keine Eingabe angekommen.
+goodbye = Vielen Dank für Ihren Anruf bei { $company }. Auf Wiederhören.
+cannot-help = Es tut uns leid, wir können Ihnen in diesem Anruf nicht weiterhelfen. Vielen Dank und auf Wiederhören.
+nobody-free = Es tut uns leid, gerade ist niemand frei. Wenn wir Ihre Nummer kennen, rufen wir Sie dort an. Wenn nicht, rufen Sie bitte später noch einmal an.
+
+##
+
+call-code = Guten Tag, hier ist { $company }. Sie telefonieren gerade mit uns und möchten { $action }. Ihr Code lautet: { $code }, und noch einmal: { $code }, das war Ihr Code. Bitte geben Sie ihn in Ihrem Anruf bei uns ein. Wir bitten Sie nie, ihn zu sagen. Telefonieren Sie gerade nicht mit uns? Dann rufen Sie bitte { $fraud } an.
+call-notice = Guten Tag, hier ist { $company }. Zu Ihrem Konto gab es ein Telefonat. { $done }. Waren Sie das nicht? Dann rufen Sie bitte { $fraud } an.
+call-online = Guten Tag, hier ist { $company }. Laut Ihrem Anruf möchten Sie { $action }. Zu Ihrer Sicherheit geht das nur auf unserer Website, wenn Sie angemeldet sind. Waren Sie das nicht? Dann rufen Sie bitte { $fraud } an.
+
+## Nach »Sie möchten …« und »möchten Sie …«.
+
+action-start = sich ausweisen
+action-view = Daten Ihres Kontos einsehen
+action-change = etwas an Ihrem Konto ändern
+action-do = Ihr Anliegen fortsetzen
+action-other = Ihr Anliegen fortsetzen
+action-change-phone = die Telefonnummer Ihres Kontos ändern
+action-change-email = die E-Mail-Adresse Ihres Kontos ändern
+action-change-address = die Anschrift Ihres Kontos ändern
+action-change-password = ein neues Passwort für Ihr Konto festlegen
+action-change-factors = die Sicherheitseinstellungen Ihres Kontos ändern
+action-do-cancel_order = eine Bestellung stornieren
+action-do-end_freeze = die Sperre Ihres Kontos aufheben
+action-do-close_account = Ihr Konto schließen
+action-do-redirect_parcel = ein Paket umleiten
+action-do-request_refund = eine Erstattung beantragen

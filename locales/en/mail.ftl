@@ -1,0 +1,75 @@
+# E-mail, plain text. Codes never go by e-mail: it proves nothing (NIST SP 800-63B-4 §3.1.3).
+
+mail-code-subject = Your call with { $company }
+mail-code-text =
+    Hello,
+
+    You are on the phone with us now to { $action }. We have sent a code to a phone number we have on file.
+
+    Please enter the code on your phone. We never ask you to say it, and we never send it by e-mail.
+
+    Are you not on the phone with us? Then please call { $fraud } to report fraud.
+
+    { $company }
+
+mail-changed-subject = { $done } ({ $company })
+mail-changed-text =
+    Hello,
+
+    There was a phone call with us about your account. { $done }.
+
+    You get this message at a contact that we already had on file. For your safety it shows none of your data.
+
+    If this was you, there is nothing you need to do.
+
+    If this was not you, undo it here:
+    { $link }
+
+    To report fraud, call { $fraud }.
+
+    { $company }
+mail-changed-final-text =
+    Hello,
+
+    There was a phone call with us about your account. { $done }.
+
+    You get this message at a contact that we already had on file. For your safety it shows none of your data.
+
+    If this was you, there is nothing you need to do.
+
+    If this was not you, please call { $fraud } to report fraud.
+
+    { $company }
+
+mail-summary-subject = Your call with { $company }
+mail-summary-text =
+    Hello,
+
+    Thank you for calling { $company }. This was done on the call:
+
+    { $list }
+
+    If this was you, there is nothing you need to do.
+
+    This wasn't you? Tell us here, and we freeze your account:
+    { $link }
+
+    You can also report fraud by phone: { $fraud }.
+
+    To stay safe on the phone:
+    - We only send you a code while you are on the phone with us.
+    - Enter the code with the keys. We never ask you to say it.
+    - If someone who called you wants a code, hang up and call { $fraud }.
+
+    { $company }
+
+mail-online-subject = Please sign in to { $action } ({ $company })
+mail-online-text =
+    Hello,
+
+    You asked us by phone to { $action }. For your safety, this can only be done when you are signed in:
+    { $link }
+
+    If this was not you, please call { $fraud } to report fraud.
+
+    { $company }

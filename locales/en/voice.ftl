@@ -1,0 +1,85 @@
+# What is said on the telephone, and the phrases for actions.
+# Sentences stay under twenty words; the key comes after the thing it is for.
+
+weekday = { $n ->
+    [1] Monday
+    [2] Tuesday
+    [3] Wednesday
+    [4] Thursday
+    [5] Friday
+    [6] Saturday
+   *[7] Sunday
+}
+month = { $n ->
+    [1] January
+    [2] February
+    [3] March
+    [4] April
+    [5] May
+    [6] June
+    [7] July
+    [8] August
+    [9] September
+    [10] October
+    [11] November
+   *[12] December
+}
+day = { $weekday }, { $month } { $date }
+
+# The + of a telephone number.
+plus = plus
+
+## Prompts, one message each.
+
+welcome = Welcome to { $company }.
+choose-language = For English, press { $key }.
+recognised = We know the number you are calling from.
+recognised-upcoming = We know the number you are calling from. If you are calling about the delivery due on { $day }, press 1. For anything else, press 2.
+menu = When you are signed in on our website, there is a code at the foot of every page. To enter that code, press 1. To enter your account number, press 2. To speak to an agent, press 0. For another language, press star.
+enter-service-code = Please enter the code from the foot of any page of our website. You see it when you are signed in. End with the hash or pound key.
+enter-account-number = Please enter your account number. End with the hash or pound key. If you do not have it at hand, press 0, then the hash or pound key.
+enter-postal-code = Please enter the digits of your postal code. End with the hash or pound key.
+noted = Thank you, we have made a note of that.
+enter-sms-code = We have just texted a code to the mobile number on file. Please enter it here. End with the hash or pound key.
+enter-voice-code = We are ringing the number on file to give you a code. Please enter it here. End with the hash or pound key.
+enter-totp = Please enter the code from your authenticator app. End with the hash or pound key.
+enter-hotp = Please enter the code from your security token. End with the hash or pound key.
+enter-pin = Please enter your PIN. End with the hash or pound key.
+proof-help = For another way to prove it is you, press star. For an agent, press 0, then the hash or pound key.
+try-again = That was not accepted. Please try again.
+no-more-tries = That was not accepted. No more tries are possible this way.
+verified = Thank you, that was accepted.
+step-up = Your agent is staying on the line. To { $action }, we need to check it is you. The agent cannot hear your keys.
+back-to-agent = Thank you. You are going back to your agent now.
+choose-music = Please choose what you hear while you wait. For calm music, press 1. For lively music, press 2. For classical music, press 3. For silence, press 4.
+waiting = An agent will be with you soon. You will not have to repeat anything you entered.
+waiting-specialist = A specialist will be with you soon. You will not have to repeat anything you entered.
+connecting = You are being connected now.
+nothing-heard = No key has reached us.
+goodbye = Thank you for calling { $company }. Goodbye.
+cannot-help = We are sorry, we cannot help you on this call. Thank you for calling, and goodbye.
+nobody-free = We are sorry, nobody is free right now. If we have your number on file, we will ring you there. If not, please call again later.
+
+## Calls that we make to the number on file.
+
+call-code = Hello, this is { $company }. You are on the phone with us now to { $action }. Here is your code: { $code }. Once more: { $code }. Please enter it in your call with us. We never ask you to say it. If you are not on the phone with us, please call { $fraud }.
+call-notice = Hello, this is { $company }. There was a phone call about your account. { $done }. If this was not you, please call { $fraud }.
+call-online = Hello, this is { $company }. You asked by phone to { $action }. For your safety, this can only be done on our website, when you are signed in. If this was not you, please call { $fraud }.
+
+## What the caller wants, after "to": "we need to check it is you, to …".
+
+action-start = prove it is you
+action-view = look at details of your account
+action-change = change something on your account
+action-do = go on with your request
+action-other = go on with your request
+action-change-phone = change the phone number on your account
+action-change-email = change the e-mail address on your account
+action-change-address = change the postal address on your account
+action-change-password = set a new password for your account
+action-change-factors = change the security settings of your account
+action-do-cancel_order = cancel an order
+action-do-end_freeze = lift the freeze on your account
+action-do-close_account = close your account
+action-do-redirect_parcel = redirect a parcel
+action-do-request_refund = request a refund

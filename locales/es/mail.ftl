@@ -1,0 +1,75 @@
+# Correo electrónico, texto sin formato. Los códigos nunca van por correo.
+
+mail-code-subject = Su llamada con { $company }
+mail-code-text =
+    Hola:
+
+    Usted está ahora al teléfono con nosotros para { $action }. Hemos enviado un código a un número de teléfono que tenemos registrado.
+
+    Marque el código en su teléfono. Nunca le pedimos que lo diga, y nunca lo enviamos por correo.
+
+    ¿No está al teléfono con nosotros? Llame al { $fraud } para avisar de un fraude.
+
+    { $company }
+
+mail-changed-subject = { $done } ({ $company })
+mail-changed-text =
+    Hola:
+
+    Hubo una llamada telefónica con nosotros sobre su cuenta. { $done }.
+
+    Recibe este mensaje en un contacto que ya teníamos registrado. Por su seguridad, no muestra ninguno de sus datos.
+
+    Si fue usted, no tiene que hacer nada.
+
+    Si no fue usted, deshágalo aquí:
+    { $link }
+
+    Para avisar de un fraude, llame al { $fraud }.
+
+    { $company }
+mail-changed-final-text =
+    Hola:
+
+    Hubo una llamada telefónica con nosotros sobre su cuenta. { $done }.
+
+    Recibe este mensaje en un contacto que ya teníamos registrado. Por su seguridad, no muestra ninguno de sus datos.
+
+    Si fue usted, no tiene que hacer nada.
+
+    Si no fue usted, llame al { $fraud } para avisar de un fraude.
+
+    { $company }
+
+mail-summary-subject = Su llamada con { $company }
+mail-summary-text =
+    Hola:
+
+    Gracias por llamar a { $company }. En la llamada se hizo lo siguiente:
+
+    { $list }
+
+    Si fue usted, no tiene que hacer nada.
+
+    ¿No fue usted? Avísenos aquí y bloquearemos su cuenta:
+    { $link }
+
+    También puede avisar de un fraude por teléfono: { $fraud }.
+
+    Para su seguridad por teléfono:
+    - Solo le enviamos un código mientras está al teléfono con nosotros.
+    - Marque el código con las teclas. Nunca le pedimos que lo diga.
+    - Si alguien le llama y le pide un código, cuelgue y llame al { $fraud }.
+
+    { $company }
+
+mail-online-subject = Inicie sesión para { $action } ({ $company })
+mail-online-text =
+    Hola:
+
+    Usted nos pidió por teléfono { $action }. Por su seguridad, solo puede hacerse con la sesión iniciada:
+    { $link }
+
+    Si no fue usted, llame al { $fraud } para avisar de un fraude.
+
+    { $company }

@@ -1,0 +1,84 @@
+# Lo que se dice por teléfono, y las frases para cada gestión.
+# Frases de menos de veinte palabras; la tecla va después de la opción.
+
+weekday = { $n ->
+    [1] lunes
+    [2] martes
+    [3] miércoles
+    [4] jueves
+    [5] viernes
+    [6] sábado
+   *[7] domingo
+}
+month = { $n ->
+    [1] enero
+    [2] febrero
+    [3] marzo
+    [4] abril
+    [5] mayo
+    [6] junio
+    [7] julio
+    [8] agosto
+    [9] septiembre
+    [10] octubre
+    [11] noviembre
+   *[12] diciembre
+}
+day = { $weekday } { $date } de { $month }
+
+plus = más
+
+##
+
+welcome = Le damos la bienvenida a { $company }.
+choose-language = Para español, marque { $key }.
+recognised = Reconocemos el número desde el que llama.
+recognised-upcoming = Reconocemos el número desde el que llama. Si llama por la entrega prevista para el { $day }, marque 1. Para cualquier otro asunto, marque 2.
+menu = Cuando inicia sesión en nuestra página web, aparece un código al pie de cada página. Para introducir ese código, marque 1. Para introducir su número de cuenta, marque 2. Para hablar con un agente, marque 0. Para otro idioma, marque asterisco.
+enter-service-code = Marque el código que aparece al pie de cualquier página de nuestra web. Lo verá con la sesión iniciada. Termine con la tecla numeral o almohadilla.
+enter-account-number = Marque su número de cuenta. Termine con la tecla numeral o almohadilla. Si no lo tiene a mano, marque 0 y luego numeral o almohadilla.
+enter-postal-code = Marque los dígitos de su código postal. Termine con la tecla numeral o almohadilla.
+noted = Gracias, lo hemos anotado.
+enter-sms-code = Acabamos de enviar un código por mensaje de texto al móvil que tenemos registrado. Márquelo aquí. Termine con la tecla numeral o almohadilla.
+enter-voice-code = Estamos llamando al número que tenemos registrado para darle un código. Márquelo aquí. Termine con la tecla numeral o almohadilla.
+enter-totp = Marque el código de su aplicación de autenticación. Termine con la tecla numeral o almohadilla.
+enter-hotp = Marque el código de su dispositivo de seguridad. Termine con la tecla numeral o almohadilla.
+enter-pin = Marque su PIN. Termine con la tecla numeral o almohadilla.
+proof-help = Para demostrar de otra forma que es usted, marque asterisco. Para hablar con un agente, marque 0 y luego numeral o almohadilla.
+try-again = No se ha aceptado. Inténtelo de nuevo, por favor.
+no-more-tries = No se ha aceptado. Ya no es posible intentarlo de nuevo por esta vía.
+verified = Gracias, se ha aceptado.
+step-up = Su agente sigue en la línea. Para { $action }, necesitamos comprobar que es usted. El agente no puede oír las teclas que marque.
+back-to-agent = Gracias. Ahora vuelve con su agente.
+choose-music = Elija lo que quiere escuchar mientras espera. Para música tranquila, marque 1. Para música animada, marque 2. Para música clásica, marque 3. Para silencio, marque 4.
+waiting = Un agente le atenderá pronto. No tendrá que repetir nada de lo que ha marcado.
+waiting-specialist = Un especialista le atenderá pronto. No tendrá que repetir nada de lo que ha marcado.
+connecting = Ahora mismo le comunicamos.
+nothing-heard = No hemos recibido ninguna tecla.
+goodbye = Gracias por llamar a { $company }. Hasta pronto.
+cannot-help = Lo sentimos, no podemos atenderle en esta llamada. Gracias por llamar y hasta pronto.
+nobody-free = Lo sentimos, ahora no hay nadie disponible. Si tenemos su número registrado, le llamaremos a ese número. Si no, vuelva a llamar más tarde, por favor.
+
+##
+
+call-code = Hola, le llama { $company }. Usted está ahora al teléfono con nosotros para { $action }. Este es su código: { $code }. De nuevo: { $code }. Márquelo en su llamada con nosotros. Nunca le pedimos que lo diga. Si no está al teléfono con nosotros, llame al número { $fraud }.
+call-notice = Hola, le llama { $company }. Hubo una llamada telefónica sobre su cuenta. { $done }. Si no fue usted, llame al número { $fraud }.
+call-online = Hola, le llama { $company }. Usted pidió por teléfono { $action }. Por su seguridad, solo puede hacerse en nuestra página web, con la sesión iniciada. Si no fue usted, llame al número { $fraud }.
+
+##
+
+action-start = demostrar que es usted
+action-view = consultar datos de su cuenta
+action-change = cambiar algo en su cuenta
+action-do = seguir con su solicitud
+action-other = seguir con su solicitud
+action-change-phone = cambiar el número de teléfono de su cuenta
+action-change-email = cambiar el correo electrónico de su cuenta
+action-change-address = cambiar la dirección postal de su cuenta
+action-change-password = crear una contraseña nueva para su cuenta
+action-change-factors = cambiar los ajustes de seguridad de su cuenta
+action-do-cancel_order = cancelar un pedido
+action-do-end_freeze = quitar el bloqueo de su cuenta
+action-do-close_account = cerrar su cuenta
+action-do-redirect_parcel = desviar un paquete
+action-do-request_refund = solicitar un reembolso
