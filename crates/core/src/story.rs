@@ -121,6 +121,31 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
     }
 }
 
+/// The same for the customer's own history: what matters to them, without ids of ours and without
+/// anything that would help whoever is forcing them. `None`: nothing they need to read.
+pub fn for_customer(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Started { number, .. } => if number.is_some() { "A call came in." } else { "A call came in with its number withheld." }.into(),
+        Event::Identified { agreed: true, .. } => "What the caller said fits your account. Nothing was proved by that.".into(),
+        Event::Identified { .. } => "The calling number is on your file. Nothing was proved by that.".into(),
+        Event::SpeaksFor { kind, .. } => format!("The caller spoke for you as {}.", words(kind)),
+        Event::Challenged { challenge } => format!("We asked for proof: {}.", words(challenge.kind.name())),
+        Event::ChallengeFailed { .. } | Event::ServiceCodeFailed => "The proof was wrong.".into(),
+        Event::Proved { kind, .. } => format!("The caller proved to be you: {}.", words(kind.name())),
+        Event::Accepted { agent, .. } => format!("{agent} took the call."),
+        Event::Compared { agent, field, matched } => {
+            format!("{agent} compared what the caller said with your {}: {}.", words(field.name()), if *matched { "match" } else { "no match" })
+        }
+        Event::Revealed { agent, field, .. } => format!("{agent} looked at your {}.", words(field.name())),
+        Event::Performed { agent, action, .. } => format!("{agent} carried out {}.", words(&action.to_string().replace(':', " "))),
+        Event::SentOnline { .. } => "We sent the way to do it online.".into(),
+        Event::HandedOver { agent, queue } => format!("{agent} handed the call to {}.", people(*queue)),
+        Event::AccountFrozen => "Your account was frozen during the call.".into(),
+        Event::Ended { .. } => "The call ended.".into(),
+        _ => return None,
+    })
+}
+
 fn asked(stage: Stage) -> &'static str {
     match stage {
         Stage::Ringing => "Ringing.",

@@ -223,7 +223,7 @@ pub fn agent_view(call: &Call, principal: Option<&Brief>, profile: Option<&Profi
         id, n, started, updated: _, adapter: _, number: _, verstat: _, denied: _, stage, lang: _, music, silences: _,
         claims, contradictions, misses, subject, principal: _, agreed: _, settled: _, number_set_aside, delegate, intent, challenge,
         tried: _, proofs: _, level, level_expires, level_policies, failures: _, risk, risk_parts, queue, waiting_since,
-        agent, compared, revealed: _, decisions: _, performed, sent_online, frozen, duress, delivery, last_closed, ended,
+        agent, handed_over: _, compared, revealed: _, decisions: _, performed, sent_online, frozen, duress, delivery, last_closed, ended,
     } = call;
     let mine = *agent == Some((viewer.agent, viewer.role));
     // Whoever does not have the call sees that it exists, and nothing of the account; nor does
@@ -354,7 +354,7 @@ impl Lens<'_> {
 
 fn clear(field: Field, profile: &Profile) -> Vec<String> {
     match field {
-        Field::Upcoming => profile.orders.iter().filter_map(|o| o.due).map(|due| day(due)).collect(),
+        Field::Upcoming => profile.orders.iter().filter_map(|o| o.due).map(day).collect(),
         Field::Orders => profile.orders.iter().map(|o| {
             let due = o.due.map(|d| format!(", due {}", day(d))).unwrap_or_default();
             format!("{} · {} · {}{due}", o.number.expose(), o.what.expose(), o.status)

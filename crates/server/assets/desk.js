@@ -10,6 +10,8 @@ const parse = (html, id) => new DOMParser().parseFromString(html, "text/html").g
 
 // ── What the agent is typing ───────────────────────────────────────────────────────────────
 
+let gone = new Map(); // what the form that is under way held when it was sent
+
 const TYPED = "input[id]:not([type=hidden]):not([type=checkbox]), textarea[id], select[id]";
 
 function touched(field) {
@@ -17,12 +19,12 @@ function touched(field) {
   return field.value !== field.defaultValue;
 }
 
-/** Unsent text, focus and open parts of the panel. `sent` is the form whose text has gone. */
+/** Unsent text, focus and open parts of the panel. `sent` is the form that has gone, with what it held. */
 function keep(root, sent = null) {
   const active = document.activeElement;
   const inside = root.contains(active) ? active : null;
   return {
-    typed: [...root.querySelectorAll(TYPED)].filter((f) => f.form !== sent && touched(f)).map((f) => ({ id: f.id, value: f.value })),
+    typed: [...root.querySelectorAll(TYPED)].filter((f) => touched(f) && (!sent || f.form !== sent || gone.get(f.id) !== f.value)).map((f) => ({ id: f.id, value: f.value })),
     open: [...root.querySelectorAll("details[id][open]")].filter((d) => !sent || !d.contains(sent)).map((d) => d.id),
     chosen: $(".action.chosen", root)?.id ?? null,
     inside: Boolean(inside),
@@ -97,14 +99,20 @@ let sending = 0; // commands under way
 let pressed = false; // a button is held down: a swap now would lose the click
 let fetching = false;
 let again = false;
+let flashed = 0; // when the present message about a command came
+const FLASH_STAYS = 10_000;
 let dropped = null; // the call's newer state that has no place for what is being typed
 
 const busy = () => sending > 0 || pressed || document.activeElement?.matches?.("#call select");
 
 async function get(path) {
   const reply = await fetch(path, { headers: { "HX-Request": "true" }, credentials: "same-origin", cache: "no-store" });
-  if (reply.status === 401 || reply.status === 403) {
-    location.reload();
+  if (reply.redirected || reply.status === 401 || reply.status === 403) {
+    location.reload(); // signed out: the page itself leads to where one signs in
+    return null;
+  }
+  if (reply.status === 404) {
+    location.assign("/desk"); // no longer ours to see, so it does not stay on the screen
     return null;
   }
   return reply.ok ? reply.text() : null;
@@ -149,6 +157,12 @@ function swap(next, force) {
     return;
   }
   const before = { ...old.dataset };
+  // The answer to the agent's own command is not wiped out by what happens right after it.
+  const flash = $(".flash", old);
+  if (flash && !force && Date.now() - flashed < FLASH_STAYS && !$(".flash", next)) {
+    flash.removeAttribute("data-flash"); // it was announced already
+    $(".head", next)?.after(flash);
+  }
   old.replaceWith(next);
   window.htmx?.process(next);
   restore(kept, next);
@@ -163,6 +177,7 @@ function showDropped() {
 /** After any new panel. */
 function settled(before) {
   const now = panel();
+  if ($("[data-flash]", now)) flashed = Date.now();
   dropped = null;
   notice("");
   adopt(now);
@@ -254,11 +269,17 @@ function listen() {
 
 // ── Commands ───────────────────────────────────────────────────────────────────────────────
 
+const formOf = (element) => (element instanceof HTMLFormElement ? element : element?.form ?? null);
+
 let carried = null;
 let before = null;
 let awaited = false; // the old panel already had the field that wants the focus
 
-document.addEventListener("htmx:beforeRequest", () => { sending += 1; });
+document.addEventListener("htmx:beforeRequest", (event) => {
+  sending += 1;
+  const form = formOf(event.detail.elt);
+  gone = new Map([...(form?.elements ?? [])].filter((f) => f.id).map((f) => [f.id, f.value]));
+});
 document.addEventListener("htmx:afterRequest", (event) => {
   sending = Math.max(0, sending - 1);
   if (!event.detail.successful && !event.detail.xhr?.status) {
@@ -272,10 +293,18 @@ document.addEventListener("htmx:afterRequest", (event) => {
   });
 });
 
+/** What an error page or a plain reply says. */
+function told(xhr) {
+  const html = /html/.test(xhr.getResponseHeader("Content-Type") ?? "");
+  const page = html ? new DOMParser().parseFromString(xhr.responseText, "text/html") : null;
+  const parts = page ? [...page.querySelectorAll("#error-title, #error-help")].map((e) => e.textContent.trim()) : [xhr.responseText.trim().slice(0, 200)];
+  return parts.filter(Boolean).join(". ").replace(/([.?!])\./, "$1") || `The server did not do that (${xhr.status}).`;
+}
+
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { target, xhr, requestConfig } = event.detail;
   if (target?.id !== "call") return;
-  if (xhr.status === 401 || xhr.status === 403) {
+  if (/\/sign-in$/.test(new URL(xhr.responseURL, location.href).pathname) || xhr.status === 401) {
     event.detail.shouldSwap = false;
     location.reload();
     return;
@@ -283,14 +312,12 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const next = parse(event.detail.serverResponse, "call");
   if (!next) {
     event.detail.shouldSwap = false;
-    const text = /^text\/plain/.test(xhr.getResponseHeader("Content-Type") ?? "") ? xhr.responseText.trim().slice(0, 200) : "";
-    notice(text || `The server did not do that (${xhr.status}).`);
+    notice(told(xhr));
     return;
   }
-  // A refused command keeps its text for correction; a taken one has gone.
-  const refused = xhr.status >= 400;
-  const source = requestConfig?.elt;
-  const form = source instanceof HTMLFormElement ? source : source?.form ?? null;
+  // A command that did nothing keeps its text for correction; one that was taken has gone.
+  const refused = xhr.status >= 400 || next.dataset.n === panel().dataset.n;
+  const form = formOf(requestConfig?.elt);
   const same = next.dataset.call === panel().dataset.call;
   carried = same ? keep(panel(), refused ? null : form) : null;
   before = { ...panel().dataset };

@@ -91,7 +91,7 @@ function show() {
   const secret = gather?.secret ?? false;
   $("#entry").textContent = secret ? "•".repeat(entry.length) : entry;
   $("#clear").disabled = entry === "";
-  $("#send").disabled = !(mode === "gather" && call);
+  $("#send").disabled = !(mode === "gather" && call && entry);
 }
 
 async function post(path, body) {
@@ -122,6 +122,7 @@ async function dial() {
   log.replaceChildren();
   entry = "";
   state("calling", "Calling");
+  log.focus({ preventScroll: true }); // the button means "hang up" from now on: Enter must not
   $("#line").textContent = who.dataset.number || "number withheld";
   wants("");
   sounds.ring();
@@ -144,7 +145,16 @@ async function dial() {
     if (!call || repeated) return;
     call.replay = false;
     call.last = event.data;
-    try { obey(JSON.parse(event.data)); } catch { line("event", "The server said something this phone does not understand."); }
+    let directives;
+    try {
+      directives = JSON.parse(event.data);
+    } catch {
+      line("event", "The server said something this phone does not understand.");
+      return;
+    }
+    // After the last word there is nothing to listen for, and the goodbye is to be heard out.
+    if (directives.some((d) => d.do === "hang_up")) events.close();
+    obey(directives);
   });
   events.addEventListener("error", () => {
     if (!call) return;
@@ -308,7 +318,12 @@ $("#dial").addEventListener("click", () => {
   over("You hung up");
   post(path);
 });
-for (const button of document.querySelectorAll(".pad button")) button.addEventListener("click", () => press(button.dataset.key));
+for (const button of document.querySelectorAll(".pad button")) {
+  button.addEventListener("click", (event) => {
+    press(button.dataset.key);
+    if (event.detail > 0) log.focus({ preventScroll: true }); // clicked, not keyed: Enter is to send
+  });
+}
 $("#send").addEventListener("click", () => { if (mode === "gather") press("#"); });
 function clear(all) {
   entry = all ? "" : entry.slice(0, -1);
@@ -347,6 +362,9 @@ const inbox = $("#inbox");
 let mail = null;
 let seen = new Set();
 
+// Six to eight digits in a row, or spelled one by one; not a part of a telephone number.
+const CODE = /((?<![\d+])(?:\d{6,8}|\d(?:[ ,.] ?\d){5,7})(?!\d))/;
+
 /** Text with its links made into links and its codes easy to read. Never parsed as HTML. */
 function written(text) {
   const out = document.createElement("p");
@@ -358,12 +376,12 @@ function written(text) {
       link.textContent = part.slice(0, part.length - tail.length);
       link.href = link.textContent;
       link.target = "portal";
-      link.rel = "noreferrer";
+      if (link.origin !== location.origin) link.rel = "noreferrer";
       out.append(link, tail);
       continue;
     }
-    for (const piece of part.split(/((?<![\d+])\d(?:[ .]?\d){5,9}(?!\d))/)) {
-      if (/^\d(?:[ .]?\d){5,9}$/.test(piece)) {
+    for (const piece of part.split(CODE)) {
+      if (piece.length >= 6 && piece.match(CODE)?.[0] === piece) {
         out.append(Object.assign(document.createElement("span"), { className: "message-code", textContent: piece }));
       } else {
         out.append(piece);
@@ -419,7 +437,23 @@ function chosen() {
     watch(person);
   }
 }
-$("#who").addEventListener("change", chosen);
+// An authenticator app shows a new code every half minute, so the cheat-sheet does too.
+const APP_CODE = /(App code now: )\d+/;
+async function appCode() {
+  const sheet = document.querySelector("[data-note]:not([hidden])");
+  const note = sheet?.querySelector(".note");
+  if (!note || document.hidden || !APP_CODE.test(note.textContent)) return;
+  try {
+    const reply = await fetch(`/demo/app/${encodeURIComponent(sheet.dataset.note)}`, { credentials: "same-origin" });
+    const code = reply.ok ? (await reply.text()).trim() : "";
+    if (/^\d{6,10}$/.test(code)) note.textContent = note.textContent.replace(APP_CODE, `$1${code}`);
+  } catch {
+    // The old code stays until the server is back.
+  }
+}
+setInterval(appCode, 3000);
+
+$("#who").addEventListener("change", () => { chosen(); appCode(); });
 $("#who").addEventListener("submit", (event) => event.preventDefault());
 
 state("idle", "Ready");

@@ -11,7 +11,7 @@ async function reload() {
   loading = true;
   try {
     const reply = await fetch("/me/code", { headers: { "HX-Request": "true" }, credentials: "same-origin" });
-    if (reply.status === 401 || reply.status === 403) return location.reload();
+    if (reply.redirected || reply.status === 401 || reply.status === 403) return location.reload();
     if (!reply.ok) return;
     const next = new DOMParser().parseFromString(await reply.text(), "text/html").getElementById("code");
     const old = document.getElementById("code");

@@ -136,15 +136,16 @@ async fn see(app: &App, who: &Who, id: CallId) -> Result<(AgentView, Vec<StoryLi
 
 /// The record of a call as sentences.
 pub async fn story_lines(app: &App, id: CallId, reader: Reader) -> Result<Vec<StoryLine>, WebError> {
-    let names = app.agents.names();
     let events = app.runner.events(id).await?;
-    Ok(events.iter().map(|r| {
-        let mut text = story::sentence(&r.event, reader);
-        for (agent, name) in &names {
-            text = text.replace(&agent.to_string(), name);
-        }
-        StoryLine { at: r.at, text }
-    }).collect())
+    Ok(events.iter().map(|r| StoryLine { at: r.at, text: named(app, story::sentence(&r.event, reader)) }).collect())
+}
+
+/// A sentence with the names of agents in place of their ids.
+pub fn named(app: &App, mut text: String) -> String {
+    for (agent, name) in app.agents.names() {
+        text = text.replace(&agent.to_string(), &name);
+    }
+    text
 }
 
 type Fields = HashMap<String, String>;

@@ -4,7 +4,7 @@ use countersign_core::{
     account::ContactKind,
     action::Action,
     call::{Alert, Call, Effect, Outputs},
-    id::{AccountId, CallId, ChangeId, MessageId},
+    id::{AccountId, CallId, ChangeId, ContactId, MessageId},
     message::{Body, Change, Message, OnFile, PermittedChange},
     secret::Secret,
     time::Timestamp,
@@ -136,8 +136,13 @@ async fn write_change(runner: &Runner, call: &Call, permitted: &PermittedChange,
         return Ok(());
     }
     let lang = after.language.unwrap_or_else(|| call.language());
-    for (contact, kind) in first_of_each_kind(&notices) {
-        let _ = kind;
+    if let (Change::Password, Some((contact, _))) = (&permitted.change, notices.first()) {
+        // Nobody at the desk ever sets or hears a web password: the customer gets the way.
+        let to = OnFile { account: permitted.account, contact: *contact };
+        let message = Message { id: MessageId(runner.vault.id()?), to, lang, body: Body::Online { action: action.clone() } };
+        commit.outbox.push(outbox_row(runner, &message, call.id)?);
+    }
+    for contact in first_of_each_kind(&notices) {
         let to = OnFile { account: permitted.account, contact };
         let body = Body::Changed { action: action.clone(), undo: token.clone() };
         let message = Message { id: MessageId(runner.vault.id()?), to, lang, body };
@@ -147,12 +152,12 @@ async fn write_change(runner: &Runner, call: &Call, permitted: &PermittedChange,
 }
 
 /// One e-mail address and one telephone: enough to be heard, too little to be a nuisance.
-fn first_of_each_kind(notices: &[(countersign_core::id::ContactId, ContactKind)]) -> Vec<(countersign_core::id::ContactId, ContactKind)> {
-    let mut out: Vec<(countersign_core::id::ContactId, ContactKind)> = Vec::new();
+fn first_of_each_kind(notices: &[(ContactId, ContactKind)]) -> Vec<ContactId> {
+    let mut out: Vec<(ContactId, ContactKind)> = Vec::new();
     for (contact, kind) in notices {
         if !out.iter().any(|(_, known)| known == kind) {
             out.push((*contact, *kind));
         }
     }
-    out
+    out.into_iter().map(|(contact, _)| contact).collect()
 }

@@ -11,6 +11,7 @@ pub mod effects;
 pub mod hub;
 pub mod i18n;
 pub mod metrics;
+pub mod music;
 pub mod outbox;
 pub mod pages;
 pub mod portal;
@@ -31,7 +32,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use countersign_core::secret::E164;
+use countersign_core::{prompt::Music, secret::E164};
 
 use crate::{
     agents::Agents,
@@ -134,12 +135,15 @@ async fn metrics(State(app): State<App>) -> Response {
 struct Assets;
 
 async fn asset(Path(path): Path<String>) -> Result<Response, WebError> {
+    if let Some(name) = path.strip_prefix("music/").and_then(|p| p.strip_suffix(".wav")) {
+        let music = Music::ALL.into_iter().find(|m| m.name() == name).and_then(music::wav).ok_or(WebError::NotFound)?;
+        return Ok(([(header::CONTENT_TYPE, "audio/wav"), (header::CACHE_CONTROL, "public, max-age=86400")], music).into_response());
+    }
     let file = Assets::get(&path).ok_or(WebError::NotFound)?;
     let kind = match path.rsplit('.').next() {
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
         Some("svg") => "image/svg+xml",
-        Some("wav") => "audio/wav",
         Some("webmanifest") => "application/manifest+json",
         _ => "text/plain; charset=utf-8",
     };

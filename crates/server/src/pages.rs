@@ -17,6 +17,8 @@ use countersign_core::{
 
 mod desk;
 mod script;
+#[cfg(test)]
+mod tests;
 mod words;
 
 /// What is around every page.

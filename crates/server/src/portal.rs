@@ -12,12 +12,12 @@ use axum::{
 };
 use countersign_core::{
     account::ContactKind,
-    call::{Alert, Input, Stage},
+    call::{Alert, Input, Recorded, Stage},
     factor::ServiceCode,
     id::{AccountId, CallId},
     random::Random,
     secret::Secret,
-    story::Reader,
+    story,
     time::{Span, Timestamp},
 };
 use countersign_store::{Commit, CommitError, DocWrite, Expect, Guard};
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     App,
-    desk::story_lines,
+    desk::named,
     directory::apply_undo,
     effects::{LINK, Link, alert_doc, link_doc},
     hub::Notice,
@@ -139,8 +139,10 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
     }).collect();
     let mut calls = Vec::new();
     for id in app.runner.store.find("calls", account.0, 100).await?.into_iter().map(CallId) {
-        let lines = story_lines(&app, id, Reader::Anyone).await?;
-        if let Some(first) = lines.first() {
+        let events = app.runner.events(id).await?;
+        let line = |r: &Recorded| story::for_customer(&r.event).map(|text| StoryLine { at: r.at, text: named(&app, text) });
+        let lines: Vec<StoryLine> = events.iter().filter_map(line).collect();
+        if let Some(first) = events.first() {
             calls.push(CallSummary { id, started: first.at, lines });
         }
     }
@@ -183,7 +185,7 @@ async fn code(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
 pub async fn service_code(runner: &Runner, account: AccountId) -> Result<ServiceCodeView, WebError> {
     let now = runner.now();
     let view = |shown: &Shown| ServiceCodeView {
-        code: shown.code.expose().to_owned(), expires: shown.from + SHOWN, life_seconds: SHOWN.0 / 1000, now,
+        code: grouped(shown.code.expose()), expires: shown.from + SHOWN, life_seconds: SHOWN.0 / 1000, now,
     };
     let before = runner.store.doc("service-shown", &account.0).await?;
     if let Some(doc) = &before {
@@ -220,6 +222,12 @@ pub async fn service_code(runner: &Runner, account: AccountId) -> Result<Service
         }
     }
     Err(WebError::Busy)
+}
+
+/// `12345678` as `1234 5678`: people key what they can hold in mind.
+fn grouped(code: &str) -> String {
+    let (head, tail) = code.split_at_checked(code.len() / 2).unwrap_or((code, ""));
+    format!("{head} {tail}")
 }
 
 async fn freeze(State(app): State<App>, headers: HeaderMap) -> Result<Redirect, WebError> {

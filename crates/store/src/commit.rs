@@ -202,7 +202,16 @@ impl fmt::Debug for Hidden {
 
 impl fmt::Debug for Commit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { now, command, reply, guards, appends, docs, index, outbox } = self;
+        let Self {
+            now,
+            command,
+            reply,
+            guards,
+            appends,
+            docs,
+            index,
+            outbox,
+        } = self;
         f.debug_struct("Commit")
             .field("now", now)
             .field("command", command)
@@ -219,14 +228,23 @@ impl fmt::Debug for Commit {
 impl fmt::Debug for NewEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at, body } = self;
-        f.debug_struct("NewEvent").field("at", at).field("body", &Hidden(body.len())).finish()
+        f.debug_struct("NewEvent")
+            .field("at", at)
+            .field("body", &Hidden(body.len()))
+            .finish()
     }
 }
 
 impl fmt::Debug for DocWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Put { kind, id, expected, body, due } => f
+            Self::Put {
+                kind,
+                id,
+                expected,
+                body,
+                due,
+            } => f
                 .debug_struct("Put")
                 .field("kind", kind)
                 .field("id", id)
@@ -234,16 +252,24 @@ impl fmt::Debug for DocWrite {
                 .field("body", &Hidden(body.len()))
                 .field("due", due)
                 .finish(),
-            Self::Delete { kind, id } => {
-                f.debug_struct("Delete").field("kind", kind).field("id", id).finish()
-            }
+            Self::Delete { kind, id } => f
+                .debug_struct("Delete")
+                .field("kind", kind)
+                .field("id", id)
+                .finish(),
         }
     }
 }
 
 impl fmt::Debug for OutboxRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, topic, owner, body, due } = self;
+        let Self {
+            id,
+            topic,
+            owner,
+            body,
+            due,
+        } = self;
         f.debug_struct("OutboxRow")
             .field("id", id)
             .field("topic", topic)

@@ -132,9 +132,10 @@ impl fmt::Debug for CommitError {
         match self {
             Self::Conflict => f.write_str("Conflict"),
             Self::Denied(guard) => f.debug_tuple("Denied").field(guard).finish(),
-            Self::Duplicate(reply) => {
-                f.debug_tuple("Duplicate").field(&Hidden(reply.len())).finish()
-            }
+            Self::Duplicate(reply) => f
+                .debug_tuple("Duplicate")
+                .field(&Hidden(reply.len()))
+                .finish(),
             Self::Busy => f.write_str("Busy"),
             Self::Closed => f.write_str("Closed"),
             Self::Unknown(why) => f.debug_tuple("Unknown").field(why).finish(),

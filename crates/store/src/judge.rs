@@ -72,12 +72,25 @@ impl<'r, 'c> Judge<'r, 'c> {
     }
 
     fn commit(&mut self, commit: &'c Commit) -> Result<Committed, Halt> {
-        let Commit { now, command, reply, guards, appends, docs, index, outbox } = commit;
+        let Commit {
+            now,
+            command,
+            reply,
+            guards,
+            appends,
+            docs,
+            index,
+            outbox,
+        } = commit;
         if let Some(id) = command {
             if let Some(reply) = self.rows.reply(id)? {
                 return Err(Halt::Refused(CommitError::Duplicate(reply)));
             }
-            self.changes.push(Change::Command { id, at: *now, reply });
+            self.changes.push(Change::Command {
+                id,
+                at: *now,
+                reply,
+            });
         }
         for (place, guard) in guards.iter().enumerate() {
             if !self.guard(guard)? {
@@ -103,15 +116,21 @@ impl<'r, 'c> Judge<'r, 'c> {
             }
             self.changes.push(Change::OutboxAdd(row));
         }
-        Ok(Committed { last_seq: self.head, versions })
+        Ok(Committed {
+            last_seq: self.head,
+            versions,
+        })
     }
 
     /// Whether the guard lets the commit pass.
     fn guard(&mut self, guard: &'c Guard) -> Result<bool, Fault> {
         match guard {
-            Guard::Attempt { key, window, max, outcome } => {
-                self.attempt(key, *window, *max, *outcome)
-            }
+            Guard::Attempt {
+                key,
+                window,
+                max,
+                outcome,
+            } => self.attempt(key, *window, *max, *outcome),
             Guard::Step { key, value } => self.step(key, *value),
             Guard::Once { key, expires } => self.once(key, *expires),
         }
@@ -145,7 +164,11 @@ impl<'r, 'c> Judge<'r, 'c> {
             Outcome::Fail => {
                 let since = current.map_or(self.now, |row| row.since);
                 let until = window.map(|window| since.saturating_add(window));
-                Some(AttemptRow { count: count.saturating_add(1), since, until })
+                Some(AttemptRow {
+                    count: count.saturating_add(1),
+                    since,
+                    until,
+                })
             }
         };
         self.attempts.insert(key, row);
@@ -182,7 +205,11 @@ impl<'r, 'c> Judge<'r, 'c> {
     }
 
     fn append(&mut self, append: &'c Append) -> Result<(), Halt> {
-        let Append { stream, expected, events } = append;
+        let Append {
+            stream,
+            expected,
+            events,
+        } = append;
         let length = match self.lengths.get(stream) {
             Some(staged) => *staged,
             None => self.rows.length(*stream)?,
@@ -194,7 +221,12 @@ impl<'r, 'c> Judge<'r, 'c> {
         for event in events {
             n = n.saturating_add(1);
             self.head = self.head.saturating_add(1);
-            self.changes.push(Change::Event { seq: self.head, stream: *stream, n, event });
+            self.changes.push(Change::Event {
+                seq: self.head,
+                stream: *stream,
+                n,
+                event,
+            });
         }
         self.lengths.insert(*stream, n);
         Ok(())
@@ -203,7 +235,13 @@ impl<'r, 'c> Judge<'r, 'c> {
     /// The version that the write leads to.
     fn doc(&mut self, write: &'c DocWrite) -> Result<u64, Halt> {
         match write {
-            DocWrite::Put { kind, id, expected, body, due } => {
+            DocWrite::Put {
+                kind,
+                id,
+                expected,
+                body,
+                due,
+            } => {
                 let stored = match self.versions.get(&(*kind, id.as_slice())) {
                     Some(staged) => *staged,
                     None => self.rows.version(kind, id)?,
@@ -218,7 +256,13 @@ impl<'r, 'c> Judge<'r, 'c> {
                 }
                 let version = stored.unwrap_or(0).saturating_add(1);
                 self.versions.insert((*kind, id.as_slice()), Some(version));
-                self.changes.push(Change::DocPut { kind, id, version, due: *due, body });
+                self.changes.push(Change::DocPut {
+                    kind,
+                    id,
+                    version,
+                    due: *due,
+                    body,
+                });
                 Ok(version)
             }
             DocWrite::Delete { kind, id } => {

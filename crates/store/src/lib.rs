@@ -62,7 +62,7 @@ use rows::{Reads, Rows};
 use sqlite::Sqlite;
 
 /// A handle on a store. Cheap to clone; when the last one is dropped, what is queued is committed
-/// and the threads end.
+/// and the threads end. That drop blocks until they have: where it matters, [`Store::close`] first.
 #[derive(Clone)]
 pub struct Store {
     backend: Backend,
@@ -78,13 +78,17 @@ impl Store {
     /// Opens the database at this path, and creates or migrates it first if need be. Blocks.
     pub fn sqlite(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let sqlite = Sqlite::open(path.as_ref(), &options)?;
-        Ok(Self { backend: Backend::Sqlite(Arc::new(sqlite)) })
+        Ok(Self {
+            backend: Backend::Sqlite(Arc::new(sqlite)),
+        })
     }
 
     /// A store that is gone with its last handle.
     #[must_use]
     pub fn memory() -> Self {
-        Self { backend: Backend::Memory(Arc::new(Memory::new())) }
+        Self {
+            backend: Backend::Memory(Arc::new(Memory::new())),
+        }
     }
 
     /// One durable transaction: when this returns `Ok`, it is on disk.
@@ -136,7 +140,8 @@ impl Store {
         before: i64,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Doc)>, ReadError> {
-        self.read(move |rows| rows.docs_due(kind, before, limit)).await
+        self.read(move |rows| rows.docs_due(kind, before, limit))
+            .await
     }
 
     /// The ids under a key, lowest first.
@@ -165,12 +170,14 @@ impl Store {
         lease_until: i64,
         limit: usize,
     ) -> Result<Vec<OutboxItem>, WriteError> {
-        self.write(move |rows| work::take(rows, now, lease_until, limit)).await
+        self.write(move |rows| work::take(rows, now, lease_until, limit))
+            .await
     }
 
     /// Says what came of a row. False: there is none, or it was settled before.
     pub async fn outbox_settle(&self, id: Id, settle: Settle) -> Result<bool, WriteError> {
-        self.write(move |rows| work::settle(rows, &id, settle)).await
+        self.write(move |rows| work::settle(rows, &id, settle))
+            .await
     }
 
     /// A row of the outbox as it stands, for audit.

@@ -5,9 +5,7 @@ use std::sync::Mutex;
 
 use crate::commit::{Id, OutboxRow, Stream};
 use crate::error::{Fault, ReadError, WriteError};
-use crate::read::{
-    Attempts, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent,
-};
+use crate::read::{Attempts, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent};
 use crate::rows::{AttemptRow, Change, DocPage, OnceRow, Reads, Rows, Stale};
 
 /// `None` once closed.
@@ -17,7 +15,9 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new() -> Self {
-        Self { tables: Mutex::new(Some(Tables::default())) }
+        Self {
+            tables: Mutex::new(Some(Tables::default())),
+        }
     }
 
     pub(crate) fn write<T>(
@@ -70,7 +70,10 @@ impl Rows for Tables {
     }
 
     fn reply(&mut self, command: &str) -> Result<Option<Vec<u8>>, Fault> {
-        Ok(self.commands.get(command).map(|command| command.reply.clone()))
+        Ok(self
+            .commands
+            .get(command)
+            .map(|command| command.reply.clone()))
     }
 
     fn attempt(&mut self, key: &str) -> Result<Option<AttemptRow>, Fault> {
@@ -86,11 +89,19 @@ impl Rows for Tables {
     }
 
     fn length(&mut self, stream: Stream) -> Result<u64, Fault> {
-        Ok(self.streams.get(&stream).and_then(|events| events.last()).map_or(0, |event| event.n))
+        Ok(self
+            .streams
+            .get(&stream)
+            .and_then(|events| events.last())
+            .map_or(0, |event| event.n))
     }
 
     fn version(&mut self, kind: &str, id: &[u8]) -> Result<Option<u64>, Fault> {
-        Ok(self.docs.get(kind).and_then(|docs| docs.get(id)).map(|doc| doc.version))
+        Ok(self
+            .docs
+            .get(kind)
+            .and_then(|docs| docs.get(id))
+            .map(|doc| doc.version))
     }
 
     fn outbox_state(&mut self, id: &Id) -> Result<Option<OutboxState>, Fault> {
@@ -98,17 +109,32 @@ impl Rows for Tables {
     }
 
     fn outbox_ready(&mut self, now: i64, limit: usize) -> Result<Vec<OutboxItem>, Fault> {
-        let ready = self.outbox.iter().filter(|(_, row)| row.state.is_open() && row.due <= now);
+        let ready = self
+            .outbox
+            .iter()
+            .filter(|(_, row)| row.state.is_open() && row.due <= now);
         let ready = earliest(ready.map(|(id, row)| (row.due, *id)), limit);
-        Ok(ready.into_iter().filter_map(|id| Some(item(id, self.outbox.get(&id)?))).collect())
+        Ok(ready
+            .into_iter()
+            .filter_map(|id| Some(item(id, self.outbox.get(&id)?)))
+            .collect())
     }
 
     fn apply(&mut self, change: &Change<'_>) -> Result<(), Fault> {
         match *change {
             Change::Command { id, at, reply } => {
-                self.commands.insert(id.to_owned(), Command { at, reply: reply.to_vec() });
+                self.commands.insert(
+                    id.to_owned(),
+                    Command {
+                        at,
+                        reply: reply.to_vec(),
+                    },
+                );
             }
-            Change::Attempt { key, row: Some(row) } => {
+            Change::Attempt {
+                key,
+                row: Some(row),
+            } => {
                 self.attempts.insert(key.to_owned(), row);
             }
             Change::Attempt { key, row: None } => {
@@ -120,15 +146,42 @@ impl Rows for Tables {
             Change::Once { key, row } => {
                 self.once.insert(key.to_owned(), row);
             }
-            Change::Event { seq, stream, n, event } => {
+            Change::Event {
+                seq,
+                stream,
+                n,
+                event,
+            } => {
                 let (at, body) = (event.at, event.body.clone());
                 let events = self.streams.entry(stream).or_default();
-                events.push(StoredEvent { seq, n, at, body: body.clone() });
+                events.push(StoredEvent {
+                    seq,
+                    n,
+                    at,
+                    body: body.clone(),
+                });
                 let (stream_kind, stream_id) = (stream.kind.to_owned(), stream.id);
-                self.log.push(LogRow { seq, stream_kind, stream_id, n, at, body });
+                self.log.push(LogRow {
+                    seq,
+                    stream_kind,
+                    stream_id,
+                    n,
+                    at,
+                    body,
+                });
             }
-            Change::DocPut { kind, id, version, due, body } => {
-                let doc = Doc { version, body: body.to_vec(), due };
+            Change::DocPut {
+                kind,
+                id,
+                version,
+                due,
+                body,
+            } => {
+                let doc = Doc {
+                    version,
+                    body: body.to_vec(),
+                    due,
+                };
                 self.docs.entry(kind).or_default().insert(id.to_vec(), doc);
             }
             Change::DocDelete { kind, id } => {
@@ -194,21 +247,35 @@ impl Reads for Tables {
     }
 
     fn docs(&mut self, kind: &str, from: &[u8], limit: usize) -> Result<DocPage, Fault> {
-        let docs = self.docs.get(kind).into_iter().flat_map(|docs| docs.range(from.to_vec()..));
-        Ok(docs.take(limit).map(|(id, doc)| (id.clone(), doc.clone())).collect())
+        let docs = self
+            .docs
+            .get(kind)
+            .into_iter()
+            .flat_map(|docs| docs.range(from.to_vec()..));
+        Ok(docs
+            .take(limit)
+            .map(|(id, doc)| (id.clone(), doc.clone()))
+            .collect())
     }
 
     fn docs_due(&mut self, kind: &str, before: i64, limit: usize) -> Result<DocPage, Fault> {
-        let Some(docs) = self.docs.get(kind) else { return Ok(Vec::new()) };
+        let Some(docs) = self.docs.get(kind) else {
+            return Ok(Vec::new());
+        };
         let due = docs.iter().filter_map(|(id, doc)| Some((doc.due?, id)));
         let due = earliest(due.filter(|(due, _)| *due <= before), limit);
-        Ok(due.into_iter().filter_map(|id| Some((id.clone(), docs.get(id)?.clone()))).collect())
+        Ok(due
+            .into_iter()
+            .filter_map(|id| Some((id.clone(), docs.get(id)?.clone())))
+            .collect())
     }
 
     fn find(&mut self, space: &str, keys: &[Id], limit: usize) -> Result<Vec<Id>, Fault> {
         let entries = self.lookup.get(space).into_iter().flatten();
-        let found: BTreeSet<Id> =
-            entries.filter(|(key, _)| keys.contains(key)).map(|(_, id)| *id).collect();
+        let found: BTreeSet<Id> = entries
+            .filter(|(key, _)| keys.contains(key))
+            .map(|(_, id)| *id)
+            .collect();
         Ok(found.into_iter().take(limit).collect())
     }
 
@@ -218,7 +285,10 @@ impl Reads for Tables {
 
     fn attempts(&mut self, key: &str) -> Result<Attempts, Fault> {
         let row = self.attempts.get(key);
-        Ok(row.map_or_else(Attempts::default, |row| Attempts { count: row.count, until: row.until }))
+        Ok(row.map_or_else(Attempts::default, |row| Attempts {
+            count: row.count,
+            until: row.until,
+        }))
     }
 
     fn replied(&mut self, command: &str) -> Result<Option<Vec<u8>>, Fault> {
@@ -273,7 +343,9 @@ fn forget<K: Ord + Clone, V>(
     limit: usize,
     age: impl Fn(&V) -> Option<i64>,
 ) -> usize {
-    let old = table.iter().filter_map(|(key, row)| Some((age(row)?, key.clone())));
+    let old = table
+        .iter()
+        .filter_map(|(key, row)| Some((age(row)?, key.clone())));
     let old = earliest(old.filter(|(at, _)| *at < before), limit);
     for key in &old {
         table.remove(key);

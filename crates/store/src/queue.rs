@@ -25,8 +25,15 @@ pub(crate) enum Refused {
 
 impl<T> Queue<T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        let state = State { items: VecDeque::new(), open: true };
-        Self { state: Mutex::new(state), ready: Condvar::new(), capacity: capacity.max(1) }
+        let state = State {
+            items: VecDeque::new(),
+            open: true,
+        };
+        Self {
+            state: Mutex::new(state),
+            ready: Condvar::new(),
+            capacity: capacity.max(1),
+        }
     }
 
     /// Never waits.

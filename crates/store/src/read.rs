@@ -130,8 +130,16 @@ impl Swept {
     /// All of them. Zero: there is nothing left to forget for now.
     #[must_use]
     pub fn total(self) -> usize {
-        let Self { commands, attempts, once, outbox } = self;
-        commands.saturating_add(attempts).saturating_add(once).saturating_add(outbox)
+        let Self {
+            commands,
+            attempts,
+            once,
+            outbox,
+        } = self;
+        commands
+            .saturating_add(attempts)
+            .saturating_add(once)
+            .saturating_add(outbox)
     }
 }
 
@@ -149,7 +157,14 @@ impl fmt::Debug for StoredEvent {
 
 impl fmt::Debug for LogRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seq, stream_kind, stream_id, n, at, body } = self;
+        let Self {
+            seq,
+            stream_kind,
+            stream_id,
+            n,
+            at,
+            body,
+        } = self;
         f.debug_struct("LogRow")
             .field("seq", seq)
             .field("stream_kind", stream_kind)
@@ -174,7 +189,14 @@ impl fmt::Debug for Doc {
 
 impl fmt::Debug for OutboxItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, topic, owner, body, attempts, interrupted } = self;
+        let Self {
+            id,
+            topic,
+            owner,
+            body,
+            attempts,
+            interrupted,
+        } = self;
         f.debug_struct("OutboxItem")
             .field("id", id)
             .field("topic", topic)
@@ -188,7 +210,14 @@ impl fmt::Debug for OutboxItem {
 
 impl fmt::Debug for OutboxRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { topic, owner, body, state, attempts, due } = self;
+        let Self {
+            topic,
+            owner,
+            body,
+            state,
+            attempts,
+            due,
+        } = self;
         f.debug_struct("OutboxRecord")
             .field("topic", topic)
             .field("owner", owner)

@@ -7,6 +7,9 @@ use crate::read::{Attempts, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, 
 
 /// The rows as the one writer sees them, inside a transaction.
 ///
+/// What a commit will ask for can be told from the commit alone, so that a backend across a network
+/// can fetch all of it in one round trip and answer from there.
+///
 /// Whoever uses it reads first and writes when nothing can be refused any more: then a refusal
 /// leaves nothing behind without the price of a savepoint.
 pub(crate) trait Rows {
@@ -61,20 +64,64 @@ pub(crate) struct OnceRow {
 
 /// One row's change. It was judged: a backend applies it without asking.
 pub(crate) enum Change<'a> {
-    Command { id: &'a str, at: i64, reply: &'a [u8] },
-    Attempt { key: &'a str, row: Option<AttemptRow> },
-    Step { key: &'a str, value: u64 },
-    Once { key: &'a str, row: OnceRow },
-    Event { seq: u64, stream: Stream, n: u64, event: &'a NewEvent },
-    DocPut { kind: &'static str, id: &'a [u8], version: u64, due: Option<i64>, body: &'a [u8] },
-    DocDelete { kind: &'static str, id: &'a [u8] },
-    IndexAdd { space: &'static str, key: &'a Id, id: &'a Id },
-    IndexRemove { space: &'static str, key: &'a Id, id: &'a Id },
+    Command {
+        id: &'a str,
+        at: i64,
+        reply: &'a [u8],
+    },
+    Attempt {
+        key: &'a str,
+        row: Option<AttemptRow>,
+    },
+    Step {
+        key: &'a str,
+        value: u64,
+    },
+    Once {
+        key: &'a str,
+        row: OnceRow,
+    },
+    Event {
+        seq: u64,
+        stream: Stream,
+        n: u64,
+        event: &'a NewEvent,
+    },
+    DocPut {
+        kind: &'static str,
+        id: &'a [u8],
+        version: u64,
+        due: Option<i64>,
+        body: &'a [u8],
+    },
+    DocDelete {
+        kind: &'static str,
+        id: &'a [u8],
+    },
+    IndexAdd {
+        space: &'static str,
+        key: &'a Id,
+        id: &'a Id,
+    },
+    IndexRemove {
+        space: &'static str,
+        key: &'a Id,
+        id: &'a Id,
+    },
     OutboxAdd(&'a OutboxRow),
-    OutboxLease { id: &'a Id, until: i64 },
-    OutboxRetry { id: &'a Id, at: i64 },
+    OutboxLease {
+        id: &'a Id,
+        until: i64,
+    },
+    OutboxRetry {
+        id: &'a Id,
+        at: i64,
+    },
     /// Wipes the body.
-    OutboxEnd { id: &'a Id, state: OutboxState },
+    OutboxEnd {
+        id: &'a Id,
+        state: OutboxState,
+    },
 }
 
 /// What a sweep forgets.

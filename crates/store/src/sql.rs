@@ -25,8 +25,7 @@ pub(crate) const COMMAND_FORGET: &str = "DELETE FROM command WHERE id IN \
      (SELECT id FROM command WHERE at < $1 ORDER BY at, id LIMIT $2)";
 
 pub(crate) const ATTEMPT_GET: &str = "SELECT count, since, until FROM attempt WHERE key = $1";
-pub(crate) const ATTEMPT_PUT: &str =
-    "INSERT INTO attempt (key, count, since, until) VALUES ($1, $2, $3, $4) \
+pub(crate) const ATTEMPT_PUT: &str = "INSERT INTO attempt (key, count, since, until) VALUES ($1, $2, $3, $4) \
      ON CONFLICT (key) DO UPDATE \
      SET count = excluded.count, since = excluded.since, until = excluded.until";
 pub(crate) const ATTEMPT_CLEAR: &str = "DELETE FROM attempt WHERE key = $1";
@@ -53,8 +52,7 @@ pub(crate) const LOG: &str = "SELECT seq, kind, stream, n, at, body FROM event \
 pub(crate) const LOG_EXTENT: &str = "SELECT COUNT(*), COALESCE(MAX(seq), 0) FROM event";
 
 pub(crate) const DOC_VERSION: &str = "SELECT version FROM doc WHERE kind = $1 AND id = $2";
-pub(crate) const DOC_PUT: &str =
-    "INSERT INTO doc (kind, id, version, due, body) VALUES ($1, $2, $3, $4, $5) \
+pub(crate) const DOC_PUT: &str = "INSERT INTO doc (kind, id, version, due, body) VALUES ($1, $2, $3, $4, $5) \
      ON CONFLICT (kind, id) DO UPDATE \
      SET version = excluded.version, due = excluded.due, body = excluded.body";
 pub(crate) const DOC_DELETE: &str = "DELETE FROM doc WHERE kind = $1 AND id = $2";
@@ -74,8 +72,7 @@ pub(crate) const LOOKUP_FIND: &str =
 // The literal 2 is OutboxState::Done: the planner matches it against the partial indexes.
 pub(crate) const OUTBOX_GET: &str =
     "SELECT topic, owner, body, state, attempts, due FROM outbox WHERE id = $1";
-pub(crate) const OUTBOX_ADD: &str =
-    "INSERT INTO outbox (id, topic, owner, body, state, attempts, due) \
+pub(crate) const OUTBOX_ADD: &str = "INSERT INTO outbox (id, topic, owner, body, state, attempts, due) \
      VALUES ($1, $2, $3, $4, 0, 0, $5)";
 pub(crate) const OUTBOX_READY: &str = "SELECT id, topic, owner, body, state, attempts FROM outbox \
      WHERE state < 2 AND due <= $1 ORDER BY due, id LIMIT $2";

@@ -25,7 +25,10 @@ pub(crate) fn take(
 ) -> Result<Vec<OutboxItem>, Fault> {
     let mut items = rows.outbox_ready(now, limit)?;
     for item in &mut items {
-        rows.apply(&Change::OutboxLease { id: &item.id, until: lease_until })?;
+        rows.apply(&Change::OutboxLease {
+            id: &item.id,
+            until: lease_until,
+        })?;
         item.attempts = item.attempts.saturating_add(1);
     }
     Ok(items)
@@ -38,9 +41,15 @@ pub(crate) fn settle(rows: &mut dyn Rows, id: &Id, settle: Settle) -> Result<boo
         return Ok(false);
     }
     rows.apply(&match settle {
-        Settle::Done => Change::OutboxEnd { id, state: OutboxState::Done },
+        Settle::Done => Change::OutboxEnd {
+            id,
+            state: OutboxState::Done,
+        },
         Settle::Retry(at) => Change::OutboxRetry { id, at },
-        Settle::Dead => Change::OutboxEnd { id, state: OutboxState::Dead },
+        Settle::Dead => Change::OutboxEnd {
+            id,
+            state: OutboxState::Dead,
+        },
     })?;
     Ok(true)
 }

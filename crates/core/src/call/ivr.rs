@@ -67,7 +67,7 @@ impl Turn<'_, '_> {
             Stage::Recognised => {
                 match text.as_str() {
                     "1" => self.emit(Event::IntentConfirmed),
-                    "0" => return self.to_agent(),
+                    "0" => return self.wants_agent(),
                     "2" => {}
                     _ => {
                         self.no_keys();
@@ -79,10 +79,10 @@ impl Turn<'_, '_> {
             Stage::Menu => match text.as_str() {
                 "1" => self.ask_for(Stage::KeyingServiceCode),
                 "2" => self.ask_for(Stage::KeyingAccountNumber),
-                "0" => return self.to_agent(),
+                "0" => return self.wants_agent(),
                 _ => self.no_keys(),
             },
-            Stage::KeyingAccountNumber | Stage::KeyingPostalCode | Stage::KeyingServiceCode if text == "0" || star => return self.to_agent(),
+            Stage::KeyingAccountNumber | Stage::KeyingPostalCode | Stage::KeyingServiceCode if text == "0" || star => return self.wants_agent(),
             Stage::KeyingAccountNumber => self.keyed_claim(ClaimKind::AccountNumber, text),
             Stage::KeyingPostalCode => self.keyed_claim(ClaimKind::PostalCode, text),
             Stage::KeyingServiceCode if self.refused(Deny::ServiceCode) => {
@@ -118,7 +118,7 @@ impl Turn<'_, '_> {
         }
     }
 
-    fn to_agent(&mut self) -> Result<(), Rejected> {
+    fn wants_agent(&mut self) -> Result<(), Rejected> {
         self.choose_music();
         Ok(())
     }
@@ -169,7 +169,8 @@ impl Turn<'_, '_> {
             }
             (Via::Keypad, _) => {
                 self.say(Prompt::Noted);
-                self.authenticate();
+                // Asking for a proof would tell that one of the two was right, and what its holder has.
+                if self.call.agreed { self.authenticate() } else { self.choose_music() }
             }
             (Via::Agent | Via::Network, _) => {}
         }

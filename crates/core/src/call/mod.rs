@@ -130,6 +130,17 @@ impl Turn<'_, '_> {
     }
 
     fn answer(&mut self, answer: Answer) -> Result<(), Rejected> {
+        let (stage, desk) = (self.call.stage, self.call.agent.is_some());
+        let awaited = match &answer {
+            Answer::Found { via: Via::Keypad, .. } => matches!(stage, Stage::KeyingAccountNumber | Stage::KeyingPostalCode),
+            Answer::Found { via, .. } => desk && *via == Via::Agent,
+            Answer::Compared { .. } => desk,
+            Answer::Verified(_) => self.call.challenge.as_ref().is_some_and(|c| c.hash.is_none()),
+            Answer::Redeemed { .. } => stage == Stage::KeyingServiceCode,
+        };
+        if !awaited {
+            return Err(Rejected::OutOfTurn);
+        }
         match answer {
             Answer::Found { kind, via, purpose: Purpose::Identify, accounts, look_alike } => {
                 self.found(kind, via, accounts, look_alike);
@@ -250,7 +261,7 @@ impl Turn<'_, '_> {
     }
 
     /// Scores the risk anew and records it if it changed. Above the last threshold the call ends,
-    /// unless a person is already on it: then the desk shows it.
+    /// unless a person is or was on it: then the desk shows it, and people decide.
     fn rescore(&mut self) {
         if self.call.stage == Stage::Ended {
             return;
@@ -259,7 +270,7 @@ impl Turn<'_, '_> {
         if (score, &parts) != (self.call.risk, &self.call.risk_parts) {
             self.emit(Event::RiskScored { score, parts });
         }
-        if risk::band(self.call.risk) == risk::Band::High && self.call.agent.is_none() {
+        if risk::band(self.call.risk) == risk::Band::High && self.call.agent.is_none() && !self.call.handed_over {
             self.out.say.clear();
             self.say(Prompt::CannotHelp);
             self.end(Ending::Risk);

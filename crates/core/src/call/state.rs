@@ -205,6 +205,8 @@ pub struct Call {
     pub waiting_since: Option<Timestamp>,
     /// Who has the call.
     pub agent: Option<(AgentId, Role)>,
+    /// Somebody had the call and handed it on: the score alone does not end it any more.
+    pub handed_over: bool,
     /// Comparisons on this call, oldest first.
     pub compared: Vec<(Field, bool)>,
     /// Fields the present agent has looked at.
@@ -236,7 +238,7 @@ impl Call {
             claims: Vec::new(), contradictions: 0, misses: 0, subject: None, principal: None, agreed: false, settled: false,
             number_set_aside: false, delegate: None, intent: false, challenge: None, tried: Vec::new(),
             proofs: Vec::new(), level: Level::Anonymous, level_expires: None, level_policies: Vec::new(), failures: 0,
-            risk: 0, risk_parts: Vec::new(), queue: None, waiting_since: None, agent: None, compared: Vec::new(),
+            risk: 0, risk_parts: Vec::new(), queue: None, waiting_since: None, agent: None, handed_over: false, compared: Vec::new(),
             revealed: Vec::new(), decisions: Vec::new(), performed: Vec::new(), sent_online: Vec::new(),
             frozen: false, duress: false, delivery: None, last_closed: None, ended: None,
         }
@@ -384,7 +386,10 @@ impl Call {
                 self.performed.push((action.clone(), *held));
             }
             Event::SentOnline { action } => self.sent_online.push(action.clone()),
-            Event::HandedOver { queue, .. } => self.wait(*queue, recorded.at),
+            Event::HandedOver { queue, .. } => {
+                self.handed_over = true;
+                self.wait(*queue, recorded.at);
+            }
             Event::AccountFrozen => self.frozen = true,
             Event::SummarySent { .. } => {}
             Event::Ended { ending } => {

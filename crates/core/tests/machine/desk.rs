@@ -15,7 +15,7 @@ use crate::{
 
 fn ana() -> Shell {
     let mut shell = Shell::from(Who::Ana);
-    shell.to_agent().open(Who::Ana);
+    shell.reach_agent().open(Who::Ana);
     shell
 }
 fn strong() -> Shell {
@@ -83,7 +83,7 @@ fn looking_needs_policy_or_a_reason_and_only_shows_what_was_asked_for() {
 #[test]
 fn a_lead_looks_with_a_reason_and_the_exception_is_on_record() {
     let mut shell = Shell::from(Who::Ana);
-    shell.to_agent().open(Who::Ana);
+    shell.reach_agent().open(Who::Ana);
     shell.desk(Command::HandOver { queue: Queue::Agents });
     shell.ok(Do::Desk(LEAD, Role::Lead, Command::Accept));
     let look = |reason: Option<&str>| Do::Desk(LEAD, Role::Lead, Command::Reveal { field: Field::Name, reason: reason.map(Into::into) });
@@ -115,7 +115,7 @@ fn an_action_that_cannot_be_written_down_is_refused() {
 #[test]
 fn comparing_answers_match_or_no_match_and_nothing_else() {
     let mut shell = Shell::from(Who::Ana);
-    shell.to_agent();
+    shell.reach_agent();
     let compare = |field, value: &str| Command::Compare { field, value: value.into() };
     let done = shell.desk(compare(Field::Email, " ANA.Torres@example.com "));
     assert_eq!(done.events, [Event::Compared { agent: AGENT, field: Field::Email, matched: true }]);
@@ -124,7 +124,7 @@ fn comparing_answers_match_or_no_match_and_nothing_else() {
     assert_eq!(shell.no_desk(compare(Field::Email, "  ")), Rejected::Unusable);
     assert_eq!(shell.call.misses, 1);
     let mut nobody = Shell::ring(None);
-    nobody.to_agent();
+    nobody.reach_agent();
     assert_eq!(nobody.no_desk(compare(Field::Email, "x@example.com")), Rejected::NoAccount);
 }
 
@@ -211,6 +211,6 @@ fn a_factor_is_only_asked_for_if_the_caller_has_it_and_policy_lets_it() {
         assert_eq!(shell.no_desk(Command::Prove { action: None, factors }), Rejected::NoFactor);
     }
     let mut nobody = Shell::ring(None);
-    nobody.to_agent();
+    nobody.reach_agent();
     assert_eq!(nobody.no_desk(Command::Prove { action: None, factors: vec![SmsCode] }), Rejected::NoAccount);
 }

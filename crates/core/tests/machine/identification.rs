@@ -16,7 +16,7 @@ use crate::{
 
 fn at_agent(number: Option<&'static str>) -> Shell {
     let mut shell = Shell::ring(number);
-    shell.to_agent();
+    shell.reach_agent();
     shell
 }
 
@@ -76,9 +76,14 @@ fn the_caller_hears_the_same_whether_a_claim_fits_or_not() {
         shell.keys("1");
         shell.keys("2");
         let first = (shell.keys(account).say.clone(), shell.directives());
-        (first, shell.keys(postal).say.clone())
+        (first, shell.keys(postal).say.clone(), shell.directives(), shell.codes_sent())
     };
-    assert_eq!(hear(Who::Dina.number(), Who::Dina.postal()), hear("99999999", "00000"));
+    // Neither that an account exists nor what its holder proves with.
+    let nobody = hear("99999999", "00000");
+    assert_eq!(hear(Who::Dina.number(), "00000"), nobody);
+    assert_eq!(hear("99999999", Who::Dina.postal()), nobody);
+    assert_eq!(hear(Who::Dina.number(), Who::Ana.postal()), nobody);
+    assert_ne!(hear(Who::Dina.number(), Who::Dina.postal()), nobody, "who knows both is asked for a proof");
 }
 
 #[test]
@@ -228,7 +233,7 @@ fn an_account_that_was_open_is_not_switched_silently_after_its_proofs_expire() {
     shell.keys("1");
     let code = shell.portal_code(Who::Ana);
     shell.keys(&code);
-    shell.to_agent();
+    shell.reach_agent();
     assert_eq!((shell.call.subject, shell.call.agreed), (Some(Who::Ana.id()), false));
     shell.desk(Command::Perform { change: Change::CancelOrder, reason: None });
     shell.wait(Span::minutes(31));
@@ -308,7 +313,7 @@ fn claims_do_not_turn_a_delegate_into_the_customer() {
     shell.keys("1");
     let code = shell.portal_code(Who::Grace);
     shell.keys(&code);
-    shell.to_agent();
+    shell.reach_agent();
     shell.desk(speak_for(Who::Tina));
     shell.claim(AccountNumber, Who::Tina.number());
     shell.claim(Name, Who::Tina.name());

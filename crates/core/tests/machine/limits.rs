@@ -37,7 +37,7 @@ fn too_many_wrong_entries_lately_close_the_challenge_even_for_a_right_one() {
 #[test]
 fn the_row_of_failures_goes_on_over_challenges() {
     let mut shell = Shell::from(Who::Ana);
-    shell.to_agent().open(Who::Ana);
+    shell.reach_agent().open(Who::Ana);
     let mut judged = 0;
     for _ in 0..8 {
         if !shell.prove(None, &[Pin]).has(|e| matches!(e, Event::Challenged { .. })) {
@@ -61,7 +61,7 @@ fn the_row_of_failures_goes_on_over_challenges() {
 #[test]
 fn the_lock_is_on_the_line_of_origin() {
     let mut stranger = Shell::ring(Some("+12025559999"));
-    stranger.to_agent().open(Who::Ana);
+    stranger.reach_agent().open(Who::Ana);
     stranger.prove(None, &[Pin]);
     for _ in 0..3 {
         stranger.keys("0000");
@@ -72,7 +72,7 @@ fn the_lock_is_on_the_line_of_origin() {
     }
     let mut ana = Shell::from(Who::Ana);
     ana.limits = stranger.limits.clone();
-    ana.to_agent().proves(Pin);
+    ana.reach_agent().proves(Pin);
     assert_eq!(ana.call.level, Level::Authenticated);
 }
 
@@ -94,7 +94,7 @@ fn a_caller_whose_factors_are_all_locked_reaches_an_agent() {
         assert!(shell.log[0].contains("started"), "the call itself is on record: {}", shell.log[0]);
         assert_eq!((shell.call.subject, shell.call.lang), (Some(Who::Ana.id()), Some(Lang::Es)));
         assert_eq!(shell.call.stage, Stage::KeyingServiceCode);
-        shell.to_agent();
+        shell.reach_agent();
         assert_eq!(shell.call.stage, Stage::Talking);
         assert_eq!(shell.codes_sent(), 0);
     }
@@ -104,7 +104,7 @@ fn a_caller_whose_factors_are_all_locked_reaches_an_agent() {
 #[test]
 fn a_locked_second_factor_does_not_undo_the_first() {
     let mut shell = Shell::from(Who::Ana);
-    shell.to_agent().open(Who::Ana);
+    shell.reach_agent().open(Who::Ana);
     shell.prove(Some("change:phone"), &[SmsCode, Pin]);
     shell.limits.exhaust(entry_key(Who::Ana, 1, Pin), shell.now);
     let done = shell.answer_rightly();
@@ -122,7 +122,7 @@ fn too_many_texts_lead_to_another_factor_not_to_a_loop() {
     assert!(done.has(|e| matches!(e, Event::IntentConfirmed)), "the key that was pressed counts");
     assert_eq!(shell.call.challenge.as_ref().map(|c| c.kind), Some(Pin));
     let mut shell = Shell::from(Who::Ana);
-    shell.to_agent().open(Who::Ana);
+    shell.reach_agent().open(Who::Ana);
     shell.limits.exhaust(send_key(Who::Ana), shell.now);
     let done = shell.prove(None, &[SmsCode]);
     assert!(done.has(|e| *e == Event::FactorUnavailable { kind: SmsCode }));
@@ -133,7 +133,7 @@ fn too_many_texts_lead_to_another_factor_not_to_a_loop() {
 #[test]
 fn a_spent_time_step_counts_as_wrong() {
     let mut shell = Shell::from(Who::Liam);
-    shell.to_agent().open(Who::Liam);
+    shell.reach_agent().open(Who::Liam);
     shell.proves(Totp);
     let code = world::totp_at(shell.now);
     // Another node looked before the step was taken.
@@ -149,7 +149,7 @@ fn a_spent_time_step_counts_as_wrong() {
 #[test]
 fn a_spent_entry_on_a_locked_line_is_both() {
     let mut shell = Shell::from(Who::Liam);
-    shell.to_agent().open(Who::Liam);
+    shell.reach_agent().open(Who::Liam);
     shell.proves(Totp);
     shell.race = Some(0);
     shell.prove(None, &[Totp]);
@@ -267,7 +267,7 @@ fn too_many_keyed_claims_lead_to_an_agent() {
 #[test]
 fn too_many_comparisons_of_an_account_end_them_on_this_call() {
     let mut shell = Shell::from(Who::Ana);
-    shell.to_agent().open(Who::Ana);
+    shell.reach_agent().open(Who::Ana);
     let key = format!("compare/{}", Who::Ana.id());
     shell.limits.exhaust(key, shell.now);
     let compare = || Command::Compare { field: countersign_core::action::Field::Email, value: Who::Ana.email().into() };
@@ -280,14 +280,14 @@ fn too_many_comparisons_of_an_account_end_them_on_this_call() {
 #[test]
 fn the_way_online_is_sent_once_and_not_for_ever() {
     let mut shell = Shell::from(Who::Ana);
-    shell.to_agent().open(Who::Ana).proves(SmsCode);
+    shell.reach_agent().open(Who::Ana).proves(SmsCode);
     let request = || Command::Request { action: "do:close_account".parse().unwrap() };
     let done = shell.desk(request());
     assert!(done.has(|e| matches!(e, Event::SentOnline { .. })));
     assert!(shell.sent.iter().any(|m| matches!(m.body, Body::Online { .. })));
     assert!(!shell.desk(request()).has(|e| matches!(e, Event::SentOnline { .. })));
     let mut shell = Shell::from(Who::Ana);
-    shell.to_agent().open(Who::Ana).proves(SmsCode);
+    shell.reach_agent().open(Who::Ana).proves(SmsCode);
     shell.limits.exhaust(format!("online/{}", Who::Ana.id()), shell.now);
     let done = shell.desk(request());
     assert!(done.has(|e| matches!(e, Event::Decided { .. })), "asked and answered all the same");

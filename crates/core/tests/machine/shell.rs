@@ -168,7 +168,7 @@ impl Shell {
     }
 
     /// From anywhere before the queue to the agent.
-    pub fn to_agent(&mut self) -> &mut Self {
+    pub fn reach_agent(&mut self) -> &mut Self {
         for _ in 0..8 {
             match self.call.stage {
                 Stage::Waiting | Stage::Talking | Stage::Ended => break,

@@ -26,11 +26,11 @@ fn everywhere() -> Vec<(Stage, Shell)> {
     let mut proving = Shell::from(Who::Ana);
     proving.keys("1");
     let mut talking = Shell::from(Who::Ana);
-    talking.to_agent();
+    talking.reach_agent();
     let mut reserved = Shell::from(Who::Ana);
-    reserved.to_agent().open(Who::Ana).prove(None, &[SmsCode, Pin]);
+    reserved.reach_agent().open(Who::Ana).prove(None, &[SmsCode, Pin]);
     let mut said = Shell::from(Who::Ana);
-    said.to_agent().open(Who::Ana).prove(None, &[VerbalPassword]);
+    said.reach_agent().open(Who::Ana).prove(None, &[VerbalPassword]);
     vec![
         (Stage::Language, unknown(&[])),
         (Stage::Recognised, Shell::from(Who::Ana)),
@@ -143,7 +143,7 @@ fn a_late_tick_ends_a_silent_call_instead_of_sending_more_codes() {
 #[test]
 fn a_caller_who_is_slow_for_an_agent_is_not_hung_up_on() {
     let mut shell = Shell::from(Who::Ana);
-    shell.to_agent().open(Who::Ana).prove(None, &[SmsCode]);
+    shell.reach_agent().open(Who::Ana).prove(None, &[SmsCode]);
     shell.wait(Span::minutes(4));
     shell.ok(Do::Tick);
     assert_eq!(shell.call.stage, Stage::Proving);
@@ -265,7 +265,7 @@ fn a_call_that_ends_for_risk_sends_no_code_first() {
 fn risk_does_not_end_a_call_that_an_agent_has() {
     let mut shell = Shell::new();
     shell.ok(Do::Ring { number: Some(Who::Ana.phone()), verstat: Verstat::Failed, denied: false });
-    shell.to_agent();
+    shell.reach_agent();
     let desk = |command| Do::Desk(AGENT, Role::Specialist, command);
     for (kind, value) in [(ClaimKind::AccountNumber, Who::Ana.number()), (ClaimKind::Name, Who::Ana.name())] {
         shell.ok(desk(Command::Claim { kind, value: value.into() }));
@@ -279,4 +279,9 @@ fn risk_does_not_end_a_call_that_an_agent_has() {
     shell.ok(desk(Command::Prove { action: None, factors: vec![Pin] }));
     shell.ok(Do::Delivered(countersign_core::id::MessageId([7; 16]), Delivery::Sent));
     assert_eq!((shell.call.stage, shell.call.ended), (Stage::Proving, None));
+    // Nor by handing it to whoever is there for risky calls.
+    let done = shell.ok(desk(Command::HandOver { queue: Queue::Specialists }));
+    assert_eq!(done.say, [Prompt::WaitingSpecialist]);
+    shell.keys("2");
+    assert_eq!((shell.call.stage, shell.call.ended), (Stage::Waiting, None));
 }

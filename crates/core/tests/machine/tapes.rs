@@ -186,8 +186,6 @@ fn a_call_that_is_refused() {
     tape.keys("2");
     tape.keys(Who::Liam.number());
     tape.keys("11111");
-    tape.keys("123456");
-    tape.keys("0");
     tape.keys("2");
     tape.agent("takes the call", Command::Accept);
     tape.screen();

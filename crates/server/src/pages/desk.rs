@@ -227,7 +227,8 @@ impl<'a> Panel<'a> {
 
     /// The caller can say it and the desk can compare it.
     pub fn comparable(&self, field: &FieldView) -> Option<&'static str> {
-        words::field_heard(&field.field).filter(|_| self.live() && !field.revealed && field.disclosure != Disclosure::Hidden && self.view.misses_left > 0)
+        let offered = |heard: &&str| self.view.opened || *heard != "address";
+        words::field_heard(&field.field).filter(offered).filter(|_| self.live() && !field.revealed && field.disclosure != Disclosure::Hidden && self.view.misses_left > 0)
     }
 
     pub fn form(&self, action: &ActionView) -> Option<Form> {

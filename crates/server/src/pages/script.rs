@@ -96,7 +96,7 @@ pub fn script(view: &AgentView) -> Option<Script> {
     }
     match view.last_closed {
         Some(Closed::NotDelivered) => return with(Line::NotDelivered, "Ask for another proof, or hand over to a specialist."),
-        Some(Closed::Exhausted | Closed::Expired | Closed::CallerLeft | Closed::Throttled) if view.level < Level::Strong => {
+        Some(Closed::Exhausted | Closed::Expired | Closed::Throttled) if view.level < Level::Strong => {
             return with(Line::AnotherWay, "Ask for another proof, or hand over to a specialist.");
         }
         _ => {}

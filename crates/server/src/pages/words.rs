@@ -304,3 +304,41 @@ pub fn slug(action: &Action) -> String { action.to_string().replace([':', '_'], 
 pub fn digit(index: &usize) -> String {
     match index { 0..=8 => (index + 1).to_string(), 9 => "0".to_owned(), _ => String::new() }
 }
+
+/// Digits in groups that the eye can hold: `4821 9037`, `493 817`.
+pub fn grouped(code: &str) -> String {
+    let digits: Vec<char> = code.chars().filter(|c| !c.is_whitespace()).collect();
+    let size = if digits.len().is_multiple_of(4) { 4 } else { 3 };
+    digits.chunks(size).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join(" ")
+}
+
+/// A sentence of the record without what only an auditor needs: an identifier in brackets goes,
+/// any other keeps its last six digits. The admin's page shows the sentences as they are.
+pub fn tidy(text: &str) -> String {
+    const DIGITS: usize = 32;
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('_') {
+        let (before, after) = rest.split_at(at + 1);
+        let digits = after.get(..DIGITS).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        let (Some(digits), Some(tail)) = (digits, after.get(DIGITS..)) else {
+            out.push_str(before);
+            rest = after;
+            continue;
+        };
+        let stem = before.trim_end_matches(|c: char| c.is_ascii_lowercase() || c == '_');
+        match (stem.strip_suffix(" ("), tail.strip_prefix(')')) {
+            (Some(stem), Some(tail)) => {
+                out.push_str(stem);
+                rest = tail;
+            }
+            _ => {
+                out.push_str(stem);
+                out.push('…');
+                out.push_str(digits.get(DIGITS - 6..).unwrap_or(digits));
+                rest = tail;
+            }
+        }
+    }
+    out + rest
+}

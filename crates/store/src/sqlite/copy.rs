@@ -43,7 +43,9 @@ pub(super) fn verify(path: &Path) -> Result<(), ReadError> {
     // One transaction: a writer may be at work.
     let snapshot = conn.unchecked_transaction().map_err(Fault::from)?;
     let (count, last): (i64, i64) = snapshot
-        .query_row(&SQLITE.statement(LOG_EXTENT), [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(&SQLITE.statement(LOG_EXTENT), [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .map_err(Fault::from)?;
     let head: i64 = snapshot
         .query_row(&SQLITE.statement(META_GET), [HEAD], |row| row.get(0))

@@ -37,11 +37,18 @@ impl<T: Send + 'static> Crew<T> {
     ) -> Result<Self, Fault> {
         let (present, gone) = watch::channel(());
         let (tell, told) = mpsc::channel();
-        let crew = Self { queue: Arc::new(Queue::new(capacity)), threads: Mutex::default(), gone };
+        let crew = Self {
+            queue: Arc::new(Queue::new(capacity)),
+            threads: Mutex::default(),
+            gone,
+        };
         let present = Arc::new(present);
         let body = Arc::new(body);
         for _ in 0..count {
-            let gate = Gate { queue: Arc::clone(&crew.queue), _present: Arc::clone(&present) };
+            let gate = Gate {
+                queue: Arc::clone(&crew.queue),
+                _present: Arc::clone(&present),
+            };
             let (body, ready) = (Arc::clone(&body), Ready(tell.clone()));
             let thread = Builder::new().name(name.to_owned()).spawn(move || {
                 if let Err(fault) = body(&gate.queue, &ready) {
@@ -50,11 +57,15 @@ impl<T: Send + 'static> Crew<T> {
                 drop(gate);
             });
             let thread = thread.map_err(|error| Fault(format!("no thread for it: {error}")))?;
-            crew.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+            crew.threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(thread);
         }
         drop(tell);
         for _ in 0..count {
-            told.recv().map_err(|_| Fault(format!("{name} has died at once")))??;
+            told.recv()
+                .map_err(|_| Fault(format!("{name} has died at once")))??;
         }
         Ok(crew)
     }
@@ -70,7 +81,11 @@ impl<T: Send + 'static> Crew<T> {
 impl<T> Drop for Crew<T> {
     fn drop(&mut self) {
         self.queue.shut();
-        let threads = std::mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(
+            self.threads
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         for thread in threads {
             // A thread that panicked has said so on stderr, and its gate has shut the queue.
             let _ = thread.join();

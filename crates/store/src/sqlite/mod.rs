@@ -35,7 +35,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { queue: 4096, batch: 512, readers: 4, durable: true }
+        Self {
+            queue: 4096,
+            batch: 512,
+            readers: 4,
+            durable: true,
+        }
     }
 }
 
@@ -49,8 +54,16 @@ pub(crate) struct Sqlite {
 impl Sqlite {
     pub(crate) fn open(path: &Path, options: &Options) -> Result<Self, OpenError> {
         let path = open::prepare(path)?;
-        let failed = |Fault(reason)| OpenError::Failed { path: path.clone(), reason };
-        let Options { queue, batch, readers, durable } = *options;
+        let failed = |Fault(reason)| OpenError::Failed {
+            path: path.clone(),
+            reason,
+        };
+        let Options {
+            queue,
+            batch,
+            readers,
+            durable,
+        } = *options;
 
         let file = path.clone();
         let writer = Crew::start("store-writer", 1, queue, move |queue, ready| {
@@ -59,12 +72,19 @@ impl Sqlite {
         .map_err(failed)?;
 
         let file = path.clone();
-        let readers = Crew::start("store-reader", readers.max(1), queue, move |queue, ready| {
-            reader::run(&file, queue, ready)
-        })
+        let readers = Crew::start(
+            "store-reader",
+            readers.max(1),
+            queue,
+            move |queue, ready| reader::run(&file, queue, ready),
+        )
         .map_err(failed)?;
 
-        Ok(Self { path, readers, writer })
+        Ok(Self {
+            path,
+            readers,
+            writer,
+        })
     }
 
     /// Runs in the writer's transaction; answers when it is durable. The work may be run twice, the
@@ -74,11 +94,16 @@ impl Sqlite {
         work: impl FnMut(&mut dyn Rows) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.writer.queue.push(Box::new(Pending::new(work, answer))).map_err(|why| match why {
-            Refused::Full => WriteError::Busy,
-            Refused::Closed => WriteError::Closed,
-        })?;
-        answered.await.unwrap_or_else(|_| Err(WriteError::Unknown("the writer has died".into())))
+        self.writer
+            .queue
+            .push(Box::new(Pending::new(work, answer)))
+            .map_err(|why| match why {
+                Refused::Full => WriteError::Busy,
+                Refused::Closed => WriteError::Closed,
+            })?;
+        answered
+            .await
+            .unwrap_or_else(|_| Err(WriteError::Unknown("the writer has died".into())))
     }
 
     pub(crate) async fn read<T: Send + 'static>(
@@ -94,7 +119,9 @@ impl Sqlite {
             Refused::Full => ReadError::Busy,
             Refused::Closed => ReadError::Closed,
         })?;
-        let answer = answered.await.map_err(|_| ReadError::Failed("the reader has died".into()))?;
+        let answer = answered
+            .await
+            .map_err(|_| ReadError::Failed("the reader has died".into()))?;
         Ok(answer?)
     }
 
@@ -138,7 +165,9 @@ async fn aside<T: Send + 'static>(
             let _ = answer.send(work());
         })
         .map_err(|error| Fault(format!("no thread for it: {error}")))?;
-    answered.await.map_err(|_| Fault(format!("{name} has died")))
+    answered
+        .await
+        .map_err(|_| Fault(format!("{name} has died")))
 }
 
 impl From<rusqlite::Error> for Fault {

@@ -27,8 +27,9 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
         let reason = "the file is read-only: change its permissions".to_owned();
         return Err(OpenError::Unwritable { path, reason });
     }
-    let mode: String =
-        conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(problem)?;
+    let mode: String = conn
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(problem)?;
     if mode != "wal" {
         let reason = "its file system cannot share memory between connections: \
                       use a local disk"
@@ -42,9 +43,12 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
 /// The writer's connection.
 pub(super) fn writer(path: &Path, durable: bool) -> Result<Connection, Fault> {
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // NORMAL keeps the file whole but may lose the last commits with the power. fullfsync: on macOS
-    // a plain fsync stops at the disk's cache. secure_delete: what is wiped leaves no trace in the
-    // file. The larger checkpoint interval copies pages that change often once instead of often.
+    // synchronous: NORMAL keeps the file whole but may lose the last commits with the power.
+    // fullfsync: on macOS a plain fsync stops at the disk's cache.
+    // secure_delete: what is wiped leaves no trace in the file, once the write-ahead log, which keeps
+    // old pages, has been used anew or was closed.
+    // wal_autocheckpoint: every 32 MB, not every 4, so that a page that changes often is copied less
+    // often. With a still longer log it is the reading through it that costs.
     let synchronous = if durable { "FULL" } else { "NORMAL" };
     conn.execute_batch(&format!(
         "PRAGMA synchronous = {synchronous};
@@ -53,11 +57,10 @@ pub(super) fn writer(path: &Path, durable: bool) -> Result<Connection, Fault> {
          PRAGMA foreign_keys = ON;
          PRAGMA secure_delete = ON;
          PRAGMA cache_size = -65536;
-         PRAGMA wal_autocheckpoint = 4000;
-         PRAGMA journal_size_limit = 67108864;
+         PRAGMA wal_autocheckpoint = 8000;
+         PRAGMA journal_size_limit = 134217728;
          PRAGMA mmap_size = 134217728;"
     ))?;
-    if let Ok(x) = std::env::var("XPRAGMA") { conn.execute_batch(&x)?; }
     Ok(conn)
 }
 
@@ -86,11 +89,17 @@ fn connect(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
 
 /// The absolute path of a file that exists, if need be an empty one.
 fn locate(path: &Path) -> Result<PathBuf, OpenError> {
-    let unwritable = |path: &Path, reason: String| OpenError::Unwritable { path: path.to_owned(), reason };
+    let unwritable = |path: &Path, reason: String| OpenError::Unwritable {
+        path: path.to_owned(),
+        reason,
+    };
     // Absolute, so that ":memory:" and "file:…" are names of files like any other.
     let path = std::path::absolute(path).map_err(|error| unwritable(path, error.to_string()))?;
     if path.is_dir() {
-        return Err(unwritable(&path, "it is a directory: name a file in it".to_owned()));
+        return Err(unwritable(
+            &path,
+            "it is a directory: name a file in it".to_owned(),
+        ));
     }
     match create(&path) {
         Ok(()) => Ok(path),
@@ -103,7 +112,10 @@ fn locate(path: &Path) -> Result<PathBuf, OpenError> {
             } else {
                 "create the directory"
             };
-            Err(unwritable(&path, format!("{error}: {advice} {}", parent.display())))
+            Err(unwritable(
+                &path,
+                format!("{error}: {advice} {}", parent.display()),
+            ))
         }
     }
 }
@@ -111,13 +123,18 @@ fn locate(path: &Path) -> Result<PathBuf, OpenError> {
 /// The schema of the database; 0: it is new.
 fn schema(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
     let problem = |error: rusqlite::Error| explain(path, &error);
-    let pragma = |name: &str| conn.query_row(name, [], |row| row.get::<_, i64>(0)).map_err(problem);
+    let pragma = |name: &str| {
+        conn.query_row(name, [], |row| row.get::<_, i64>(0))
+            .map_err(problem)
+    };
     let application = pragma("PRAGMA application_id")?;
     if application == 0 && pragma("SELECT COUNT(*) FROM sqlite_schema")? == 0 {
         return Ok(0);
     }
     if application != APPLICATION {
-        return Err(OpenError::Foreign { path: path.to_owned() });
+        return Err(OpenError::Foreign {
+            path: path.to_owned(),
+        });
     }
     let found: Option<i64> = conn
         .query_row(&SQLITE.statement(META_GET), [SCHEMA], |row| row.get(0))
@@ -136,22 +153,29 @@ fn schema(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
 
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let problem = |error: rusqlite::Error| explain(path, &error);
-    let change =
-        conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(problem)?;
+    let change = conn
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .map_err(problem)?;
     // Again, now that nobody else can be migrating.
     let schema = schema(&change, path)?;
     if schema == MIGRATIONS.len() {
         return Ok(());
     }
     for script in MIGRATIONS.iter().skip(schema) {
-        change.execute_batch(&SQLITE.script(script)).map_err(problem)?;
+        change
+            .execute_batch(&SQLITE.script(script))
+            .map_err(problem)?;
     }
     let put = SQLITE.statement(META_PUT);
     if schema == 0 {
         change.execute(&put, (HEAD, 0)).map_err(problem)?;
-        change.pragma_update(None, "application_id", APPLICATION).map_err(problem)?;
+        change
+            .pragma_update(None, "application_id", APPLICATION)
+            .map_err(problem)?;
     }
-    change.execute(&put, (SCHEMA, MIGRATIONS.len() as i64)).map_err(problem)?;
+    change
+        .execute(&put, (SCHEMA, MIGRATIONS.len() as i64))
+        .map_err(problem)?;
     change.commit().map_err(problem)
 }
 
@@ -170,6 +194,9 @@ fn explain(path: &Path, error: &rusqlite::Error) -> OpenError {
             let reason = format!("{error}: another process holds it, stop that first");
             OpenError::Failed { path, reason }
         }
-        _ => OpenError::Failed { path, reason: error.to_string() },
+        _ => OpenError::Failed {
+            path,
+            reason: error.to_string(),
+        },
     }
 }

@@ -4,9 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement};
 
 use crate::commit::{Id, Stream};
 use crate::error::Fault;
-use crate::read::{
-    Attempts, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent,
-};
+use crate::read::{Attempts, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent};
 use crate::rows::{AttemptRow, Change, DocPage, OnceRow, Reads, Rows, Stale};
 use crate::sql::{self, SQLITE};
 
@@ -77,12 +75,19 @@ pub(super) struct Writer<'c> {
 
 impl<'c> Writer<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> Result<Self, Fault> {
-        Ok(Self { run: Writing::prepare(conn)?, head: 0, saved: 0 })
+        Ok(Self {
+            run: Writing::prepare(conn)?,
+            head: 0,
+            saved: 0,
+        })
     }
 
     /// At the beginning of each transaction: another process may have written.
     pub(super) fn load_head(&mut self) -> Result<(), Fault> {
-        self.head = self.run.meta_get.query_row([sql::HEAD], |row| number(row, 0))?;
+        self.head = self
+            .run
+            .meta_get
+            .query_row([sql::HEAD], |row| number(row, 0))?;
         self.saved = self.head;
         Ok(())
     }
@@ -106,7 +111,11 @@ impl Rows for Writer<'_> {
     }
 
     fn reply(&mut self, command: &str) -> Result<Option<Vec<u8>>, Fault> {
-        Ok(self.run.command_get.query_row([command], |row| row.get(0)).optional()?)
+        Ok(self
+            .run
+            .command_get
+            .query_row([command], |row| row.get(0))
+            .optional()?)
     }
 
     fn attempt(&mut self, key: &str) -> Result<Option<AttemptRow>, Fault> {
@@ -114,11 +123,19 @@ impl Rows for Writer<'_> {
     }
 
     fn step(&mut self, key: &str) -> Result<Option<u64>, Fault> {
-        Ok(self.run.step_get.query_row([key], |row| number(row, 0)).optional()?)
+        Ok(self
+            .run
+            .step_get
+            .query_row([key], |row| number(row, 0))
+            .optional()?)
     }
 
     fn once(&mut self, key: &str) -> Result<Option<OnceRow>, Fault> {
-        let row = self.run.once_get.query_row([key], |row| Ok(OnceRow { expires: row.get(0)? }));
+        let row = self.run.once_get.query_row([key], |row| {
+            Ok(OnceRow {
+                expires: row.get(0)?,
+            })
+        });
         Ok(row.optional()?)
     }
 
@@ -131,11 +148,19 @@ impl Rows for Writer<'_> {
     }
 
     fn version(&mut self, kind: &str, id: &[u8]) -> Result<Option<u64>, Fault> {
-        Ok(self.run.doc_version.query_row((kind, id), |row| number(row, 0)).optional()?)
+        Ok(self
+            .run
+            .doc_version
+            .query_row((kind, id), |row| number(row, 0))
+            .optional()?)
     }
 
     fn outbox_state(&mut self, id: &Id) -> Result<Option<OutboxState>, Fault> {
-        Ok(self.run.outbox_get.query_row([id.as_slice()], |row| state(row, 3)).optional()?)
+        Ok(self
+            .run
+            .outbox_get
+            .query_row([id.as_slice()], |row| state(row, 3))
+            .optional()?)
     }
 
     fn outbox_ready(&mut self, now: i64, limit: usize) -> Result<Vec<OutboxItem>, Fault> {
@@ -156,38 +181,65 @@ impl Rows for Writer<'_> {
         let run = &mut self.run;
         match *change {
             Change::Command { id, at, reply } => run.command_add.execute((id, at, reply))?,
-            Change::Attempt { key, row: Some(row) } => {
-                run.attempt_put.execute((key, row.count, row.since, row.until))?
-            }
+            Change::Attempt {
+                key,
+                row: Some(row),
+            } => run
+                .attempt_put
+                .execute((key, row.count, row.since, row.until))?,
             Change::Attempt { key, row: None } => run.attempt_clear.execute([key])?,
             Change::Step { key, value } => run.step_put.execute((key, signed(value)))?,
             Change::Once { key, row } => run.once_put.execute((key, row.expires))?,
-            Change::Event { seq, stream, n, event } => {
+            Change::Event {
+                seq,
+                stream,
+                n,
+                event,
+            } => {
                 let (kind, id) = (stream.kind, stream.id.as_slice());
-                let row = (signed(seq), kind, id, signed(n), event.at, event.body.as_str());
+                let row = (
+                    signed(seq),
+                    kind,
+                    id,
+                    signed(n),
+                    event.at,
+                    event.body.as_str(),
+                );
                 let added = run.event_add.execute(row)?;
                 self.head = seq;
                 added
             }
-            Change::DocPut { kind, id, version, due, body } => {
-                run.doc_put.execute((kind, id, signed(version), due, body))?
-            }
+            Change::DocPut {
+                kind,
+                id,
+                version,
+                due,
+                body,
+            } => run
+                .doc_put
+                .execute((kind, id, signed(version), due, body))?,
             Change::DocDelete { kind, id } => run.doc_delete.execute((kind, id))?,
             Change::IndexAdd { space, key, id } => {
-                run.lookup_add.execute((space, key.as_slice(), id.as_slice()))?
+                run.lookup_add
+                    .execute((space, key.as_slice(), id.as_slice()))?
             }
             Change::IndexRemove { space, key, id } => {
-                run.lookup_remove.execute((space, key.as_slice(), id.as_slice()))?
+                run.lookup_remove
+                    .execute((space, key.as_slice(), id.as_slice()))?
             }
             Change::OutboxAdd(row) => {
                 let (id, owner) = (row.id.as_slice(), row.owner.as_slice());
-                run.outbox_add.execute((id, row.topic, owner, row.body.as_slice(), row.due))?
+                run.outbox_add
+                    .execute((id, row.topic, owner, row.body.as_slice(), row.due))?
             }
-            Change::OutboxLease { id, until } => run.outbox_lease.execute((id.as_slice(), until))?,
+            Change::OutboxLease { id, until } => {
+                run.outbox_lease.execute((id.as_slice(), until))?
+            }
             Change::OutboxRetry { id, at } => run.outbox_retry.execute((id.as_slice(), at))?,
             Change::OutboxEnd { id, state } => {
                 let wiped: &[u8] = &[];
-                run.outbox_end.execute((id.as_slice(), number_of(state), wiped))?
+                run.outbox_end
+                    .execute((id.as_slice(), number_of(state), wiped))?
             }
         };
         Ok(())
@@ -211,7 +263,10 @@ pub(super) struct Reader<'c> {
 
 impl<'c> Reader<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> Result<Self, Fault> {
-        Ok(Self { conn, run: Reading::prepare(conn)? })
+        Ok(Self {
+            conn,
+            run: Reading::prepare(conn)?,
+        })
     }
 }
 
@@ -230,30 +285,43 @@ impl Reads for Reader<'_> {
     }
 
     fn log(&mut self, after: u64, limit: usize) -> Result<Vec<LogRow>, Fault> {
-        let log = self.run.log.query_map((signed(after), rows(limit)), |row| {
-            Ok(LogRow {
-                seq: number(row, 0)?,
-                stream_kind: row.get(1)?,
-                stream_id: row.get(2)?,
-                n: number(row, 3)?,
-                at: row.get(4)?,
-                body: row.get(5)?,
-            })
-        })?;
+        let log = self
+            .run
+            .log
+            .query_map((signed(after), rows(limit)), |row| {
+                Ok(LogRow {
+                    seq: number(row, 0)?,
+                    stream_kind: row.get(1)?,
+                    stream_id: row.get(2)?,
+                    n: number(row, 3)?,
+                    at: row.get(4)?,
+                    body: row.get(5)?,
+                })
+            })?;
         Ok(log.collect::<Result<_, _>>()?)
     }
 
     fn doc(&mut self, kind: &str, id: &[u8]) -> Result<Option<Doc>, Fault> {
-        Ok(self.run.doc_get.query_row((kind, id), |row| doc(row, 0)).optional()?)
+        Ok(self
+            .run
+            .doc_get
+            .query_row((kind, id), |row| doc(row, 0))
+            .optional()?)
     }
 
     fn docs(&mut self, kind: &str, from: &[u8], limit: usize) -> Result<DocPage, Fault> {
-        let page = self.run.doc_page.query_map((kind, from, rows(limit)), doc_with_id)?;
+        let page = self
+            .run
+            .doc_page
+            .query_map((kind, from, rows(limit)), doc_with_id)?;
         Ok(page.collect::<Result<_, _>>()?)
     }
 
     fn docs_due(&mut self, kind: &str, before: i64, limit: usize) -> Result<DocPage, Fault> {
-        let page = self.run.doc_due.query_map((kind, before, rows(limit)), doc_with_id)?;
+        let page = self
+            .run
+            .doc_due
+            .query_map((kind, before, rows(limit)), doc_with_id)?;
         Ok(page.collect::<Result<_, _>>()?)
     }
 
@@ -293,15 +361,26 @@ impl Reads for Reader<'_> {
 
     fn attempts(&mut self, key: &str) -> Result<Attempts, Fault> {
         let row = self.run.attempt_get.query_row([key], attempt).optional()?;
-        Ok(row.map_or_else(Attempts::default, |row| Attempts { count: row.count, until: row.until }))
+        Ok(row.map_or_else(Attempts::default, |row| Attempts {
+            count: row.count,
+            until: row.until,
+        }))
     }
 
     fn replied(&mut self, command: &str) -> Result<Option<Vec<u8>>, Fault> {
-        Ok(self.run.command_get.query_row([command], |row| row.get(0)).optional()?)
+        Ok(self
+            .run
+            .command_get
+            .query_row([command], |row| row.get(0))
+            .optional()?)
     }
 
     fn stepped(&mut self, key: &str) -> Result<Option<u64>, Fault> {
-        Ok(self.run.step_get.query_row([key], |row| number(row, 0)).optional()?)
+        Ok(self
+            .run
+            .step_get
+            .query_row([key], |row| number(row, 0))
+            .optional()?)
     }
 
     fn count(&mut self, stream: Stream) -> Result<u64, Fault> {
@@ -319,12 +398,20 @@ impl Reads for Reader<'_> {
 }
 
 fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
-    Ok(AttemptRow { count: small(row, 0)?, since: row.get(1)?, until: row.get(2)? })
+    Ok(AttemptRow {
+        count: small(row, 0)?,
+        since: row.get(1)?,
+        until: row.get(2)?,
+    })
 }
 
 fn doc(row: &Row<'_>, first: usize) -> rusqlite::Result<Doc> {
     let version = number(row, first)?;
-    Ok(Doc { version, due: row.get(first + 1)?, body: row.get(first + 2)? })
+    Ok(Doc {
+        version,
+        due: row.get(first + 1)?,
+        body: row.get(first + 2)?,
+    })
 }
 
 fn doc_with_id(row: &Row<'_>) -> rusqlite::Result<(Vec<u8>, Doc)> {

@@ -8,11 +8,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::error::Fault;
+use crate::sql;
 use crate::{
     Append, Commit, CommitError, NewEvent, Options, OutboxRow, ReadError, Store, Stream, WriteError,
 };
 
-const STREAM: Stream = Stream { kind: "call", id: [7; 16] };
+const STREAM: Stream = Stream {
+    kind: "call",
+    id: [7; 16],
+};
 
 /// One bad job is rolled back alone, and the log has no gap.
 #[tokio::test]
@@ -36,7 +40,10 @@ async fn a_bad_job_leaves_its_neighbours_alone() {
     assert_eq!(bad, Err(CommitError::Unknown("tripped".into())));
     assert_eq!(last.unwrap().last_seq, 2);
     let log = store.log(0, 10).await.unwrap();
-    let bodies: Vec<_> = log.iter().map(|row| (row.seq, row.n, row.body.as_str())).collect();
+    let bodies: Vec<_> = log
+        .iter()
+        .map(|row| (row.seq, row.n, row.body.as_str()))
+        .collect();
     assert_eq!(bodies, [(1, 1, "first"), (2, 2, "last")]);
     assert_eq!(store.commit(event("bad", 2)).await.unwrap().last_seq, 3);
     store.verify().await.unwrap();
@@ -62,7 +69,10 @@ async fn a_transaction_that_was_given_up_is_unknown_to_all() {
     );
     held.await.unwrap().unwrap();
     for outcome in [first, bad, last] {
-        assert!(matches!(outcome, Err(CommitError::Unknown(_))), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(CommitError::Unknown(_))),
+            "{outcome:?}"
+        );
     }
     assert!(store.log(0, 10).await.unwrap().is_empty());
     assert_eq!(store.commit(event("first", 0)).await.unwrap().last_seq, 1);
@@ -104,13 +114,23 @@ async fn dropping_the_store_drains_the_queue() {
     assert!(held.await.unwrap_err().is_cancelled());
     drop(go);
     drop(store);
-    assert_eq!(dir.store(Options::default()).log(0, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        dir.store(Options::default())
+            .log(0, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
 async fn a_full_queue_is_busy() {
     let dir = Dir::new();
-    let store = dir.store(Options { queue: 1, ..Options::default() });
+    let store = dir.store(Options {
+        queue: 1,
+        ..Options::default()
+    });
     let (held, go) = hold(&store).await;
     let refused = async {
         assert_eq!(store.queued(), 1);
@@ -138,32 +158,108 @@ async fn a_dead_writer_hangs_nobody() {
     assert!(matches!(behind, Err(CommitError::Unknown(_))), "{behind:?}");
 
     store.close().await;
-    assert_eq!(store.commit(event("after", 0)).await, Err(CommitError::Closed));
-    assert!(dir.store(Options::default()).log(0, 10).await.unwrap().is_empty());
+    assert_eq!(
+        store.commit(event("after", 0)).await,
+        Err(CommitError::Closed)
+    );
+    assert!(
+        dir.store(Options::default())
+            .log(0, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
 async fn a_panic_in_a_reader_is_its_askers_alone() {
     let dir = Dir::new();
-    let store = dir.store(Options { readers: 1, ..Options::default() });
+    let store = dir.store(Options {
+        readers: 1,
+        ..Options::default()
+    });
     let asked = store.read(|_| -> Result<(), Fault> { panic!("this panic belongs to a test") });
     assert!(matches!(asked.await, Err(ReadError::Failed(_))));
     store.check().await.unwrap();
 }
 
+/// No statement reads a whole table or sorts: what is slow with a million rows shows here with none.
+#[test]
+fn every_statement_has_its_index() {
+    let dir = Dir::new();
+    drop(dir.store(Options::default()));
+    let conn = rusqlite::Connection::open(dir.0.join("store.db")).unwrap();
+    for statement in [
+        sql::META_GET,
+        sql::COMMAND_GET,
+        sql::COMMAND_FORGET,
+        sql::ATTEMPT_GET,
+        sql::ATTEMPT_CLEAR,
+        sql::ATTEMPT_FORGET,
+        sql::STEP_GET,
+        sql::ONCE_GET,
+        sql::ONCE_FORGET,
+        sql::STREAM_LENGTH,
+        sql::STREAM_EVENTS,
+        sql::LOG,
+        sql::DOC_VERSION,
+        sql::DOC_DELETE,
+        sql::DOC_GET,
+        sql::DOC_PAGE,
+        sql::DOC_DUE,
+        sql::LOOKUP_REMOVE,
+        sql::LOOKUP_FIND,
+        sql::OUTBOX_GET,
+        sql::OUTBOX_READY,
+        sql::OUTBOX_LEASE,
+        sql::OUTBOX_RETRY,
+        sql::OUTBOX_END,
+        sql::OUTBOX_FORGET,
+    ] {
+        let explain = format!("EXPLAIN QUERY PLAN {}", sql::SQLITE.statement(statement));
+        let mut explain = conn.prepare(&explain).unwrap();
+        let nulls = vec![rusqlite::types::Null; explain.parameter_count()];
+        let plan = explain
+            .query_map(rusqlite::params_from_iter(nulls), |row| {
+                row.get::<_, String>(3)
+            })
+            .unwrap();
+        for step in plan {
+            let step = step.unwrap();
+            assert!(
+                !step.starts_with("SCAN") && !step.contains("TEMP"),
+                "{statement}: {step}"
+            );
+        }
+    }
+}
+
 fn event(command: &str, expected: u64) -> Commit {
-    let event = NewEvent { at: 1, body: command.into() };
+    let event = NewEvent {
+        at: 1,
+        body: command.into(),
+    };
     Commit {
         command: Some(command.into()),
         reply: command.into(),
-        appends: vec![Append { stream: STREAM, expected, events: vec![event] }],
+        appends: vec![Append {
+            stream: STREAM,
+            expected,
+            events: vec![event],
+        }],
         ..Commit::default()
     }
 }
 
 /// Makes a commit run into [`Dir::trigger`], after its event was written.
 fn trips(mut commit: Commit) -> Commit {
-    let row = OutboxRow { id: [9; 16], topic: "trip", owner: [0; 16], body: Vec::new(), due: 0 };
+    let row = OutboxRow {
+        id: [9; 16],
+        topic: "trip",
+        owner: [0; 16],
+        body: Vec::new(),
+        due: 0,
+    };
     commit.outbox.push(row);
     commit
 }

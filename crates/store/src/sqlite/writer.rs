@@ -28,7 +28,11 @@ pub(super) struct Pending<F, T> {
 
 impl<F, T> Pending<F, T> {
     pub(super) fn new(work: F, answer: oneshot::Sender<Result<T, WriteError>>) -> Self {
-        Self { work, outcome: None, answer }
+        Self {
+            work,
+            outcome: None,
+            answer,
+        }
     }
 }
 
@@ -43,7 +47,9 @@ where
     }
 
     fn answer(self: Box<Self>, ended: Result<(), WriteError>) {
-        let Self { outcome, answer, .. } = *self;
+        let Self {
+            outcome, answer, ..
+        } = *self;
         let nothing = || WriteError::Unknown("the work had no outcome".into());
         // A caller that stopped waiting takes nothing back.
         let _ = answer.send(ended.and_then(|()| outcome.ok_or_else(nothing)));
@@ -58,7 +64,10 @@ pub(super) fn run(
     ready: &Ready,
 ) -> Result<(), Fault> {
     let conn = open::writer(path, durable)?;
-    let mut scribe = Scribe { conn: &conn, rows: Writer::prepare(&conn)? };
+    let mut scribe = Scribe {
+        conn: &conn,
+        rows: Writer::prepare(&conn)?,
+    };
     ready.tell();
     let mut jobs = Vec::with_capacity(batch);
     while queue.take(batch, &mut jobs) {
@@ -147,11 +156,13 @@ impl Scribe<'_> {
     }
 
     fn begin(&mut self) -> Result<(), WriteError> {
-        self.conn.execute_batch("BEGIN IMMEDIATE").map_err(|error| match error.sqlite_error_code() {
-            // Another process holds the file. Nothing of this batch happened.
-            Some(ErrorCode::DatabaseBusy) => WriteError::Busy,
-            _ => WriteError::Unknown(error.to_string()),
-        })?;
+        self.conn
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(|error| match error.sqlite_error_code() {
+                // Another process holds the file. Nothing of this batch happened.
+                Some(ErrorCode::DatabaseBusy) => WriteError::Busy,
+                _ => WriteError::Unknown(error.to_string()),
+            })?;
         self.rows.load_head().map_err(|Fault(why)| {
             self.roll_back();
             WriteError::Unknown(why)
@@ -159,7 +170,10 @@ impl Scribe<'_> {
     }
 
     fn end(&mut self) -> Result<(), WriteError> {
-        let ended = self.rows.save_head().and_then(|()| Ok(self.conn.execute_batch("COMMIT")?));
+        let ended = self
+            .rows
+            .save_head()
+            .and_then(|()| Ok(self.conn.execute_batch("COMMIT")?));
         ended.map_err(|Fault(why)| {
             self.roll_back();
             WriteError::Unknown(why)

@@ -1,7 +1,9 @@
 //! What a file promises besides.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use countersign_store::{
     BackupError, CommitError, Expect, OpenError, Options, Outcome, ReadError, Settle, Store,
@@ -34,13 +36,28 @@ async fn fill(store: &Store) {
 async fn check_filled(store: &Store) {
     let again = store.commit(at(NOW).command("c")).await;
     assert_eq!(again, Err(CommitError::Duplicate(b"reply".to_vec())));
-    for guard in [attempt("k", Some(100), 1, Outcome::Check), step("s", 7), once("o", None)] {
-        assert_eq!(store.commit(at(NOW).guard(guard)).await, Err(CommitError::Denied(0)));
+    for guard in [
+        attempt("k", Some(100), 1, Outcome::Check),
+        step("s", 7),
+        once("o", None),
+    ] {
+        assert_eq!(
+            store.commit(at(NOW).guard(guard)).await,
+            Err(CommitError::Denied(0))
+        );
     }
-    let bodies: Vec<_> =
-        store.events(stream(1)).await.unwrap().into_iter().map(|event| event.body).collect();
+    let bodies: Vec<_> = store
+        .events(stream(1))
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|event| event.body)
+        .collect();
     assert_eq!(bodies, ["a", "b"]);
-    assert_eq!(store.doc("account", b"x").await.unwrap().unwrap().body, b"doc");
+    assert_eq!(
+        store.doc("account", b"x").await.unwrap().unwrap().body,
+        b"doc"
+    );
     assert_eq!(store.docs_due("account", 5, 9).await.unwrap().len(), 1);
     assert_eq!(store.find("phone", id(1), 9).await.unwrap(), [id(1)]);
     assert!(store.outbox_record(id(1)).await.unwrap().unwrap().attempts == 1);
@@ -58,7 +75,14 @@ async fn reopening_keeps_everything() {
     assert!(!dir.file("store.db-wal").exists());
     let store = dir.store();
     check_filled(&store).await;
-    assert_eq!(store.commit(at(NOW).append(stream(2), 0, &["c"])).await.unwrap().last_seq, 3);
+    assert_eq!(
+        store
+            .commit(at(NOW).append(stream(2), 0, &["c"]))
+            .await
+            .unwrap()
+            .last_seq,
+        3
+    );
 }
 
 #[tokio::test]
@@ -87,6 +111,71 @@ async fn a_killed_process_loses_nothing_it_confirmed() {
     check_filled(&open(&dir.file("killed.db")).unwrap()).await;
 }
 
+/// Kills a process in the midst of its commits: every one that it has confirmed is there, and the
+/// file is whole.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_process_killed_while_it_commits_loses_nothing_it_confirmed() {
+    let dir = Dir::new();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "file::commits_until_it_is_killed",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env(VICTIM, dir.file("store.db"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let mut confirmed: Vec<String> = Vec::new();
+    for line in output.lines() {
+        let line = line.unwrap();
+        confirmed.extend(line.strip_prefix("confirmed ").map(str::to_owned));
+        if confirmed.len() == 200 {
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap();
+
+    assert!(confirmed.len() >= 200);
+    let store = dir.store();
+    for command in confirmed {
+        assert!(store.reply(&command).await.unwrap().is_some(), "{command}");
+    }
+    store.verify().await.unwrap();
+}
+
+const VICTIM: &str = "COUNTERSIGN_STORE_VICTIM";
+
+#[cfg(unix)]
+#[tokio::test]
+#[ignore = "the process that another test starts and kills"]
+async fn commits_until_it_is_killed() {
+    let Ok(path) = std::env::var(VICTIM) else {
+        return;
+    };
+    let store = open(Path::new(&path)).unwrap();
+    let mut tasks = Vec::new();
+    for caller in 0..8 {
+        let store = store.clone();
+        tasks.push(tokio::spawn(async move {
+            for number in 0.. {
+                let command = format!("{caller}-{number}");
+                let commit = at(NOW)
+                    .command(&command)
+                    .append(stream(caller), number, &["a"]);
+                store.commit(commit).await.unwrap();
+                println!("confirmed {command}");
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_backup_restores() {
     let dir = Dir::new();
@@ -94,7 +183,10 @@ async fn a_backup_restores() {
     fill(&store).await;
     let copy = dir.file("copy.db");
     store.backup(&copy).await.unwrap();
-    store.commit(at(NOW).append(stream(2), 0, &["after the backup"])).await.unwrap();
+    store
+        .commit(at(NOW).append(stream(2), 0, &["after the backup"]))
+        .await
+        .unwrap();
 
     assert!(!dir.file("copy.db.partial").exists());
     assert!(!dir.file("copy.db-wal").exists());
@@ -109,12 +201,21 @@ async fn a_backup_overwrites_nothing() {
     let store = dir.store();
     let taken = dir.file("taken");
     fs::write(&taken, "precious").unwrap();
-    assert_eq!(store.backup(&taken).await, Err(BackupError::Exists(taken.clone())));
+    assert_eq!(
+        store.backup(&taken).await,
+        Err(BackupError::Exists(taken.clone()))
+    );
     assert_eq!(fs::read(&taken).unwrap(), b"precious");
     let nowhere = dir.file("no/such/directory");
-    assert!(matches!(store.backup(&nowhere).await, Err(BackupError::Failed(_))));
+    assert!(matches!(
+        store.backup(&nowhere).await,
+        Err(BackupError::Failed(_))
+    ));
     store.close().await;
-    assert_eq!(store.backup(&dir.file("late")).await, Err(BackupError::Closed));
+    assert_eq!(
+        store.backup(&dir.file("late")).await,
+        Err(BackupError::Closed)
+    );
     let memory = Store::memory().backup(&dir.file("memory")).await;
     assert_eq!(memory, Err(BackupError::Unsupported));
 }
@@ -124,12 +225,24 @@ async fn a_newer_schema_is_refused() {
     let dir = Dir::new();
     fill(&dir.store()).await;
     let conn = Connection::open(dir.file("store.db")).unwrap();
-    conn.execute("UPDATE meta SET value = 99 WHERE name = 'schema'", []).unwrap();
+    conn.execute("UPDATE meta SET value = 99 WHERE name = 'schema'", [])
+        .unwrap();
     let error = open(&dir.file("store.db")).map(drop).unwrap_err();
-    let OpenError::Newer { found: 99, known: 1, .. } = &error else { unreachable!("{error:?}") };
-    assert!(error.to_string().contains("start the newer release again"), "{error}");
+    let OpenError::Newer {
+        found: 99,
+        known: 1,
+        ..
+    } = &error
+    else {
+        unreachable!("{error:?}")
+    };
+    assert!(
+        error.to_string().contains("start the newer release again"),
+        "{error}"
+    );
     // It was only looked at.
-    conn.execute("UPDATE meta SET value = 1 WHERE name = 'schema'", []).unwrap();
+    conn.execute("UPDATE meta SET value = 1 WHERE name = 'schema'", [])
+        .unwrap();
     drop(conn);
     check_filled(&dir.store()).await;
 }
@@ -138,16 +251,30 @@ async fn a_newer_schema_is_refused() {
 fn what_is_not_ours_is_refused_and_left_as_it_was() {
     let dir = Dir::new();
     let refused = |name: &str| open(&dir.file(name)).map(drop).unwrap_err();
-    for (name, content) in [("short", "hi".to_owned()), ("long", "no database ".repeat(1_000))] {
+    for (name, content) in [
+        ("short", "hi".to_owned()),
+        ("long", "no database ".repeat(1_000)),
+    ] {
         fs::write(dir.file(name), &content).unwrap();
-        assert_eq!(refused(name), OpenError::NotADatabase { path: dir.file(name) });
+        assert_eq!(
+            refused(name),
+            OpenError::NotADatabase {
+                path: dir.file(name)
+            }
+        );
         assert_eq!(fs::read_to_string(dir.file(name)).unwrap(), content);
     }
     let conn = Connection::open(dir.file("other")).unwrap();
-    conn.execute_batch("CREATE TABLE meta (name TEXT, value TEXT)").unwrap();
+    conn.execute_batch("CREATE TABLE meta (name TEXT, value TEXT)")
+        .unwrap();
     drop(conn);
     let before = fs::read(dir.file("other")).unwrap();
-    assert_eq!(refused("other"), OpenError::Foreign { path: dir.file("other") });
+    assert_eq!(
+        refused("other"),
+        OpenError::Foreign {
+            path: dir.file("other")
+        }
+    );
     assert_eq!(fs::read(dir.file("other")).unwrap(), before);
 }
 
@@ -210,12 +337,19 @@ async fn a_settled_body_is_gone_from_the_file() {
     let store = dir.store();
     let needle = b"the-secret-code-4711".repeat(600);
     let mut commit = at(NOW).send(1, NOW);
-    commit.outbox.iter_mut().for_each(|row| row.body.clone_from(&needle));
+    commit
+        .outbox
+        .iter_mut()
+        .for_each(|row| row.body.clone_from(&needle));
     store.commit(commit).await.unwrap();
     store.outbox_settle(id(1), Settle::Done).await.unwrap();
     store.close().await;
     let file = fs::read(dir.file("store.db")).unwrap();
-    assert!(!file.windows(20).any(|window| window == b"the-secret-code-4711"));
+    assert!(
+        !file
+            .windows(20)
+            .any(|window| window == b"the-secret-code-4711")
+    );
 }
 
 /// Another process holds the file for longer than the store's patience would be worth testing; that
@@ -234,7 +368,12 @@ async fn another_writer_is_waited_for() {
 #[tokio::test]
 async fn options_of_nothing_are_raised_to_one() {
     let dir = Dir::new();
-    let options = Options { queue: 0, batch: 0, readers: 0, durable: false };
+    let options = Options {
+        queue: 0,
+        batch: 0,
+        readers: 0,
+        durable: false,
+    };
     let store = Store::sqlite(dir.file("store.db"), options).unwrap();
     fill(&store).await;
     check_filled(&store).await;

@@ -23,21 +23,36 @@ enum Op {
 
 #[test]
 fn both_backends_say_the_same() {
-    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: 64,
+        failure_persistence: None,
+        ..Config::default()
+    };
     // The same cases every time.
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runner.run(&vec(op(), 1..40), |ops| runtime.block_on(compare(ops))).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runner
+        .run(&vec(op(), 1..40), |ops| runtime.block_on(compare(ops)))
+        .unwrap();
 }
 
 async fn compare(ops: Vec<Op>) -> Result<(), TestCaseError> {
-    let dir = Dir::new();
-    let options = Options { durable: false, readers: 1, ..Options::default() };
+    let dir = Dir::fast();
+    let options = Options {
+        durable: false,
+        readers: 1,
+        ..Options::default()
+    };
     let sqlite = Store::sqlite(dir.file("store.db"), options).unwrap();
     let memory = Store::memory();
     for op in ops {
-        prop_assert_eq!(outcome(&memory, op.clone()).await, outcome(&sqlite, op.clone()).await);
+        prop_assert_eq!(
+            outcome(&memory, op.clone()).await,
+            outcome(&sqlite, op.clone()).await
+        );
         prop_assert_eq!(state(&memory).await, state(&sqlite).await, "after {:?}", op);
     }
     Ok(())
@@ -51,12 +66,15 @@ async fn outcome(store: &Store, op: Op) -> (String, Vec<(Vec<u8>, bool, u32)>) {
         Op::Take { now, lease, limit } => {
             let items = store.outbox_take(now, lease, limit).await.unwrap();
             let seen = format!("{items:?}");
-            let items = items.into_iter().map(|item| (item.body, item.interrupted, item.attempts));
+            let items = items
+                .into_iter()
+                .map(|item| (item.body, item.interrupted, item.attempts));
             (seen, items.collect())
         }
-        Op::Settle(row, settle) => {
-            (format!("{:?}", store.outbox_settle(id(row), settle).await), Vec::new())
-        }
+        Op::Settle(row, settle) => (
+            format!("{:?}", store.outbox_settle(id(row), settle).await),
+            Vec::new(),
+        ),
         Op::Sweep(now) => (format!("{:?}", store.sweep(now).await), Vec::new()),
     }
 }
@@ -70,21 +88,50 @@ async fn state(store: &Store) -> impl PartialEq + std::fmt::Debug + use<> {
     let mut found = Vec::new();
     let mut outbox = Vec::new();
     let mut attempts = Vec::new();
+    let mut steps = Vec::new();
+    let mut replies = Vec::new();
     for kind in KINDS {
         docs.push(store.docs(kind, None, 1_000).await.unwrap());
         docs.push(store.docs(kind, Some(vec![1]), 2).await.unwrap());
         due.push(store.docs_due(kind, 10, 3).await.unwrap());
         for number in 0..3 {
-            streams.push(store.events(Stream { kind, id: id(number) }).await.unwrap());
+            streams.push(
+                store
+                    .events(Stream {
+                        kind,
+                        id: id(number),
+                    })
+                    .await
+                    .unwrap(),
+            );
             found.push(store.find(kind, id(number), 2).await.unwrap());
         }
-        found.push(store.find_any(kind, &[id(0), id(1), id(2)], 3).await.unwrap());
+        found.push(
+            store
+                .find_any(kind, &[id(0), id(1), id(2)], 3)
+                .await
+                .unwrap(),
+        );
     }
     for number in 0..4 {
         outbox.push(store.outbox_record(id(number)).await.unwrap());
         attempts.push(store.attempts(&number.to_string()).await.unwrap());
     }
-    (log, streams, docs, due, found, outbox, attempts)
+    for number in 0..2 {
+        steps.push(store.step(&number.to_string()).await.unwrap());
+    }
+    for number in 0..20 {
+        replies.push(store.reply(&number.to_string()).await.unwrap());
+    }
+    (
+        log,
+        streams,
+        docs,
+        due,
+        found,
+        outbox,
+        (attempts, steps, replies),
+    )
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -108,16 +155,18 @@ fn commit() -> impl Strategy<Value = Commit> {
         vec(index(), 0..3),
         vec(row(), 0..2),
     );
-    parts.prop_map(|(now, command, guards, appends, docs, index, outbox)| Commit {
-        now,
-        command: command.map(|command| command.to_string()),
-        reply: vec![1; command.unwrap_or(0).into()],
-        guards,
-        appends,
-        docs,
-        index,
-        outbox,
-    })
+    parts.prop_map(
+        |(now, command, guards, appends, docs, index, outbox)| Commit {
+            now,
+            command: command.map(|command| command.to_string()),
+            reply: vec![1; command.unwrap_or(0).into()],
+            guards,
+            appends,
+            docs,
+            index,
+            outbox,
+        },
+    )
 }
 
 fn guard() -> impl Strategy<Value = Guard> {
@@ -127,22 +176,41 @@ fn guard() -> impl Strategy<Value = Guard> {
         1 => Just(Outcome::Check)
     ];
     prop_oneof![
-        (0..4_u8, option::of(0..10_i64), 1..4_u32, outcome).prop_map(|(key, window, max, outcome)| {
-            Guard::Attempt { key: key.to_string(), window, max, outcome }
+        (0..4_u8, option::of(0..10_i64), 1..4_u32, outcome).prop_map(
+            |(key, window, max, outcome)| {
+                Guard::Attempt {
+                    key: key.to_string(),
+                    window,
+                    max,
+                    outcome,
+                }
+            }
+        ),
+        (0..2_u8, prop_oneof![8 => 0..20_u64, 1 => Just(u64::MAX)]).prop_map(|(key, value)| {
+            Guard::Step {
+                key: key.to_string(),
+                value,
+            }
         }),
-        (0..2_u8, prop_oneof![8 => 0..20_u64, 1 => Just(u64::MAX)])
-            .prop_map(|(key, value)| Guard::Step { key: key.to_string(), value }),
-        (0..6_u8, option::of(0..30_i64))
-            .prop_map(|(key, expires)| Guard::Once { key: key.to_string(), expires }),
+        (0..6_u8, option::of(0..30_i64)).prop_map(|(key, expires)| Guard::Once {
+            key: key.to_string(),
+            expires
+        }),
     ]
 }
 
 fn append() -> impl Strategy<Value = Append> {
     let events = vec((0..30_i64, "[a-zä€]{0,4}"), 0..3);
     (kind(), 0..3_u8, 0..4_u64, events).prop_map(|(kind, number, expected, events)| Append {
-        stream: Stream { kind, id: id(number) },
+        stream: Stream {
+            kind,
+            id: id(number),
+        },
         expected,
-        events: events.into_iter().map(|(at, body)| NewEvent { at, body }).collect(),
+        events: events
+            .into_iter()
+            .map(|(at, body)| NewEvent { at, body })
+            .collect(),
     })
 }
 
@@ -165,13 +233,23 @@ fn doc() -> impl Strategy<Value = DocWrite> {
 fn index() -> impl Strategy<Value = IndexWrite> {
     (any::<bool>(), kind(), 0..3_u8, 0..5_u8).prop_map(|(add, space, key, found)| {
         let (key, id) = (id(key), id(found));
-        if add { IndexWrite::Add { space, key, id } } else { IndexWrite::Remove { space, key, id } }
+        if add {
+            IndexWrite::Add { space, key, id }
+        } else {
+            IndexWrite::Remove { space, key, id }
+        }
     })
 }
 
 fn row() -> impl Strategy<Value = OutboxRow> {
     (0..4_u8, 0..3_u8, vec(any::<u8>(), 0..4), 0..20_i64).prop_map(|(row, owner, body, due)| {
-        OutboxRow { id: id(row), topic: "sms", owner: id(owner), body, due }
+        OutboxRow {
+            id: id(row),
+            topic: "sms",
+            owner: id(owner),
+            body,
+            due,
+        }
     })
 }
 

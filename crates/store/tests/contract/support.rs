@@ -1,10 +1,10 @@
 //! Short words for what the tests commit.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use countersign_store::{
-    Append, Commit, DocWrite, Expect, Guard, Id, IndexWrite, NewEvent, Options, Outcome, OutboxRow,
+    Append, Commit, DocWrite, Expect, Guard, Id, IndexWrite, NewEvent, Options, OutboxRow, Outcome,
     Store, Stream,
 };
 
@@ -15,11 +15,17 @@ pub fn id(number: u8) -> Id {
 }
 
 pub fn stream(number: u8) -> Stream {
-    Stream { kind: "call", id: id(number) }
+    Stream {
+        kind: "call",
+        id: id(number),
+    }
 }
 
 pub fn at(now: i64) -> Commit {
-    Commit { now, ..Commit::default() }
+    Commit {
+        now,
+        ..Commit::default()
+    }
 }
 
 /// A commit, part by part.
@@ -53,56 +59,103 @@ impl With for Commit {
     }
 
     fn append(mut self, stream: Stream, expected: u64, bodies: &[&str]) -> Self {
-        let event = |body: &&str| NewEvent { at: self.now, body: (*body).to_owned() };
+        let event = |body: &&str| NewEvent {
+            at: self.now,
+            body: (*body).to_owned(),
+        };
         let events = bodies.iter().map(event).collect();
-        self.appends.push(Append { stream, expected, events });
+        self.appends.push(Append {
+            stream,
+            expected,
+            events,
+        });
         self
     }
 
     fn put(mut self, id: &str, expected: Expect, body: &str) -> Self {
         let (id, body) = (id.into(), body.into());
-        self.docs.push(DocWrite::Put { kind: "account", id, expected, body, due: None });
+        self.docs.push(DocWrite::Put {
+            kind: "account",
+            id,
+            expected,
+            body,
+            due: None,
+        });
         self
     }
 
     fn put_due(mut self, id: &str, due: i64) -> Self {
         let (id, body, expected) = (id.into(), Vec::new(), Expect::Any);
-        self.docs.push(DocWrite::Put { kind: "account", id, expected, body, due: Some(due) });
+        self.docs.push(DocWrite::Put {
+            kind: "account",
+            id,
+            expected,
+            body,
+            due: Some(due),
+        });
         self
     }
 
     fn delete(mut self, id: &str) -> Self {
-        self.docs.push(DocWrite::Delete { kind: "account", id: id.into() });
+        self.docs.push(DocWrite::Delete {
+            kind: "account",
+            id: id.into(),
+        });
         self
     }
 
     fn add(mut self, key: u8, found: u8) -> Self {
-        self.index.push(IndexWrite::Add { space: "phone", key: id(key), id: id(found) });
+        self.index.push(IndexWrite::Add {
+            space: "phone",
+            key: id(key),
+            id: id(found),
+        });
         self
     }
 
     fn remove(mut self, key: u8, found: u8) -> Self {
-        self.index.push(IndexWrite::Remove { space: "phone", key: id(key), id: id(found) });
+        self.index.push(IndexWrite::Remove {
+            space: "phone",
+            key: id(key),
+            id: id(found),
+        });
         self
     }
 
     fn send(mut self, row: u8, due: i64) -> Self {
         let body = format!("code {row}").into_bytes();
-        self.outbox.push(OutboxRow { id: id(row), topic: "sms", owner: id(200), body, due });
+        self.outbox.push(OutboxRow {
+            id: id(row),
+            topic: "sms",
+            owner: id(200),
+            body,
+            due,
+        });
         self
     }
 }
 
 pub fn attempt(key: &str, window: Option<i64>, max: u32, outcome: Outcome) -> Guard {
-    Guard::Attempt { key: key.into(), window, max, outcome }
+    Guard::Attempt {
+        key: key.into(),
+        window,
+        max,
+        outcome,
+    }
 }
 
 pub fn step(key: &str, value: u64) -> Guard {
-    Guard::Step { key: key.into(), value }
+    Guard::Step {
+        key: key.into(),
+        value,
+    }
 }
 
 pub fn once(key: &str, expires: Option<i64>) -> Guard {
-    Guard::Once { key: key.into(), expires }
+    Guard::Once {
+        key: key.into(),
+        expires,
+    }
 }
 
 /// A directory that goes with the test.
@@ -110,10 +163,24 @@ pub struct Dir(PathBuf);
 
 impl Dir {
     pub fn new() -> Self {
+        Self::within(Path::new(env!("CARGO_TARGET_TMPDIR")))
+    }
+
+    /// In memory if the system has such a directory: for what is not about durability.
+    pub fn fast() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            Self::within(memory)
+        } else {
+            Self::new()
+        }
+    }
+
+    fn within(parent: &Path) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("contract-{}-{number}", std::process::id());
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let name = format!("countersign-store-{}-{number}", std::process::id());
+        let path = parent.join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }

@@ -1,0 +1,156 @@
+//! Documents and the index.
+
+use countersign_store::{CommitError, DocWrite, Expect, Store};
+
+use crate::support::*;
+
+pub async fn documents_have_versions(store: Store) {
+    let put = async |expected, body| {
+        let committed = store.commit(at(NOW).put("x", expected, body)).await;
+        committed.map(|committed| committed.versions)
+    };
+    assert_eq!(
+        put(Expect::Version(1), "no").await,
+        Err(CommitError::Conflict)
+    );
+    assert_eq!(
+        put(Expect::Version(0), "no").await,
+        Err(CommitError::Conflict)
+    );
+    assert_eq!(put(Expect::New, "one").await, Ok(vec![1]));
+    assert_eq!(put(Expect::New, "no").await, Err(CommitError::Conflict));
+    assert_eq!(put(Expect::Version(1), "two").await, Ok(vec![2]));
+    assert_eq!(
+        put(Expect::Version(1), "no").await,
+        Err(CommitError::Conflict)
+    );
+    assert_eq!(put(Expect::Any, "three").await, Ok(vec![3]));
+
+    let doc = store.doc("account", b"x").await.unwrap().unwrap();
+    assert_eq!(
+        (doc.version, &*doc.body, doc.due),
+        (3, b"three".as_slice(), None)
+    );
+    assert_eq!(store.doc("account", b"y").await.unwrap(), None);
+    assert_eq!(store.doc("other", b"x").await.unwrap(), None);
+
+    store
+        .commit(at(NOW).delete("x").delete("never there"))
+        .await
+        .unwrap();
+    assert_eq!(store.doc("account", b"x").await.unwrap(), None);
+    assert_eq!(
+        put(Expect::Version(3), "no").await,
+        Err(CommitError::Conflict)
+    );
+    assert_eq!(put(Expect::New, "again").await, Ok(vec![1]));
+}
+
+pub async fn documents_of_one_commit_see_each_other(store: Store) {
+    let commit = at(NOW)
+        .put("x", Expect::New, "one")
+        .put("x", Expect::Version(1), "two")
+        .delete("x")
+        .put("x", Expect::New, "three");
+    assert_eq!(store.commit(commit).await.unwrap().versions, [1, 2, 0, 1]);
+    let commit = at(NOW).delete("x").put("x", Expect::Version(1), "no");
+    assert_eq!(store.commit(commit).await, Err(CommitError::Conflict));
+    assert_eq!(
+        store.doc("account", b"x").await.unwrap().unwrap().body,
+        b"three"
+    );
+}
+
+pub async fn documents_are_paged_by_id(store: Store) {
+    // Ids are bytes: the shorter of two comes first, 0x00 is not an end, 0xff is the last.
+    let ids: [&[u8]; 6] = [b"", b"a", b"a\0", b"a\x01", b"b", b"\xff\xff"];
+    let mut commit = at(NOW);
+    for id in ids.iter().rev() {
+        let (id, body) = (id.to_vec(), Vec::new());
+        commit.docs.push(DocWrite::Put {
+            kind: "account",
+            id,
+            expected: Expect::New,
+            body,
+            due: None,
+        });
+    }
+    store.commit(commit).await.unwrap();
+
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    loop {
+        let page = store
+            .docs("account", seen.last().cloned(), 2)
+            .await
+            .unwrap();
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 2);
+        seen.extend(page.into_iter().map(|(id, _)| id));
+    }
+    assert_eq!(seen, ids);
+    assert!(store.docs("other", None, 10).await.unwrap().is_empty());
+    assert!(store.docs("account", None, 0).await.unwrap().is_empty());
+}
+
+pub async fn due_documents_come_earliest_first(store: Store) {
+    let commit = at(NOW)
+        .put_due("late", 30)
+        .put_due("b", 20)
+        .put_due("a", 20)
+        .put_due("early", -10)
+        .put("never", Expect::New, "");
+    store.commit(commit).await.unwrap();
+    let due = async |before, limit| {
+        let page = store.docs_due("account", before, limit).await.unwrap();
+        page.into_iter()
+            .map(|(id, _)| String::from_utf8(id).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(due(20, 10).await, ["early", "a", "b"]);
+    assert_eq!(due(19, 10).await, ["early"]);
+    assert_eq!(due(i64::MAX, 3).await, ["early", "a", "b"]);
+    store
+        .commit(
+            at(NOW)
+                .put("early", Expect::Any, "")
+                .put_due("late", 0)
+                .delete("a"),
+        )
+        .await
+        .unwrap();
+    assert_eq!(due(i64::MAX, 10).await, ["late", "b"]);
+}
+
+pub async fn the_index_finds_what_was_added(store: Store) {
+    let commit = at(NOW)
+        .add(1, 30)
+        .add(1, 10)
+        .add(1, 10)
+        .add(2, 10)
+        .add(2, 20);
+    store.commit(commit).await.unwrap();
+    assert_eq!(
+        store.find("phone", id(1), 10).await.unwrap(),
+        [id(10), id(30)]
+    );
+    assert_eq!(store.find("phone", id(1), 1).await.unwrap(), [id(10)]);
+    assert!(store.find("email", id(1), 10).await.unwrap().is_empty());
+
+    let any = async |keys: &[u8], limit| {
+        let keys: Vec<_> = keys.iter().map(|key| id(*key)).collect();
+        store.find_any("phone", &keys, limit).await.unwrap()
+    };
+    assert_eq!(any(&[2, 1, 3, 1], 10).await, [id(10), id(20), id(30)]);
+    assert_eq!(any(&[2, 1], 2).await, [id(10), id(20)]);
+    assert!(any(&[], 10).await.is_empty());
+    assert!(any(&[1], 0).await.is_empty());
+
+    store
+        .commit(at(NOW).remove(1, 10).remove(1, 99).add(3, 1).remove(3, 1))
+        .await
+        .unwrap();
+    assert_eq!(any(&[1, 2, 3], 10).await, [id(10), id(20), id(30)]);
+    assert_eq!(store.find("phone", id(1), 10).await.unwrap(), [id(30)]);
+}
