@@ -328,6 +328,9 @@ pub trait Policy: Send + Sync {
     /// What the policy set is called in records: a hash of its text.
     fn version(&self) -> &str;
 
+    /// Why a policy decides as it does: a plain sentence for the desk, if it has one.
+    fn explain(&self, _policy_id: &str) -> Option<&str> { None }
+
     /// The level that these proofs give an identified caller, with the policies that gave it.
     /// Never above [`Level::Identified`] without a proof, whatever the policies say.
     fn level(&self, actor: Actor, facts: &Facts) -> (Level, Vec<String>) {

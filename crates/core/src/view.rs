@@ -49,6 +49,8 @@ pub struct FieldView {
     pub with_reason: bool,
     /// The policies that decided.
     pub policies: Vec<String>,
+    /// Why, in a sentence.
+    pub why: String,
 }
 
 /// Whether something may be done.
@@ -80,6 +82,8 @@ pub struct ActionView {
     pub plans: Vec<Vec<FactorKind>>,
     /// The policies that decided.
     pub policies: Vec<String>,
+    /// Why, in a sentence.
+    pub why: String,
     /// It was asked about on the record.
     pub asked: bool,
     /// How often it was carried out on this call.
@@ -289,6 +293,11 @@ impl Lens<'_> {
         if calm.outcome == decision.outcome { calm.policies } else { Vec::new() }
     }
 
+    /// What the first policy that explains itself says.
+    fn why(&self, policies: &[String]) -> String {
+        policies.iter().find_map(|id| self.policy.explain(id)).unwrap_or_default().to_owned()
+    }
+
     fn fields(&self, profile: &Profile) -> Vec<FieldView> {
         let view = |field| self.field(field, profile);
         Field::ALL.into_iter().map(view).filter(|f| f.disclosure != Disclosure::Hidden || f.opens_at.is_some()).collect()
@@ -315,7 +324,9 @@ impl Lens<'_> {
             Outcome::StepUp { to } => Some(to),
             Outcome::Permit | Outcome::Refuse { .. } => None,
         };
-        FieldView { field, disclosure, values, revealed, opens_at, with_reason, policies: self.told(&look, seen) }
+        let policies = self.told(&look, seen);
+        let why = self.why(&policies);
+        FieldView { field, disclosure, values, revealed, opens_at, with_reason, policies, why }
     }
 
     fn actions(&self, factors: &[FactorKind]) -> Vec<ActionView> {
@@ -348,7 +359,8 @@ impl Lens<'_> {
         let asked = self.call.decisions.iter().any(|(known, _)| *known == action);
         let done = self.call.performed.iter().filter(|(known, _)| *known == action).count();
         let policies = self.told(&action, decision);
-        ActionView { action, offer, needs, plans, policies, asked, done }
+        let why = self.why(&policies);
+        ActionView { action, offer, needs, plans, policies, why, asked, done }
     }
 }
 

@@ -70,15 +70,6 @@ impl Engine {
     /// The ids of all policies, in the order of the files.
     pub fn policy_ids(&self) -> impl Iterator<Item = &str> { self.compiled.rules.iter().map(|rule| rule.id.as_str()) }
 
-    /// Why a policy decides as it does: a plain sentence for the desk.
-    pub fn explain(&self, policy_id: &str) -> Option<&str> {
-        match policy_id {
-            ERROR => Some("A policy could not be evaluated, so the answer is no. The security lead should look at it."),
-            NO_PROOF => Some("Nothing was proved, and without a proof no policy can raise a caller above identified."),
-            id => self.compiled.rules.iter().find(|rule| rule.id == id)?.reason.as_deref(),
-        }
-    }
-
     /// What the policies say, except that no policy gives a level for no proof. This is the last
     /// line: the lint finds such a policy, and `Situation` does not believe such a level.
     fn ask(&self, who: Who, slot: &Slot, situation: &Situation) -> Answer {
@@ -178,6 +169,15 @@ impl Engine {
 }
 
 impl Policy for Engine {
+    /// Why a policy decides as it does: a plain sentence for the desk.
+    fn explain(&self, policy_id: &str) -> Option<&str> {
+        match policy_id {
+            ERROR => Some("A policy could not be evaluated, so the answer is no. The security lead should look at it."),
+            NO_PROOF => Some("Nothing was proved, and without a proof no policy can raise a caller above identified."),
+            id => self.compiled.rules.iter().find(|rule| rule.id == id)?.reason.as_deref(),
+        }
+    }
+
     fn decide(&self, request: &Request<'_>) -> Decision {
         let Some(slot) = self.compiled.slots.get(request.action) else { return refuse(WayOut::None, Vec::new()) };
         let who = Who::of(request.actor);

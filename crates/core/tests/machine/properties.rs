@@ -354,7 +354,7 @@ fn no_sequence_of_inputs_breaks_a_promise() {
     // Often some counter is full from the beginning.
     let full = prop::option::weighted(0.4, any::<u8>().prop_map(Op::Exhaust));
     let calls = (start(), full, prop::collection::vec(op(), 1..80));
-    runner(200, 0xc0de).run(&calls, |(start, full, ops)| { play(start, full.into_iter().chain(ops), &seen); Ok(()) }).unwrap();
+    runner(160, 0xc0de).run(&calls, |(start, full, ops)| { play(start, full.into_iter().chain(ops), &seen); Ok(()) }).unwrap();
     let missing: Vec<&str> = EVENTS.into_iter().filter(|name| !seen.borrow().contains(*name)).collect();
     assert!(missing.is_empty(), "the walk never comes by {missing:?}: it proves less than it says");
 }
@@ -369,7 +369,7 @@ fn no_keys_break_a_promise() {
         1 => (any::<u8>(), Just(Delivery::Failed)).prop_map(|(n, d)| Op::Report(n, d)), 1 => any::<u8>().prop_map(Op::Exhaust),
     ];
     let seen = RefCell::new(BTreeSet::new());
-    runner(120, 7).run(&(begin(), prop::collection::vec(key, 1..40)), |(begin, ops)| { play(Start::Cold(begin), ops, &seen); Ok(()) }).unwrap();
+    runner(100, 7).run(&(begin(), prop::collection::vec(key, 1..40)), |(begin, ops)| { play(Start::Cold(begin), ops, &seen); Ok(()) }).unwrap();
 }
 
 /// `password_by_phone_number`: without a proof, nothing that anybody types changes or shows anything.
@@ -382,7 +382,7 @@ fn without_a_proof_nothing_is_shown_and_nothing_changes() {
         1 => who().prop_map(Desk::SpeakFor), 1 => Just(Desk::Cancel),
     ];
     let op = prop_oneof![6 => desk.prop_map(Op::Holder), 1 => Just(Op::WrongCode), 1 => Just(Op::Key(0))];
-    runner(80, 11).run(&(begin(), prop::collection::vec(op, 1..60)), |(begin, ops)| {
+    runner(60, 11).run(&(begin(), prop::collection::vec(op, 1..60)), |(begin, ops)| {
         let mut shell = Shell::new();
         shell.quick = true;
         shell.ok(begin);

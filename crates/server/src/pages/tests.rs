@@ -28,12 +28,12 @@ fn view() -> AgentView {
 
 fn action(name: &str, offer: Offer) -> ActionView {
     let plans = if offer == Offer::StepUp { vec![vec![FactorKind::SmsCode, FactorKind::Pin]] } else { Vec::new() };
-    ActionView { action: name.parse::<Action>().unwrap(), offer, needs: None, plans, policies: vec!["some_policy".into()], asked: false, done: 0 }
+    ActionView { action: name.parse::<Action>().unwrap(), offer, needs: None, plans, policies: vec!["some_policy".into()], why: "Because.".into(), asked: false, done: 0 }
 }
 
 fn field(field: Field, disclosure: Disclosure, value: &str) -> FieldView {
     let values = if value.is_empty() { Vec::new() } else { vec![value.to_owned()] };
-    FieldView { field, disclosure, revealed: !values.is_empty(), values, opens_at: Some(Level::Strong), with_reason: true, policies: Vec::new() }
+    FieldView { field, disclosure, revealed: !values.is_empty(), values, opens_at: Some(Level::Strong), with_reason: true, policies: Vec::new(), why: String::new() }
 }
 
 /// Everything that a panel can show at once.
