@@ -36,7 +36,7 @@ pub fn build(package: &str, flags: &[&str]) -> Result<PathBuf, Failure> {
 
 /// Clippy over everything, warnings are errors.
 pub fn clippy() -> Result<(), Failure> {
-    if !shell::succeeds(&mut cargo(&["clippy", "--version"])) {
+    if !shell::succeeds(Command::new("cargo").args(["clippy", "--version"])) {
         return Err("clippy is not installed: rustup component add clippy".into());
     }
     shell::run(cargo(&["clippy", "--workspace", "--all-targets"]).args(["--", "-D", "warnings"]))

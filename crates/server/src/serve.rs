@@ -84,7 +84,12 @@ where
 /// Forgets what has outlived its use: spent codes, old commands, links and sessions that are over.
 async fn sweep(runner: &Runner) -> Result<(), String> {
     let now = runner.now();
-    runner.store.sweep(now.0).await.map_err(|e| e.to_string())?;
+    // In small bites, so that no caller waits behind them; what is left waits for the next minute.
+    for _ in 0..200 {
+        if runner.store.sweep(now.0).await.map_err(|e| e.to_string())?.total() == 0 {
+            break;
+        }
+    }
     for kind in ["service", "service-shown", "link", "session", "portal-session"] {
         let due = runner.store.docs_due(kind, (now - Span::minutes(1)).0, 500).await.map_err(|e| e.to_string())?;
         if due.is_empty() {

@@ -23,7 +23,7 @@ use axum::{
 };
 use countersign_core::{
     call::{Call, Input, Stage},
-    id::{CallId, MessageId},
+    id::{AgentId, CallId, MessageId},
     message::Delivery,
     prompt::Directive,
     secret::{E164, Secret},
@@ -52,18 +52,21 @@ pub struct Twilio {
     /// The telephones of agents, by sign-in name.
     pub agent_phones: HashMap<String, E164>,
     /// Names of agents, for their telephones.
-    pub name_of: Box<dyn Fn(countersign_core::id::AgentId) -> String + Send + Sync>,
+    pub name_of: Box<dyn Fn(AgentId) -> String + Send + Sync>,
     /// What a moved call is to hear when Twilio asks; kept until it asked.
     pending: Mutex<HashMap<CallId, Reply>>,
+    /// Whose telephone was rung for a call: once is enough, however often the caller comes back
+    /// from keying a secret.
+    rung: Mutex<HashMap<CallId, AgentId>>,
 }
 
 impl Twilio {
     /// An adapter.
     pub fn new(
         token: Secret, rest: Arc<Rest>, public_url: String, agent_phones: HashMap<String, E164>,
-        name_of: impl Fn(countersign_core::id::AgentId) -> String + Send + Sync + 'static,
+        name_of: impl Fn(AgentId) -> String + Send + Sync + 'static,
     ) -> Self {
-        Self { token, rest, public_url, agent_phones, name_of: Box::new(name_of), pending: Mutex::default() }
+        Self { token, rest, public_url, agent_phones, name_of: Box::new(name_of), pending: Mutex::default(), rung: Mutex::default() }
     }
 
     fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<CallId, Reply>> { self.pending.lock().unwrap_or_else(PoisonError::into_inner) }
@@ -86,6 +89,9 @@ impl Telephone for Twilio {
 impl Twilio {
     async fn ring_agent(&self, call: &Call) {
         let Some((agent, _)) = call.agent else { return };
+        if self.rung.lock().unwrap_or_else(PoisonError::into_inner).insert(call.id, agent) == Some(agent) {
+            return;
+        }
         let Some(phone) = self.agent_phones.get(&(self.name_of)(agent)) else { return };
         let url = format!("{}/twilio/agent/{}", self.public_url, call.id);
         if let Err(reason) = self.rest.dial_agent(phone, &url).await {
@@ -201,6 +207,7 @@ async fn status(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Byte
     let id = call_id(&app, &event);
     if event.call_status.is_over() {
         twilio.pending().remove(&id);
+        twilio.rung.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         match app.runner.run(id, format!("twilio/{}/over", event.call_sid.as_str()), || Input::HungUp).await {
             Ok(_) | Err(RunError::NoCall | RunError::Rejected(_)) => {}
             Err(e) => return Err(e.into()),

@@ -1,0 +1,205 @@
+//! A whole installation in a folder of its own: key, configuration, customers, agents; and the server.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{Fail, http::Client, otp, process};
+
+/// How the world would reach the server. Signatures are made over it; nothing resolves it.
+pub const PUBLIC_URL: &str = "https://calls.example.test";
+/// The program whose key the checks are made with.
+const API_KEY: &str = "bench-key-of-a-program-that-is-nowhere-else";
+/// What signs webhooks.
+const TOKEN: &str = "bench-auth-token";
+pub const ACCOUNT_SID: &str = "AC00000000000000000000000000000000";
+const PASSWORD: &str = "a password of the bench";
+
+/// A customer of the bench: everything follows from the number.
+#[derive(Clone, Copy)]
+pub struct Customer(pub u32);
+
+impl Customer {
+    /// In the form of E.164 and nobody's: too long for the country that it begins with.
+    pub fn number(self) -> String { format!("+1202555{:06}", self.0) }
+    pub fn account(self) -> String { format!("{}", 10_000_000 + self.0) }
+    pub fn postal_code(self) -> String { format!("{:05}", self.0 % 90_000 + 10_000) }
+    pub fn order(self) -> String { format!("{}", 70_000_000 + self.0) }
+    pub fn totp(self) -> [u8; 20] { otp::hmac_sha1(b"totp", &[self.0.to_string().as_bytes()]) }
+    /// Names that differ by more than a slip of the ear.
+    fn name(self) -> String {
+        let letters: String = otp::hmac_sha1(b"name", &[self.0.to_string().as_bytes()]).iter().take(10).map(|b| char::from(b'a' + b % 26)).collect();
+        let (first, last) = letters.split_at(4);
+        format!("A{first} T{last}")
+    }
+}
+
+/// The key of a token that only programs ask about. The peer gets the same ones.
+pub fn token_key(n: u32) -> [u8; 20] { otp::hmac_sha1(b"hotp", &[n.to_string().as_bytes()]) }
+pub fn token_account(n: u32) -> String { format!("{}", 50_000_000 + n) }
+
+/// Somebody at the desk.
+pub struct Agent {
+    pub name: String,
+    key: Vec<u8>,
+}
+
+pub struct Site {
+    server: PathBuf,
+    pub dir: PathBuf,
+    pub config: PathBuf,
+    pub address: SocketAddr,
+}
+
+impl Site {
+    pub fn signing(&self) -> &'static str { TOKEN }
+    pub fn bearer(&self) -> String { format!("Bearer {API_KEY}") }
+    pub fn store(&self) -> PathBuf { self.dir.join("store/countersign.db") }
+
+    /// Key, token and configuration. `twilio`: where the server finds Twilio's API.
+    pub fn prepare(server: &Path, dir: &Path, twilio: SocketAddr) -> Result<Self, Fail> {
+        fs::create_dir_all(dir.join("store"))?;
+        fs::create_dir_all(dir.join("keys"))?;
+        let config = dir.join("countersign.toml");
+        let site = Self { server: server.to_owned(), dir: dir.to_owned(), config, address: free_address()? };
+        run(Command::new(server).args(["key", "new"]).arg(dir.join("keys/key")))?;
+        write_private(&dir.join("keys/token"), TOKEN)?;
+        site.configure(&site.config, &site.store(), twilio)?;
+        Ok(site)
+    }
+
+    /// Writes a configuration. The store is the default one: every commit is on disk before its answer.
+    pub fn configure(&self, file: &Path, store: &Path, twilio: SocketAddr) -> Result<(), Fail> {
+        let keys = self.dir.join("keys");
+        let key_hash = hex::encode(Sha256::digest(API_KEY.as_bytes()));
+        let text = format!(
+            "[company]\nname = \"Bench & Co\"\nfraud_line = \"+1 202 555 0100\"\n\n\
+             [listen]\naddress = \"{}\"\npublic_url = \"{PUBLIC_URL}\"\n\n\
+             [store]\npath = \"{}\"\n\n[keys]\nfile = \"{}\"\n\n\
+             [twilio]\naccount_sid = \"{ACCOUNT_SID}\"\nauth_token_file = \"{}\"\nfrom = \"+12025550100\"\nbase_url = \"http://{twilio}\"\n\n\
+             [[api]]\nname = \"bench\"\nkey_sha256 = \"{key_hash}\"\n",
+            self.address, store.display(), keys.join("key").display(), keys.join("token").display(),
+        );
+        Ok(fs::write(file, text)?)
+    }
+
+    /// Imports customers with an app, and accounts with a token.
+    pub fn import(&self, customers: u32, tokens: u32) -> Result<(), Fail> {
+        let mut csv = "account_number,name,address,postal_code,language,mobile,order_number,order_what,order_status,totp_key,hotp_key\n".to_owned();
+        for c in (0..customers).map(Customer) {
+            writeln!(csv, "{},{},{} Bench Street,{},en,{},{},a lamp,on its way,{},", c.account(), c.name(), c.0, c.postal_code(), c.number(), c.order(), hex::encode(c.totp()))?;
+        }
+        for n in 0..tokens {
+            writeln!(csv, "{},{},{n} Token Street,10000,en,,,,,,{}", token_account(n), Customer(1_000_000 + n).name(), hex::encode(token_key(n)))?;
+        }
+        let file = self.dir.join("customers.csv");
+        fs::write(&file, csv)?;
+        run(Command::new(&self.server).arg("import").arg(&file).arg("--config").arg(&self.config))?;
+        Ok(())
+    }
+
+    pub fn add_agents(&self, count: usize) -> Result<Vec<Agent>, Fail> {
+        (0..count).map(|n| {
+            let name = format!("agent-{n}");
+            let mut command = Command::new(&self.server);
+            command.args(["agent", "add", &name, "--role", "agent"]).arg("--config").arg(&self.config);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+            if let Some(mut stdin) = child.stdin.take() {
+                writeln!(stdin, "{PASSWORD}")?;
+            }
+            let out = child.wait_with_output()?;
+            let said = String::from_utf8_lossy(&out.stdout).into_owned();
+            let key = said.lines().map(str::trim).find(|l| l.len() == 32 && l.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()));
+            let key = key.ok_or_else(|| format!("`countersign agent add` printed no key: {said}{}", String::from_utf8_lossy(&out.stderr)))?;
+            Ok(Agent { name, key: otp::from_base32(key) })
+        }).collect()
+    }
+
+    /// Starts the server.
+    pub fn start(&self, config: &Path) -> Result<Server, Fail> {
+        let began = Instant::now();
+        let mut command = Command::new(&self.server);
+        command.arg("serve").arg("--config").arg(config);
+        let child = process::start(&mut command, &self.dir.join("server.log"))?;
+        Ok(Server { child, began, address: self.address })
+    }
+
+    /// Signs an agent in, as a browser does, and returns the cookie.
+    pub async fn sign_in(&self, line: &mut Client, agent: &Agent) -> Result<String, Fail> {
+        let body = format!("name={}&password={}&code={}", agent.name, PASSWORD.replace(' ', "+"), otp::code(&agent.key, otp::step()));
+        let answer = line.form("/desk/sign-in", &[("sec-fetch-site", "same-origin")], &body).await?;
+        let cookie = answer.header("set-cookie").and_then(|v| v.split(';').next()).filter(|_| answer.status == 303);
+        Ok(cookie.ok_or_else(|| format!("{} was not signed in: status {}", agent.name, answer.status))?.to_owned())
+    }
+}
+
+/// A server that runs. Ended when it goes out of scope, whatever happened.
+pub struct Server {
+    child: Child,
+    began: Instant,
+    address: SocketAddr,
+}
+
+impl Server {
+    pub fn pid(&self) -> u32 { self.child.id() }
+
+    /// Waits until it says that it is ready: the milliseconds since its start.
+    pub async fn ready(&mut self) -> Result<f64, Fail> {
+        let mut line = Client::new(self.address);
+        loop {
+            if let Ok(answer) = line.get("/readyz", &[]).await
+                && answer.ok()
+            {
+                return Ok(self.began.elapsed().as_secs_f64() * 1000.0);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("the server ended at once ({status}): see server.log").into());
+            }
+            if self.began.elapsed() > Duration::from_secs(120) {
+                return Err("the server was not ready within two minutes: see server.log".into());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    pub fn stop(mut self) -> Result<(), Fail> { Ok(process::stop(&mut self.child)?) }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // Nothing is left to do about a process that cannot be ended.
+            let _ = process::stop(&mut self.child);
+        }
+    }
+}
+
+/// An address on this machine that was free a moment ago.
+pub fn free_address() -> Result<SocketAddr, Fail> { Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?) }
+
+/// Runs a program to its end; what it said is told only if it failed.
+pub fn run(command: &mut Command) -> Result<String, Fail> {
+    let out = command.stdin(Stdio::null()).output().map_err(|e| format!("cannot start {:?}: {e}", command.get_program()))?;
+    if out.status.success() {
+        return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
+    }
+    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let end: Vec<&str> = said.lines().rev().take(12).collect();
+    Err(format!("{command:?} failed ({}):\n{}", out.status, end.into_iter().rev().collect::<Vec<_>>().join("\n")).into())
+}
+
+fn write_private(path: &Path, text: &str) -> Result<(), Fail> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    Ok(options.open(path)?.write_all(text.as_bytes())?)
+}

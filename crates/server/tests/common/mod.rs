@@ -1,0 +1,329 @@
+//! A whole server without a socket: the shipped policies, a store in memory or in a file, a clock
+//! that the test moves, telephones that speak Twilio's webhooks, desks that read pages, and a
+//! letter box in place of every provider.
+#![allow(dead_code, reason = "every test binary uses its own part of the harness")]
+
+pub mod desk;
+pub mod pages;
+pub mod people;
+pub mod phone;
+pub mod post;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use axum::Router;
+use countersign_core::{
+    account::Profile,
+    action::Role,
+    call::{Event, Params},
+    factor::Otp,
+    id::{AccountId, AgentId, CallId},
+    secret::{E164, Secret},
+    story::{Reader, sentence},
+    time::{Span, Timestamp},
+};
+use countersign_policy::{Engine, Sources};
+use countersign_server::{
+    App, Parts,
+    agents::Agents,
+    config::ApiClient,
+    hub::Hub,
+    i18n::{Company, Texts},
+    metrics::Metrics,
+    outbox::{Outbox, twilio as rest},
+    router,
+    runner::Runner,
+    telephony::{handset, twilio},
+    vault::Vault,
+};
+use countersign_store::{Commit, Options, Store};
+use sha2::{Digest, Sha256};
+
+use self::{desk::Desk, phone::Phone, post::{Letter, Post}};
+
+/// Monday, 1 June 2026, 10:00 UTC.
+pub const START: Timestamp = Timestamp(1_780_308_000_000);
+pub const URL: &str = "https://calls.example.com";
+pub const COMPANY: &str = "Juniper & Co";
+pub const FRAUD_LINE: &str = "+1 202 555 0100";
+pub const TOKEN: &str = "a-token-that-signs-webhooks";
+pub const API_KEY: &str = "a-key-of-the-companys-own-program";
+const MASTER: [u8; 32] = *b"thirty-two bytes for these tests";
+
+/// What a world is made of when it is not the usual one.
+pub struct Setup {
+    pub demo: bool,
+    pub file: bool,
+    /// Jobs that may wait for the writer of a file.
+    pub queue: usize,
+    pub params: Params,
+    pub deny: Vec<&'static str>,
+    pub people: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { demo: false, file: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true }
+    }
+}
+
+/// What outlives a restart: the store, the time, the customers' letter boxes.
+pub struct Ground {
+    pub store: Mutex<Store>,
+    pub clock: Arc<AtomicI64>,
+    pub post: Arc<Post>,
+    pub setup: Setup,
+    /// Every byte of randomness is the same from now on.
+    pub stuck: Arc<AtomicBool>,
+    nodes: AtomicU64,
+    numbers: AtomicU64,
+    keys: Mutex<HashMap<String, (AgentId, Otp)>>,
+    folder: Option<PathBuf>,
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// One running server on its ground.
+#[derive(Clone)]
+pub struct World {
+    pub ground: Arc<Ground>,
+    pub app: App,
+    pub router: Router,
+    pub outbox: Arc<Outbox>,
+}
+
+fn store(folder: Option<&PathBuf>, setup: &Setup) -> Store {
+    match folder {
+        None => Store::memory(),
+        Some(folder) => {
+            let options = Options { queue: setup.queue, durable: false, ..Options::default() };
+            Store::sqlite(folder.join("record.db"), options).unwrap()
+        }
+    }
+}
+
+impl World {
+    /// In memory, with everybody on file.
+    pub async fn new() -> Self { Self::with(Setup::default()).await }
+
+    /// The same in a file.
+    pub async fn in_file() -> Self { Self::with(Setup { file: true, ..Setup::default() }).await }
+
+    pub async fn with(setup: Setup) -> Self {
+        static FOLDERS: AtomicU64 = AtomicU64::new(0);
+        let folder = setup.file.then(|| {
+            let n = FOLDERS.fetch_add(1, Ordering::SeqCst);
+            let folder = std::env::temp_dir().join(format!("countersign-test-{}-{n}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            folder
+        });
+        let ground = Arc::new(Ground {
+            store: Mutex::new(store(folder.as_ref(), &setup)), clock: Arc::new(AtomicI64::new(START.0)), post: Arc::default(), setup, stuck: Arc::default(),
+            nodes: AtomicU64::new(0), numbers: AtomicU64::new(0), keys: Mutex::default(), folder,
+        });
+        let world = Self::node(ground.clone()).await;
+        if ground.setup.people {
+            for profile in people::everybody(START) {
+                world.add(&profile).await;
+            }
+        }
+        world
+    }
+
+    /// Another server over the same ground: a second node, or the next life of the first.
+    pub async fn sibling(&self) -> Self { Self::node(self.ground.clone()).await }
+
+    /// Stops the server and its store, and starts both again.
+    pub async fn restart(self) -> Self {
+        let Self { ground, app, router, outbox } = self;
+        let in_file = ground.folder.is_some();
+        if in_file {
+            app.runner.store.close().await;
+        }
+        drop((app, router, outbox));
+        if in_file {
+            *ground.store.lock().unwrap() = store(ground.folder.as_ref(), &ground.setup);
+        }
+        let world = Self::node(ground).await;
+        world.app.runner.resume().await.unwrap();
+        world
+    }
+
+    async fn node(ground: Arc<Ground>) -> Self {
+        let node = ground.nodes.fetch_add(1, Ordering::SeqCst);
+        let (counter, stuck) = (AtomicU64::new(0), ground.stuck.clone());
+        let entropy = move || -> [u8; 32] {
+            let n = if stuck.load(Ordering::SeqCst) { u64::MAX } else { counter.fetch_add(1, Ordering::SeqCst) };
+            Sha256::digest([b"entropy".as_slice(), &node.to_be_bytes(), &n.to_be_bytes()].concat()).into()
+        };
+        let vault = Arc::new(Vault::with_entropy(&MASTER, entropy));
+        let clock = ground.clock.clone();
+        let store = ground.store.lock().unwrap().clone();
+        let setup = &ground.setup;
+        let runner = Arc::new(Runner::new(
+            store, vault, Arc::new(Engine::shipped()), setup.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
+            move || Timestamp(clock.load(Ordering::SeqCst)),
+        ));
+        let agents = Arc::new(Agents::new(runner.clone()));
+        agents.refresh().await.unwrap();
+        let company = Company { name: COMPANY.into(), fraud_line: FRAUD_LINE.into(), link_base: URL.into() };
+        let texts = Arc::new(Texts::load(company).unwrap());
+        let rest = Arc::new(rest::Twilio::new(rest::TwilioConfig {
+            account_sid: format!("AC{}", "0".repeat(32)), auth_token: TOKEN.into(), from: E164::parse("+12025550100").unwrap(),
+            // Nobody listens there: what a call is to do next waits until the telephone asks.
+            base_url: "http://127.0.0.1:9".into(), status_url: None, timeout: Span::seconds(1),
+        }).unwrap());
+        let names = agents.clone();
+        let voice = Arc::new(twilio::Twilio::new(TOKEN.into(), rest, URL.into(), HashMap::new(), move |id| names.name(id)));
+        runner.hub.register(twilio::NAME, voice.clone());
+        let handsets = setup.demo.then(|| Arc::new(handset::Handsets::new(texts.clone())));
+        if let Some(handsets) = &handsets {
+            runner.hub.register(handset::NAME, handsets.clone());
+        }
+        let app = App(Arc::new(Parts {
+            runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(),
+            deny_numbers: setup.deny.iter().map(|n| E164::parse(n).unwrap()).collect(),
+            api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(API_KEY)) }],
+            twilio: Some(voice), demo: setup.demo, demo_people: Vec::new(), handsets,
+            policy_files: Sources::shipped().files, policy_matrix: String::new(),
+        }));
+        let outbox = Arc::new(Outbox::new(runner, texts, vec![ground.post.clone()]));
+        Self { ground, router: router(app.clone()), app, outbox }
+    }
+
+    // ── Time and customers ───────────────────────────────────────────────────────────────────
+
+    pub fn now(&self) -> Timestamp { self.app.runner.now() }
+
+    /// Time passes; nothing wakes up by itself.
+    pub fn pass(&self, span: Span) { self.ground.clock.fetch_add(span.0, Ordering::SeqCst); }
+
+    /// Time passes, and the clockwork runs.
+    pub async fn wait(&self, span: Span) {
+        self.pass(span);
+        self.app.runner.tick().await.unwrap();
+    }
+
+    /// Puts somebody on file.
+    pub async fn add(&self, profile: &Profile) {
+        let writes = self.app.runner.directory.insert(profile).unwrap();
+        let commit = Commit { now: self.now().0, docs: writes.docs, index: writes.index, ..Commit::default() };
+        self.app.runner.store.commit(commit).await.unwrap();
+    }
+
+    /// What is on file now.
+    pub async fn profile(&self, account: AccountId) -> Profile {
+        self.app.runner.directory.forget(account);
+        self.app.runner.directory.load(account).await.unwrap().unwrap().profile.clone()
+    }
+
+    /// Changes what is on file, behind everybody's back.
+    pub async fn edit(&self, account: AccountId, change: impl FnOnce(&mut Profile)) {
+        let directory = &self.app.runner.directory;
+        directory.forget(account);
+        let before = directory.load(account).await.unwrap().unwrap();
+        let mut after = before.profile.clone();
+        change(&mut after);
+        let writes = directory.update(&before, &after).unwrap();
+        let commit = Commit { now: self.now().0, docs: writes.docs, index: writes.index, ..Commit::default() };
+        self.app.runner.store.commit(commit).await.unwrap();
+        directory.forget(account);
+    }
+
+    // ── Who takes part ───────────────────────────────────────────────────────────────────────
+
+    /// A name for the next call that nobody had before.
+    pub fn call_sid(&self) -> String { format!("CA{:032x}", self.ground.numbers.fetch_add(1, Ordering::SeqCst) + 1) }
+
+    /// A call from this number, signed in full by its carrier.
+    pub async fn call(&self, from: &str) -> Phone { Phone::dial(self, Some(from), "TN-Validation-Passed-A").await }
+
+    /// A call without a number.
+    pub async fn withheld(&self) -> Phone { Phone::dial(self, None, "No-TN-Validation").await }
+
+    /// Somebody at the desk, signed in with password and code. Added if need be.
+    pub async fn agent(&self, name: &str, role: Role) -> Desk {
+        let known = self.ground.keys.lock().unwrap().get(name).cloned();
+        if known.is_none() {
+            let otp = self.app.agents.add(name, role, &people::password(name)).await.unwrap();
+            let id = self.app.agents.names().into_iter().find(|(_, known)| known == name).unwrap().0;
+            self.ground.keys.lock().unwrap().insert(name.into(), (id, otp));
+        } else {
+            // Nobody signs in twice with one code.
+            self.pass(Span::seconds(60));
+        }
+        Desk::sign_in(self, name).await
+    }
+
+    pub async fn robin(&self) -> Desk { self.agent("Robin", Role::Agent).await }
+    pub async fn sam(&self) -> Desk { self.agent("Sam", Role::Specialist).await }
+    pub async fn kim(&self) -> Desk { self.agent("Kim", Role::Lead).await }
+
+    pub fn agent_id(&self, name: &str) -> AgentId { self.ground.keys.lock().unwrap()[name].0 }
+
+    /// The code that somebody's authenticator app shows now.
+    pub fn agent_code(&self, name: &str) -> Secret { people::totp(&self.ground.keys.lock().unwrap()[name].1, self.now()) }
+
+    // ── What came of it ──────────────────────────────────────────────────────────────────────
+
+    /// Sends what waits, and returns what was sent.
+    pub async fn deliver(&self) -> Vec<Letter> {
+        let before = self.ground.post.all().len();
+        self.outbox.flush().await.unwrap();
+        self.ground.post.all().split_off(before)
+    }
+
+    /// The one message that waits.
+    pub async fn letter(&self) -> Letter {
+        let mut letters = self.deliver().await;
+        assert_eq!(letters.len(), 1, "one message, not {letters:#?}");
+        letters.remove(0)
+    }
+
+    pub async fn events(&self, call: CallId) -> Vec<Event> {
+        self.app.runner.events(call).await.unwrap().into_iter().map(|r| r.event).collect()
+    }
+
+    /// The events of a call as the lead reads them.
+    pub async fn story(&self, call: CallId) -> Vec<String> {
+        self.events(call).await.iter().map(|e| sentence(e, Reader::Lead)).collect()
+    }
+
+    /// Whether an event reads like this.
+    pub async fn tells(&self, call: CallId, sentence: &str) -> bool { self.story(call).await.iter().any(|s| s.contains(sentence)) }
+
+    /// Every event of every stream as it is stored, in one text.
+    pub async fn log(&self) -> String {
+        let rows = self.app.runner.store.log(0, 100_000).await.unwrap();
+        rows.iter().map(|r| format!("{} {} {}\n", r.stream_kind, hex::encode(r.stream_id), r.body)).collect()
+    }
+
+    pub async fn metrics(&self) -> String { pages::get(&self.router, "/metrics", None).await.body }
+}
+
+/// Whether `needle` stands in `hay` as a word of its own: a PIN is not found in the middle of an id.
+pub fn has_word(hay: &str, needle: &str) -> bool {
+    let bound = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    hay.match_indices(needle).any(|(i, _)| bound(hay[..i].chars().next_back()) && bound(hay[i + needle.len()..].chars().next()))
+}
+
+/// None of these private things stands in a text.
+#[track_caller]
+pub fn hides(text: &str, private: &[&str]) {
+    for value in private {
+        assert!(!has_word(text, value), "{value:?} must not be in\n{text}");
+    }
+}

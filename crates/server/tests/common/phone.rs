@@ -1,0 +1,176 @@
+//! A telephone at the other end of Twilio: it posts signed webhooks and hears TwiML.
+
+use axum::{Router, body::Body, http::{Request, header}};
+use countersign_core::{claim::IndexKey, id::CallId};
+use countersign_server::telephony::twilio::signature::sign;
+
+use super::{
+    TOKEN, URL, World,
+    pages::{FORM, Page, form, send, unescape},
+};
+
+pub type Fields = Vec<(String, String)>;
+
+/// One call, seen from the caller's end.
+#[derive(Clone)]
+pub struct Phone {
+    pub router: Router,
+    pub sid: String,
+    pub id: CallId,
+    from: Option<String>,
+    stir: &'static str,
+    /// The last answer.
+    pub twiml: String,
+    /// The last request, for whoever wants to send it again.
+    pub last: (String, Fields),
+}
+
+/// A webhook as Twilio signs it.
+pub fn webhook(path: &str, fields: &[(String, String)]) -> Request<Body> {
+    let signature = sign(&TOKEN.into(), &format!("{URL}{path}"), fields);
+    Request::post(path).header("x-twilio-signature", signature).header(header::CONTENT_TYPE, FORM).body(Body::from(form(fields))).unwrap()
+}
+
+fn index(world: &World) -> &IndexKey { &world.app.runner.vault.index }
+
+impl Phone {
+    /// Picks up and dials.
+    pub async fn dial(world: &World, from: Option<&str>, stir: &'static str) -> Self {
+        let mut phone = Self::new(world, from, stir);
+        let page = phone.to("/twilio/voice", phone.fields(&[])).await;
+        phone.heard(page);
+        phone
+    }
+
+    /// A telephone that has not rung yet.
+    pub fn new(world: &World, from: Option<&str>, stir: &'static str) -> Self {
+        let sid = world.call_sid();
+        let id = CallId(index(world).blind("twilio", &sid).0);
+        Self { router: world.router.clone(), id, sid, from: from.map(str::to_owned), stir, twiml: String::new(), last: Default::default() }
+    }
+
+    /// The same telephone, answered by another server.
+    pub fn at(mut self, world: &World) -> Self {
+        self.router = world.router.clone();
+        self
+    }
+
+    pub fn fields(&self, more: &[(&str, &str)]) -> Fields {
+        let mut fields = vec![
+            ("CallSid".to_owned(), self.sid.clone()), ("AccountSid".into(), format!("AC{}", "0".repeat(32))),
+            ("From".into(), self.from.clone().unwrap_or_else(|| "anonymous".into())), ("To".into(), "+12025550100".into()),
+            ("CallStatus".into(), "in-progress".into()), ("Direction".into(), "inbound".into()), ("StirVerstat".into(), self.stir.into()),
+        ];
+        for (name, value) in more {
+            fields.retain(|(known, _)| known != name);
+            fields.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        fields
+    }
+
+    async fn to(&mut self, path: &str, fields: Fields) -> Page {
+        self.last = (path.to_owned(), fields.clone());
+        send(&self.router, webhook(path, &fields)).await
+    }
+
+    #[track_caller]
+    fn heard(&mut self, page: Page) {
+        page.ok();
+        assert_eq!(page.header("content-type"), "text/xml; charset=utf-8");
+        self.twiml = page.body;
+    }
+
+    /// Where keys go: what the last answer says.
+    #[track_caller]
+    pub fn action(&self) -> String {
+        let (_, rest) = self.twiml.split_once(" action=\"").unwrap_or_else(|| panic!("nothing can be keyed now: {}", self.twiml));
+        unescape(rest.split('"').next().unwrap()).strip_prefix(URL).unwrap().to_owned()
+    }
+
+    /// Keys digits; the hash that ends them is Twilio's business.
+    pub async fn press(&mut self, keys: &str) -> &mut Self {
+        let page = self.to(&self.action(), self.fields(&[("Digits", keys)])).await;
+        self.heard(page);
+        self
+    }
+
+    /// Keys digits one after the other, as answers to one question each.
+    pub async fn presses(&mut self, keys: &[&str]) -> &mut Self {
+        for keys in keys {
+            self.press(keys).await;
+        }
+        self
+    }
+
+    /// Keys nothing until Twilio gives up.
+    pub async fn silent(&mut self) -> &mut Self {
+        let page = self.to(&self.action(), self.fields(&[])).await;
+        self.heard(page);
+        self
+    }
+
+    /// Twilio was told to ask what to do next, or the music is over: it asks.
+    pub async fn listen(&mut self) -> &mut Self {
+        let page = self.to("/twilio/resume?n=0", self.fields(&[])).await;
+        self.heard(page);
+        self
+    }
+
+    /// Sends the last request once more.
+    pub async fn again(&self) -> Page { send(&self.router, webhook(&self.last.0, &self.last.1)).await }
+
+    pub async fn hang_up(&mut self) {
+        self.to("/twilio/status", self.fields(&[("CallStatus", "completed")])).await.is(204);
+    }
+
+    /// The words of the last answer.
+    pub fn words(&self) -> String { self.said().into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(" ") }
+
+    /// The words of the last answer with their languages.
+    pub fn said(&self) -> Vec<(String, String)> {
+        self.twiml.split("<Say ").skip(1).map(|part| {
+            let (attributes, rest) = part.split_once('>').unwrap();
+            let lang = attributes.split('"').nth(1).unwrap().to_owned();
+            (lang, unescape(rest.split("</Say>").next().unwrap()))
+        }).collect()
+    }
+
+    /// What the last answer makes the telephone do after the words.
+    pub fn does(&self) -> String {
+        let mut out = Vec::new();
+        if let Some((_, rest)) = self.twiml.split_once("numDigits=\"") && !self.twiml.contains("<Redirect") {
+            out.push(format!("[up to {} keys]", rest.split('"').next().unwrap()));
+        }
+        if let Some((_, rest)) = self.twiml.split_once("<Play ") {
+            let file = rest.split('>').nth(1).unwrap().split('<').next().unwrap();
+            out.push(format!("[plays {}]", file.strip_prefix(URL).unwrap_or(file)));
+        }
+        for (mark, what) in [("<Pause", "[silence]"), ("<Conference", "[in the agent's conference]"), ("<Hangup/>", "[hangs up]")] {
+            if self.twiml.contains(mark) {
+                out.push(what.to_owned());
+            }
+        }
+        out.join(" ")
+    }
+
+    #[track_caller]
+    pub fn hears(&mut self, words: &str) -> &mut Self {
+        assert!(self.words().contains(words), "the caller hears {:?}, not {words:?}", self.words());
+        self
+    }
+
+    #[track_caller]
+    pub fn hears_nothing_of(&mut self, private: &[&str]) -> &mut Self {
+        super::hides(&unescape(&self.twiml), private);
+        self
+    }
+
+    #[track_caller]
+    pub fn is_cut(&self) { assert!(self.twiml.contains("<Hangup/>"), "{}", self.twiml); }
+
+    #[track_caller]
+    pub fn is_bridged(&self) { assert!(self.twiml.contains(&format!(">{}</Conference>", self.id)), "{}", self.twiml); }
+
+    #[track_caller]
+    pub fn plays(&self, music: &str) { assert!(self.does().contains(&format!("[plays /assets/music/{music}.wav]")), "{}", self.twiml); }
+}

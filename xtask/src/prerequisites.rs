@@ -1,0 +1,100 @@
+//! What the tests need beside Rust. On Debian and its relatives it is installed if that is allowed;
+//! elsewhere the person is told.
+
+use std::{path::PathBuf, process::Command};
+
+use crate::{
+    Failure, report,
+    shell::{self, output, succeeds, which},
+};
+
+/// Something that must be there, and the Debian packages that bring it.
+struct Need {
+    what: &'static str,
+    packages: &'static [&'static str],
+    there: fn() -> bool,
+}
+
+const BASE: &[Need] = &[
+    Need { what: "a C compiler", packages: &["gcc", "libc6-dev"], there: || which("cc").is_some() },
+    Need { what: "git", packages: &["git"], there: || which("git").is_some() },
+];
+
+const BROWSER: &[Need] = &[
+    Need { what: "Chromium", packages: &["chromium"], there: || chromium().is_some() },
+    Need { what: "Python 3.10 or later with venv and pip", packages: &["python3", "python3-venv", "python3-pip"], there: python_is_whole },
+    Need { what: "a font for letters", packages: &["fonts-dejavu-core"], there: || has_font("DejaVu Sans") },
+    Need { what: "a font for pictograms", packages: &["fonts-noto-color-emoji"], there: || has_font("Noto Color Emoji") },
+];
+
+/// Chromium, wherever it is called what.
+pub fn chromium() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("COUNTERSIGN_CHROMIUM").filter(|v| !v.is_empty()) {
+        return Some(named.into());
+    }
+    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"].into_iter().find_map(which)
+}
+
+/// The Python to make environments with.
+pub fn python() -> PathBuf { std::env::var_os("PYTHON").map_or_else(|| "python3".into(), PathBuf::from) }
+
+fn python_is_whole() -> bool {
+    // Debian's python3 has a venv module that fails without python3-venv: ensurepip is what it lacks.
+    succeeds(Command::new(python()).args(["-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))"]))
+}
+
+fn has_font(family: &str) -> bool {
+    // Without fontconfig nothing can be asked, and nothing is drawn.
+    output(Command::new("fc-list").args([":", "family"])).is_ok_and(|fonts| fonts.contains(family))
+}
+
+/// Sees to it that everything is there. `browser`: also what the outside-in tests need.
+pub fn ensure(browser: bool, install: bool, note: &mut String) -> Result<(), Failure> {
+    let needs = || BASE.iter().chain(BROWSER.iter().filter(move |_| browser));
+    let missing = || needs().filter(|n| !(n.there)()).collect::<Vec<_>>();
+    let before = missing();
+    if before.is_empty() {
+        *note = "all there".into();
+        return Ok(());
+    }
+    for need in &before {
+        report::note(&format!("missing: {} (Debian: {})", need.what, need.packages.join(" ")));
+    }
+    let packages: Vec<&str> = before.iter().flat_map(|n| n.packages.iter().copied()).collect();
+    let by_hand = format!("install what is missing by hand; on Debian: apt-get install {}", packages.join(" "));
+    if !install {
+        return Err(by_hand.into());
+    }
+    let Some(prefix) = apt() else { return Err(format!("this needs apt-get, and root or sudo without a password: {by_hand}").into()) };
+    report::note(&format!("installing {}", packages.join(" ")));
+    apt_get(prefix, &["update", "--quiet"])?;
+    let flags = ["install", "--quiet", "--yes", "--no-install-recommends", "--option", "Dpkg::Use-Pty=0"];
+    apt_get(prefix, &[&flags[..], &packages].concat())?;
+    let after = missing();
+    if after.is_empty() {
+        *note = format!("installed {}", packages.join(" "));
+        return Ok(());
+    }
+    let names: Vec<&str> = after.iter().map(|n| n.what).collect();
+    Err(format!("still missing after the installation: {}", names.join(", ")).into())
+}
+
+/// What to write before `apt-get`, if it may be used at all.
+fn apt() -> Option<&'static [&'static str]> {
+    which("apt-get")?;
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    if root {
+        Some(&[])
+    } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
+        Some(&["sudo", "-n"])
+    } else {
+        None
+    }
+}
+
+fn apt_get(prefix: &[&str], args: &[&str]) -> Result<(), Failure> {
+    // `env` carries the variable through sudo.
+    let words: Vec<&str> = [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], args].concat();
+    let Some((program, rest)) = words.split_first() else { return Ok(()) };
+    shell::run(Command::new(program).args(rest))
+}

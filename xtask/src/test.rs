@@ -1,0 +1,87 @@
+//! `cargo xtask test`: everything that must hold before a change is merged.
+
+use std::{path::PathBuf, process::ExitCode, time::Instant};
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    Failure, cargo, prerequisites, python,
+    report::Steps,
+    repository,
+    shell::in_ci,
+};
+
+/// What to run.
+#[derive(Args)]
+pub struct TestArgs {
+    /// Only this part
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Only tests whose name holds this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Never install packages: say what is missing and fail
+    #[arg(long)]
+    no_install: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Tests of the crates, and of the examples in their documentation
+    Rust,
+    /// Outside-in: the binary, a real browser, Twilio's own library
+    Browser,
+    /// Clippy, and rules about the repository
+    Lint,
+}
+
+/// Runs the steps, the quick ones first. Goes on after a failure, and fails in the end.
+pub fn run(args: &TestArgs) -> Result<ExitCode, Failure> {
+    let started = Instant::now();
+    let wants = |part| args.only.is_none_or(|only| only == part);
+    let filter = args.filter.as_deref();
+    let mut steps = Steps::default();
+    let ready = steps.step("prerequisites", "programs that the tests need", |note| {
+        prerequisites::ensure(wants(Part::Browser), !args.no_install, note)
+    });
+    if wants(Part::Lint) {
+        steps.step("files", "the map names real paths, files stay small", repository::check);
+        steps.step("clippy", "no warning is left", |_| cargo::clippy());
+    }
+    if wants(Part::Rust) {
+        steps.step("rust", "tests of the crates and of their documentation", |note| {
+            *note = cargo::test(filter)?;
+            Ok(())
+        });
+    }
+    if wants(Part::Browser) {
+        browser(&mut steps, ready.is_some(), filter);
+    }
+    if in_ci() && wants(Part::Lint) {
+        steps.step("clean tree", "the tests changed nothing that is committed", |_| repository::clean());
+    }
+    Ok(if steps.summary(started) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn browser(steps: &mut Steps, ready: bool, filter: Option<&str>) {
+    const NAME: &str = "outside in";
+    if !ready {
+        steps.not_run(NAME, "prerequisites are missing");
+        return;
+    }
+    let environment: Option<PathBuf> = steps.step("python", "the environment of the outside-in tests", python::environment);
+    let binary = steps.step("build", "the binary that they run", |note| {
+        let binary = cargo::build("countersign", &[])?;
+        *note = binary.display().to_string();
+        Ok(binary)
+    });
+    match environment.zip(binary) {
+        Some((environment, binary)) => {
+            steps.step(NAME, "the binary, a real browser, Twilio's own library", |note| {
+                *note = python::pytest(&environment, &binary, filter)?;
+                Ok(())
+            });
+        }
+        None => steps.not_run(NAME, "python or build failed"),
+    }
+}
