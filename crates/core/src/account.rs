@@ -235,12 +235,17 @@ impl Profile {
 
     fn strongest_bound(&self) -> u8 { self.authenticators.iter().map(|a| a.kind.strength()).max().unwrap_or(0) }
 
-    /// Where a notice goes: e-mail first, else a telephone that takes texts; retired ones within
-    /// [`NOTICE_PERIOD`] as well, so that whoever was there before hears of a change.
-    fn notice_contacts(&self, now: Timestamp) -> Vec<(ContactId, ContactKind)> {
-        let live = |c: &&Contact| c.retired.is_none_or(|at| now < at + NOTICE_PERIOD) && (c.retired.is_some() || c.usable_from <= now);
-        let mut out: Vec<_> = self.contacts.iter().filter(live).filter(|c| c.kind != ContactKind::Landline).map(|c| (c.id, c.kind)).collect();
-        out.sort_by_key(|(_, kind)| *kind != ContactKind::Email);
+    /// Where notices go: e-mail first, then telephones that take texts; what is on file and past
+    /// its cooling-off time before what was replaced within [`NOTICE_PERIOD`].
+    fn notice_contacts(&self, now: Timestamp) -> Vec<Notified> {
+        let mut out: Vec<Notified> = self
+            .contacts
+            .iter()
+            .filter(|c| c.kind != ContactKind::Landline)
+            .filter(|c| c.retired.map_or(c.usable_from <= now, |at| now < at + NOTICE_PERIOD))
+            .map(|c| Notified { contact: c.id, kind: c.kind, former: c.retired.is_some() })
+            .collect();
+        out.sort_by_key(|n| (n.former, n.kind != ContactKind::Email));
         out
     }
 }
@@ -281,6 +286,18 @@ pub struct DelegationBrief {
     pub until: Timestamp,
 }
 
+/// A contact point that gets notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notified {
+    /// Which.
+    pub contact: ContactId,
+    /// What it is.
+    pub kind: ContactKind,
+    /// It was replaced lately. Whoever was there before hears of what happens for a while, because
+    /// the replacement may be the theft.
+    pub former: bool,
+}
+
 /// What the call machine may know about an account. Holds no value that identifies a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Brief {
@@ -292,7 +309,7 @@ pub struct Brief {
     /// comes before a stronger authenticator that is set up.
     pub factors: Vec<Factor>,
     /// Where notices go, best first.
-    pub notices: Vec<(ContactId, ContactKind)>,
+    pub notices: Vec<Notified>,
     /// The account is frozen.
     pub frozen: bool,
     /// The phone channel is locked for changes.

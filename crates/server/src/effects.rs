@@ -1,7 +1,7 @@
 //! What a step leads to besides its events, as writes of the same transaction.
 
 use countersign_core::{
-    account::ContactKind,
+    account::Notified,
     action::Action,
     call::{Alert, Call, Effect, Outputs},
     id::{AccountId, CallId, ChangeId, ContactId, MessageId},
@@ -136,9 +136,9 @@ async fn write_change(runner: &Runner, call: &Call, permitted: &PermittedChange,
         return Ok(());
     }
     let lang = after.language.unwrap_or_else(|| call.language());
-    if let (Change::Password, Some((contact, _))) = (&permitted.change, notices.first()) {
+    if let (Change::Password, Some(first)) = (&permitted.change, notices.first()) {
         // Nobody at the desk ever sets or hears a web password: the customer gets the way.
-        let to = OnFile { account: permitted.account, contact: *contact };
+        let to = OnFile { account: permitted.account, contact: first.contact };
         let message = Message { id: MessageId(runner.vault.id()?), to, lang, body: Body::Online { action: action.clone() } };
         commit.outbox.push(outbox_row(runner, &message, call.id)?);
     }
@@ -151,13 +151,14 @@ async fn write_change(runner: &Runner, call: &Call, permitted: &PermittedChange,
     Ok(())
 }
 
-/// One e-mail address and one telephone: enough to be heard, too little to be a nuisance.
-fn first_of_each_kind(notices: &[(ContactId, ContactKind)]) -> Vec<ContactId> {
-    let mut out: Vec<(ContactId, ContactKind)> = Vec::new();
-    for (contact, kind) in notices {
-        if !out.iter().any(|(_, known)| known == kind) {
-            out.push((*contact, *kind));
+/// One e-mail address and one telephone in force, and the same of what was replaced lately: enough
+/// to be heard, too little to be a nuisance.
+fn first_of_each_kind(notices: &[Notified]) -> Vec<ContactId> {
+    let mut out: Vec<&Notified> = Vec::new();
+    for n in notices {
+        if !out.iter().any(|known| (known.kind, known.former) == (n.kind, n.former)) {
+            out.push(n);
         }
     }
-    out.into_iter().map(|(contact, _)| contact).collect()
+    out.into_iter().map(|n| n.contact).collect()
 }

@@ -230,9 +230,12 @@ fn grouped(code: &str) -> String {
     format!("{head} {tail}")
 }
 
-async fn freeze(State(app): State<App>, headers: HeaderMap) -> Result<Redirect, WebError> {
+async fn freeze(State(app): State<App>, headers: HeaderMap, Form(form): Form<HashMap<String, String>>) -> Result<Redirect, WebError> {
     let account = who(&app, &headers).await?;
-    freeze_account(&app, account, None, Vec::new()).await?;
+    let call: Option<CallId> = form.get("call").and_then(|id| id.parse().ok());
+    // Only a call about this very account may be named.
+    let known = app.runner.store.find("calls", account.0, 1000).await?;
+    freeze_account(&app, account, call.filter(|id| known.contains(&id.0)), Vec::new()).await?;
     Ok(Redirect::to("/me"))
 }
 

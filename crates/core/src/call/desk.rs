@@ -151,7 +151,7 @@ impl Turn<'_, '_> {
         let decision = self.decide(action, false);
         self.decided(Some(agent), action, &decision);
         let online = decision.outcome == Outcome::Refuse { way_out: WayOut::Online };
-        let to = self.subject.as_ref().and_then(|b| b.notices.first().map(|(contact, _)| OnFile { account: b.id, contact: *contact }));
+        let to = self.subject.as_ref().and_then(|b| b.notices.first().map(|n| OnFile { account: b.id, contact: n.contact }));
         let send = online && !self.call.sent_online.contains(action) && !self.refused(Deny::Online);
         if let (true, Some(to)) = (send, to) {
             let day = Some(Span::days(1));

@@ -22,6 +22,7 @@ pub use self::{
     state::{Call, Challenge, Ending, Proven, Queue, SpeaksFor, Stage},
 };
 use crate::{
+    id::{AccountId, ContactId, MessageId},
     account::Brief,
     action::{Action, Actor, Decision, Field, Level, Outcome, Request, Verb, WayOut},
     claim::Via,
@@ -33,7 +34,6 @@ use crate::{
     secret::Secret,
     time::Timestamp,
 };
-use crate::id::{AccountId, MessageId};
 
 /// Claims and comparisons that fit nothing, per call, before no more are taken (`retailer_gives_email`).
 pub const MAX_MISSES: u32 = 5;
@@ -308,15 +308,20 @@ impl Turn<'_, '_> {
     fn follow_up(&mut self) {
         let actions: Vec<Action> = self.call.performed.iter().map(|(action, _)| action.clone()).collect();
         let subject = self.subject.as_ref().filter(|b| self.call.subject == Some(b.id));
-        if let Some((account, contact)) = subject.and_then(|b| b.notices.first().map(|(c, _)| (b.id, *c)))
-            && actions.iter().any(Action::is_sensitive)
-        {
-            let token = Secret::new(hex::encode(self.random.block()));
-            self.out.effects.push(Effect::ReportLink { token: token.clone(), account });
-            let body = Body::Summary { actions: actions.clone(), report: token };
-            self.send(OnFile { account, contact }, body);
-            self.emit(Event::SummarySent { actions });
+        let Some((account, notices)) = subject.map(|b| (b.id, b.notices.clone())) else { return };
+        // The contact point in force, and the one before it if it was replaced lately.
+        let present = notices.iter().find(|n| !n.former);
+        let to: Vec<ContactId> = present.into_iter().chain(notices.iter().find(|n| n.former)).map(|n| n.contact).collect();
+        if to.is_empty() || !actions.iter().any(Action::is_sensitive) {
+            return;
         }
+        let token = Secret::new(hex::encode(self.random.block()));
+        self.out.effects.push(Effect::ReportLink { token: token.clone(), account });
+        for contact in to {
+            let body = Body::Summary { actions: actions.clone(), report: token.clone() };
+            self.send(OnFile { account, contact }, body);
+        }
+        self.emit(Event::SummarySent { actions });
     }
 
     /// An open challenge does not survive that the call ends or changes hands.

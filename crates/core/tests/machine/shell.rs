@@ -469,7 +469,7 @@ impl Shell {
                     assert!(self.call.challenge.as_ref().is_some_and(|c| c.message == Some(message.id)), "a code that nobody asks for");
                 }
                 Body::Changed { .. } | Body::Summary { .. } | Body::Online { .. } => {
-                    assert!(brief.notices.iter().any(|(contact, _)| *contact == message.to.contact));
+                    assert!(brief.notices.iter().any(|n| n.contact == message.to.contact));
                     assert!([before.subject, self.call.subject].contains(&Some(message.to.account)));
                 }
             }

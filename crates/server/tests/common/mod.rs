@@ -7,6 +7,7 @@ pub mod desk;
 pub mod pages;
 pub mod people;
 pub mod phone;
+pub mod portal;
 pub mod post;
 
 use std::{

@@ -145,30 +145,32 @@ async fn a_full_queue_is_busy() {
     assert_eq!(refused, Err(CommitError::Busy));
 }
 
+/// Neither those in its batch nor those behind it nor those who come later.
 #[tokio::test]
 async fn a_dead_writer_hangs_nobody() {
-    let dir = Dir::new();
-    let store = dir.store(Options::default());
-    let (held, go) = hold(&store).await;
-    let dies = store.write(|_| -> Result<(), Fault> { panic!("this panic belongs to a test") });
-    let release = async { drop(go) };
-    let (dies, behind, ()) = tokio::join!(dies, store.commit(event("behind", 0)), release);
-    held.await.unwrap().unwrap();
-    assert!(matches!(dies, Err(WriteError::Unknown(_))), "{dies:?}");
-    assert!(matches!(behind, Err(CommitError::Unknown(_))), "{behind:?}");
+    for batch in [1, 9] {
+        let dir = Dir::new();
+        let store = dir.store(Options {
+            batch,
+            ..Options::default()
+        });
+        let (held, go) = hold(&store).await;
+        let dies = store.write(|_| -> Result<(), Fault> { panic!("this panic belongs to a test") });
+        let release = async {
+            assert_eq!(store.queued(), 2);
+            drop(go);
+        };
+        let (dies, behind, ()) = tokio::join!(dies, store.commit(event("behind", 0)), release);
+        held.await.unwrap().unwrap();
+        assert!(matches!(dies, Err(WriteError::Unknown(_))), "{dies:?}");
+        assert!(matches!(behind, Err(CommitError::Unknown(_))), "{behind:?}");
 
-    store.close().await;
-    assert_eq!(
-        store.commit(event("after", 0)).await,
-        Err(CommitError::Closed)
-    );
-    assert!(
-        dir.store(Options::default())
-            .log(0, 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+        store.close().await;
+        let after = store.commit(event("after", 0)).await;
+        assert_eq!(after, Err(CommitError::Closed));
+        let log = dir.store(Options::default()).log(0, 10).await.unwrap();
+        assert!(log.is_empty());
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,46 @@
+//! A customer in the portal, come from the company's own signed-in site.
+
+use axum::Router;
+use serde_json::json;
+
+use super::{
+    API_KEY, URL, World,
+    pages::{self, Page},
+};
+
+/// A signed-in customer.
+#[derive(Clone)]
+pub struct Portal {
+    pub router: Router,
+    /// `cs_me=…`.
+    pub cookie: String,
+}
+
+impl Portal {
+    /// The path of a link that opens the portal once.
+    pub async fn link(world: &World, account_number: &str) -> String {
+        let page = pages::api(&world.router, "/api/v1/portal-sessions", API_KEY, &json!({ "account_number": account_number })).await;
+        page.is(201);
+        let answer: serde_json::Value = serde_json::from_str(&page.body).unwrap();
+        answer["url"].as_str().unwrap().strip_prefix(URL).unwrap().to_owned()
+    }
+
+    pub async fn enter(world: &World, account_number: &str) -> Self {
+        let page = pages::get(&world.router, &Self::link(world, account_number).await, None).await;
+        page.is(303);
+        assert_eq!(page.header("location"), "/me");
+        Self { router: world.router.clone(), cookie: page.cookie() }
+    }
+
+    pub async fn get(&self, path: &str) -> Page { pages::get(&self.router, path, Some(&self.cookie)).await }
+    pub async fn home(&self) -> Page { self.get("/me").await }
+    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page { pages::post(&self.router, path, Some(&self.cookie), fields).await }
+
+    /// The code on the page.
+    pub async fn code(&self) -> String {
+        let page = self.get("/me/code").await;
+        page.ok();
+        let (_, rest) = page.body.split_once("Your code for the phone: </span>").unwrap();
+        rest.split('<').next().unwrap().chars().filter(char::is_ascii_digit).collect()
+    }
+}

@@ -1,0 +1,22 @@
+//! What the field study met, played through the whole server: telephone, desk, portal, letter box.
+//! Each test has the name of its row in the study's table of scenarios.
+#![allow(
+    clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing,
+    reason = "the helpers of this test crate are outside of #[test] functions, where clippy.toml does not reach"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod delegates;
+mod destinations;
+mod duress;
+mod follow_up;
+mod identity;
+mod languages;
+mod lifecycle;
+mod recognition;
+mod refusals;
+mod service_code;
+mod step_up;
+mod tapes;
