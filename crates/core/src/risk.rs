@@ -66,13 +66,15 @@ pub fn score(call: &Call, brief: Option<&Brief>, now: Timestamp) -> (u8, Vec<Con
     let recently = brief.and_then(|b| b.changed).is_some_and(|at| now - at < RECENT);
     let fits_nobody = call.claims.iter().filter(|c| c.accounts.is_empty() && c.kind != ClaimKind::Number).count().min(3);
     let fits_nobody = u8::try_from(fits_nobody).unwrap_or(3);
+    // What was set aside is one misunderstanding, however many claims it took to settle it.
+    let contradictions = if call.number_set_aside { call.contradictions.saturating_sub(1) } else { call.contradictions };
     let all = [
         ("number_on_deny_list", if call.denied { 100 } else { 0 }),
         ("attestation_failed", if call.verstat == Verstat::Failed { 55 } else { 0 }),
         ("number_withheld", if call.number.is_none() { 10 } else { 0 }),
         ("failed_challenges", wrong * 15),
         ("claims_that_fit_nobody", fits_nobody * 10),
-        ("claims_contradict", u8::try_from(call.contradictions.min(3)).unwrap_or(3) * 25),
+        ("claims_contradict", u8::try_from(contradictions.min(3)).unwrap_or(3) * 25),
         ("look_alike", if call.claims.iter().any(|c| c.look_alike) { 15 } else { 0 }),
         ("contact_changed_lately", if recently { 20 } else { 0 }),
         ("account_frozen", if brief.is_some_and(|b| b.frozen) || call.frozen { 60 } else { 0 }),

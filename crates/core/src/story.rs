@@ -19,6 +19,8 @@ pub enum Reader {
 
 /// What happened, in one sentence.
 pub fn sentence(event: &Event, reader: Reader) -> String {
+    // Which policies decided tells of duress by what is there or missing.
+    let ids = |policies: &[String]| if reader == Reader::Lead { ids(policies) } else { String::new() };
     match event {
         Event::Started { adapter, number, verstat, denied } => {
             let number = if number.is_some() { "with a number" } else { "without a number" };
@@ -50,7 +52,7 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
         Event::Contradicted { claim } => format!("A claim ({}) points at another account; the account of the call stays.", words(claim.kind.name())),
         Event::Identified { account, agreed, instead_of } => {
             let how = if *agreed { "two independent claims agree" } else { "by one claim only, nothing may be opened" };
-            let instead = if instead_of.is_some() { " The account of the calling number was set aside." } else { "" };
+            let instead = if instead_of.is_some() { " What pointed elsewhere before was set aside." } else { "" };
             format!("Identified as {account}: {how}. Nothing is proved by that.{instead}")
         }
         Event::Switched { agent, note } => format!("{agent} gave up the account of the call; everything starts again (reason: {note})."),
@@ -97,7 +99,7 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
         Event::Revealed { agent, field, policies } => format!("{agent} looked at {}{}.", words(field.name()), ids(policies)),
         Event::Decided { agent, action, decision, level, .. } => {
             let who = agent.map_or_else(|| "The machine".to_owned(), |a| a.to_string());
-            format!("{who} asked about {action} at {level}: {}.", decided(decision, reader))
+            format!("{who} asked about {action} at {level}: {}.", format!("{}{}", decided(decision, reader), ids(&decision.policies)))
         }
         Event::Performed { agent, action, change, held, note } => {
             let held = if *held && reader == Reader::Lead { " It only looks done: HELD for review." } else { "" };
@@ -179,15 +181,14 @@ fn decided(decision: &Decision, reader: Reader) -> String {
     if decision.outcome == (Outcome::Refuse { way_out: WayOut::Held }) && reader == Reader::Anyone {
         return "permitted".to_owned();
     }
-    let outcome = match &decision.outcome {
+    match &decision.outcome {
         Outcome::Permit => "permitted".to_owned(),
         Outcome::StepUp { to } => format!("needs {to}"),
         Outcome::Refuse { way_out: WayOut::Online } => "refused, online only".to_owned(),
         Outcome::Refuse { way_out: WayOut::Specialist } => "refused, a specialist may".to_owned(),
         Outcome::Refuse { way_out: WayOut::Held } => "HELD for review under duress".to_owned(),
         Outcome::Refuse { way_out: WayOut::None } => "refused".to_owned(),
-    };
-    format!("{outcome}{}", ids(&decision.policies))
+    }
 }
 
 fn people(queue: Queue) -> &'static str {

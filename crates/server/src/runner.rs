@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How often a step is tried again when another node was faster, or a limit refused it.
-const MAX_TRIES: usize = 8;
+const MAX_TRIES: usize = 16;
 /// How long a spent code is remembered: far longer than any code lives.
 const REMEMBER_ONCE: i64 = 24 * 3600 * 1000;
 /// Password hashes computed at once: each takes 19 MiB and 20 ms of a core.

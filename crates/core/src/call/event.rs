@@ -192,6 +192,9 @@ pub enum Event {
         challenge: Option<ChallengeId>,
         /// The duress word was used. Shown to the lead only.
         duress: bool,
+        /// Proofs from before this count no more.
+        #[serde(default)]
+        fresh_from: Timestamp,
     },
     /// Assurance changed.
     LevelChanged {

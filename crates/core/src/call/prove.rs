@@ -47,7 +47,7 @@ impl Turn<'_, '_> {
             challenge.message = Some(message);
             let origin = self.origin();
             self.count(format!("send/{account}/{origin}"), Some(params.throttle_window), params.sends, Attempt::Failed, Deny::Send(kind));
-            self.count(format!("send/{account}"), Some(Span::hours(1)), params.sends * 4, Attempt::Failed, Deny::Send(kind));
+            self.count(format!("send/{account}"), Some(Span::hours(1)), params.sends * 16, Attempt::Failed, Deny::Send(kind));
             let lang = self.principal.as_ref().and_then(|b| b.language).unwrap_or_else(|| self.call.language());
             let body = Body::Code { code, challenge: id, kind, action };
             self.out.effects.push(Effect::Send(Message { id: message, to: OnFile { account, contact }, lang, body }));
@@ -148,7 +148,9 @@ impl Turn<'_, '_> {
             None => {}
         }
         let (kind, duress) = (proof.kind(), proof.duress());
-        self.emit(Event::Proved { account: proof.account(), authenticator: proof.authenticator(), kind, class: kind.class(), challenge, duress });
+        // An old proof must not be kept alive by a fresh one of another class.
+        let fresh_from = self.now() - self.cx.params.level_life;
+        self.emit(Event::Proved { account: proof.account(), authenticator: proof.authenticator(), kind, class: kind.class(), challenge, duress, fresh_from });
         if duress {
             self.out.effects.push(Effect::Alert(Alert::Duress));
         }

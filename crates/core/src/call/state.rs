@@ -337,11 +337,11 @@ impl Call {
                 self.tried.push(FactorKind::ServiceCode);
             }
             Event::ServiceCodeThrottled => self.tried.push(FactorKind::ServiceCode),
-            Event::Proved { authenticator, kind, duress, .. } => {
+            Event::Proved { authenticator, kind, duress, fresh_from, .. } => {
                 self.challenge = None;
                 self.settled = true;
                 self.duress |= *duress;
-                self.proofs.retain(|p| p.authenticator != *authenticator || p.kind != *kind);
+                self.proofs.retain(|p| p.at >= *fresh_from && (p.authenticator != *authenticator || p.kind != *kind));
                 self.proofs.push(Proven { kind: *kind, authenticator: *authenticator, at: recorded.at });
             }
             Event::LevelChanged { level, expires, cause, policies } => {
@@ -438,7 +438,7 @@ impl Call {
 
     /// Whether the account may be opened at all: two independent claims agree, or the caller
     /// proved to be its holder.
-    pub fn opened(&self) -> bool { self.subject.is_some() && (self.agreed || !self.proofs.is_empty()) }
+    pub fn opened(&self) -> bool { self.subject.is_some() && (self.agreed || self.level >= Level::Authenticated) }
 
     /// The language to speak.
     pub fn language(&self) -> Lang { self.lang.unwrap_or_default() }

@@ -309,7 +309,6 @@ fn under_duress_nothing_looks_easier_than_it_was() {
 }
 
 #[test]
-#[ignore = "story.rs still differs: `permitted` under duress, `permitted [policy ids]` without"]
 fn the_story_for_everybody_does_not_give_duress_away() {
     use countersign_core::{call::Event as E, story::{Reader, sentence}};
     let tell = |pin: &str| {
