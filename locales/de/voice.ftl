@@ -35,8 +35,8 @@ welcome = Willkommen bei { $company }.
 choose-language = Für Deutsch bitte die { $key } drücken.
 recognised = Wir kennen die Nummer, von der Sie anrufen.
 recognised-upcoming = Wir kennen die Nummer, von der Sie anrufen. Geht es um die Lieferung am { $day }? Dann bitte die 1 drücken. Für alles andere bitte die 2 drücken.
-menu = Wenn Sie auf unserer Website angemeldet sind, steht unten auf jeder Seite ein Code. Um diesen Code einzugeben, bitte die 1 drücken. Um Ihre Kundennummer einzugeben, bitte die 2 drücken. Für die Kundenberatung bitte die 0 drücken. Für eine andere Sprache bitte die Sterntaste drücken.
-enter-service-code = Bitte geben Sie den Code ein, der auf unserer Website unten auf jeder Seite steht. Sie sehen ihn, wenn Sie angemeldet sind. Schließen Sie mit der Raute-Taste ab.
+menu = Wenn Sie auf unserer Website angemeldet sind, sehen Sie dort einen Code für das Telefon. Um diesen Code einzugeben, bitte die 1 drücken. Um Ihre Kundennummer einzugeben, bitte die 2 drücken. Für die Kundenberatung bitte die 0 drücken. Für eine andere Sprache bitte die Sterntaste drücken.
+enter-service-code = Bitte geben Sie den Code für das Telefon ein. Sie sehen ihn auf unserer Website, wenn Sie angemeldet sind. Schließen Sie mit der Raute-Taste ab.
 enter-account-number = Bitte geben Sie Ihre Kundennummer ein. Schließen Sie mit der Raute-Taste ab. Wenn Sie sie nicht zur Hand haben, bitte die 0 und dann die Raute-Taste drücken.
 enter-postal-code = Bitte geben Sie die Ziffern Ihrer Postleitzahl ein. Schließen Sie mit der Raute-Taste ab.
 noted = Vielen Dank, das haben wir notiert.
@@ -58,7 +58,7 @@ connecting = Sie werden jetzt verbunden.
 nothing-heard = Bei uns ist keine Eingabe angekommen.
 goodbye = Vielen Dank für Ihren Anruf bei { $company }. Auf Wiederhören.
 cannot-help = Es tut uns leid, wir können Ihnen in diesem Anruf nicht weiterhelfen. Vielen Dank und auf Wiederhören.
-nobody-free = Es tut uns leid, gerade ist niemand frei. Wenn wir Ihre Nummer kennen, rufen wir Sie dort an. Wenn nicht, rufen Sie bitte später noch einmal an.
+nobody-free = Es tut uns leid, gerade ist niemand frei. Bitte rufen Sie später noch einmal an.
 
 ##
 

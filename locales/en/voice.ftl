@@ -35,8 +35,8 @@ welcome = Welcome to { $company }.
 choose-language = For English, press { $key }.
 recognised = We know the number you are calling from.
 recognised-upcoming = We know the number you are calling from. If you are calling about the delivery due on { $day }, press 1. For anything else, press 2.
-menu = When you are signed in on our website, there is a code at the foot of every page. To enter that code, press 1. To enter your account number, press 2. To speak to an agent, press 0. For another language, press star.
-enter-service-code = Please enter the code from the foot of any page of our website. You see it when you are signed in. End with the hash or pound key.
+menu = When you are signed in on our website, you see a code for the phone. To enter that code, press 1. To enter your account number, press 2. To speak to an agent, press 0. For another language, press star.
+enter-service-code = Please enter the code for the phone. You see it on our website when you are signed in. End with the hash or pound key.
 enter-account-number = Please enter your account number. End with the hash or pound key. If you do not have it at hand, press 0, then the hash or pound key.
 enter-postal-code = Please enter the digits of your postal code. End with the hash or pound key.
 noted = Thank you, we have made a note of that.
@@ -58,7 +58,7 @@ connecting = You are being connected now.
 nothing-heard = No key has reached us.
 goodbye = Thank you for calling { $company }. Goodbye.
 cannot-help = We are sorry, we cannot help you on this call. Thank you for calling, and goodbye.
-nobody-free = We are sorry, nobody is free right now. If we have your number on file, we will ring you there. If not, please call again later.
+nobody-free = We are sorry, nobody is free right now. Please call again later.
 
 ## Calls that we make to the number on file.
 

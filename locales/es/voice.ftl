@@ -34,8 +34,8 @@ welcome = Le damos la bienvenida a { $company }.
 choose-language = Para español, marque { $key }.
 recognised = Reconocemos el número desde el que llama.
 recognised-upcoming = Reconocemos el número desde el que llama. Si llama por la entrega prevista para el { $day }, marque 1. Para cualquier otro asunto, marque 2.
-menu = Cuando inicia sesión en nuestra página web, aparece un código al pie de cada página. Para introducir ese código, marque 1. Para introducir su número de cuenta, marque 2. Para hablar con un agente, marque 0. Para otro idioma, marque asterisco.
-enter-service-code = Marque el código que aparece al pie de cualquier página de nuestra web. Lo verá con la sesión iniciada. Termine con la tecla numeral o almohadilla.
+menu = Cuando inicia sesión en nuestra página web, ve un código para el teléfono. Para introducir ese código, marque 1. Para introducir su número de cuenta, marque 2. Para hablar con un agente, marque 0. Para otro idioma, marque asterisco.
+enter-service-code = Marque el código para el teléfono. Lo ve en nuestra web con la sesión iniciada. Termine con la tecla numeral o almohadilla.
 enter-account-number = Marque su número de cuenta. Termine con la tecla numeral o almohadilla. Si no lo tiene a mano, marque 0 y luego numeral o almohadilla.
 enter-postal-code = Marque los dígitos de su código postal. Termine con la tecla numeral o almohadilla.
 noted = Gracias, lo hemos anotado.
@@ -57,7 +57,7 @@ connecting = Ahora mismo le comunicamos.
 nothing-heard = No hemos recibido ninguna tecla.
 goodbye = Gracias por llamar a { $company }. Hasta pronto.
 cannot-help = Lo sentimos, no podemos atenderle en esta llamada. Gracias por llamar y hasta pronto.
-nobody-free = Lo sentimos, ahora no hay nadie disponible. Si tenemos su número registrado, le llamaremos a ese número. Si no, vuelva a llamar más tarde, por favor.
+nobody-free = Lo sentimos, ahora no hay nadie disponible. Vuelva a llamar más tarde, por favor.
 
 ##
 

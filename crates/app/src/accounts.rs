@@ -19,7 +19,7 @@ use countersign_server::{
     runner::Runner,
     vault::Vault,
 };
-use countersign_store::Commit;
+use countersign_store::{Commit, Guard, Outcome};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
@@ -79,7 +79,8 @@ pub async fn import(config: &Path, file: &Path, dry_run: bool) -> Result<ExitCod
         }
         let more = errors.len().saturating_sub(50);
         let more = if more > 0 { format!(" ({more} more not shown)") } else { String::new() };
-        return Err(format!("{} mistakes in {}{more}: nothing was written", errors.len(), file.display()).into());
+        let mistakes = if errors.len() == 1 { "mistake" } else { "mistakes" };
+        return Err(format!("{} {mistakes} in {}{more}: nothing was written", errors.len(), file.display()).into());
     }
     if dry_run {
         good(&format!("{} customers could be imported. Nothing was written.", profiles.len()));
@@ -128,7 +129,7 @@ fn read(file: &Path) -> Result<Vec<(u64, Row)>, Failure> {
             let mut rows = Vec::new();
             for record in reader.records() {
                 let record = record.map_err(|e| format!("{name}: {e}"))?;
-                let line = record.position().map_or(0, csv::Position::line);
+                let line = record.position().map_or(0, |p| line_at(&text, p.byte()));
                 rows.push((line, record.deserialize(Some(&headers)).map_err(|e| format!("{name}, line {line}: {e}"))?));
             }
             Ok(rows)
@@ -140,6 +141,16 @@ fn read(file: &Path) -> Result<Vec<(u64, Row)>, Failure> {
         }
         _ => Err(format!("{name}: the file must end in .csv or .json").into()),
     }
+}
+
+/// The line of a record that is said to start at this byte. The reader's own count is short by one
+/// where lines end as in RFC 4180, and by one for each empty line before the record.
+fn line_at(text: &str, byte: u64) -> u64 {
+    let start = usize::try_from(byte).unwrap_or(usize::MAX);
+    let (before, after) = text.split_at_checked(start).unwrap_or((text, ""));
+    let skipped = after.len() - after.trim_start_matches(['\r', '\n']).len();
+    let breaks = |t: &str| t.matches('\n').count() as u64;
+    1 + breaks(before) + after.get(..skipped).map_or(0, breaks)
 }
 
 /// Turns a row into a profile, or says everything that is wrong with it.
@@ -206,6 +217,27 @@ fn is_date(text: &str) -> bool {
     matches!(parts.as_slice(), [y, m, d] if y.len() == 4 && m.len() == 2 && d.len() == 2) && normalise(ClaimKind::DateOfBirth, text).is_some()
 }
 
+/// `unlock`: a hundred wrong entries in a row close an authenticator until somebody looks
+/// (NIST SP 800-63B-4 §3.2.2); this opens it again, on the record.
+pub async fn unlock(config: &Path, number: &str) -> Result<ExitCode, Failure> {
+    let runner = start::open(&Config::read(config)?)?;
+    let (found, _) = runner.directory.find(ClaimKind::AccountNumber, number, runner.now()).await?;
+    let [brief] = found.as_slice() else { return Err("no account has this number".into()) };
+    let before = runner.directory.load(brief.id).await?.ok_or("no account has this number")?;
+    let (now, mut after) = (runner.now(), before.profile.clone());
+    let guards = brief.factors.iter().map(|f| Guard::Attempt {
+        key: format!("entry/{}/{}/{}", brief.id, f.authenticator, f.kind), window: None, max: u32::MAX, outcome: Outcome::Success,
+    }).collect();
+    let append = record::append(record::ACCOUNT, brief.id.0, after.events, now, &AccountEvent::Unlocked)?;
+    after.events += 1;
+    let writes = runner.directory.update(&before, &after)?;
+    let commit = Commit { now: now.0, guards, appends: vec![append], docs: writes.docs, index: writes.index, ..Commit::default() };
+    runner.store.commit(commit).await?;
+    runner.store.close().await;
+    good("The counts of wrong entries are back at nothing.");
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `agent add`: the password comes on standard input, so that it is in no shell history.
 pub async fn add_agent(config: &Path, name: &str, role: Role) -> Result<ExitCode, Failure> {
     let runner = Arc::new(start::open(&Config::read(config)?)?);
@@ -245,6 +277,17 @@ mod tests {
         for (bytes, text) in [("f", "MY"), ("fo", "MZXQ"), ("foo", "MZXW6"), ("foob", "MZXW6YQ"), ("fooba", "MZXW6YTB"), ("foobar", "MZXW6YTBOI")] {
             assert_eq!(base32(bytes.as_bytes()), text);
         }
+    }
+
+    #[test]
+    fn lines_are_those_that_an_editor_shows() {
+        for text in ["a,b\n1,2\n3,4\n", "a,b\r\n1,2\r\n3,4\r\n", "a,b\n\n3,4\n", "a,b\n\"1\n\",2\n", "a,b\r\n\r\n3,4"] {
+            let mut reader = csv::Reader::from_reader(text.as_bytes());
+            let last = reader.records().last().unwrap().unwrap();
+            let wanted = if text.contains('"') { 2 } else { 3 };
+            assert_eq!(line_at(text, last.position().unwrap().byte()), wanted, "{text:?}");
+        }
+        assert_eq!(line_at("", 9), 1);
     }
 
     #[test]

@@ -65,6 +65,14 @@ enum Command {
     /// People at the desk
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Set back the counts of wrong entries of a customer, once you know that it is them
+    Unlock {
+        /// The account number
+        account_number: String,
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
     /// Write a whole and consistent copy of the record while the server runs
     Backup {
         /// The new file
@@ -159,6 +167,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Audit(AuditCommand::Export { config }) => audit::export(&config).await,
         Command::Import { file, dry_run, config } => accounts::import(&config, &file, dry_run).await,
         Command::Agent(AgentCommand::Add { name, role, config }) => accounts::add_agent(&config, &name, role).await,
+        Command::Unlock { account_number, config } => accounts::unlock(&config, &account_number).await,
         Command::Backup { to, config } => {
             let runner = start::open(&countersign_server::config::Config::read(&config)?)?;
             runner.store.backup(&to).await?;

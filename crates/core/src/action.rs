@@ -229,7 +229,7 @@ impl Actor {
 pub struct Facts {
     /// The caller's present assurance.
     pub level: Level,
-    /// Two independent claims agree, or something was proved: the account may be opened at all.
+    /// Two independent claims agree, or the caller is authenticated: the account may be opened at all.
     pub opened: bool,
     /// Kinds of claims that fit the account. Identification only.
     pub claims: Vec<ClaimName>,

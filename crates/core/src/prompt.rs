@@ -74,7 +74,7 @@ pub enum Prompt {
     },
     /// Service code, account number, agent.
     Menu,
-    /// "Key the code at the foot of any page where you are signed in".
+    /// "Key the code that the signed-in website shows".
     EnterServiceCode,
     /// "Key your account number".
     EnterAccountNumber,

@@ -64,7 +64,7 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
         }
         Event::ChallengeFailed { left, .. } => format!("Wrong entry; {left} left."),
         Event::ChallengeClosed { why, .. } => format!("The challenge ended without a proof: {}.", closed(*why)),
-        Event::FactorUnavailable { kind } => format!("Too many messages lately: {} cannot be used now.", words(kind.name())),
+        Event::FactorUnavailable { kind } => format!("Too many messages or wrong entries lately: {} cannot be used now.", words(kind.name())),
         Event::ServiceCodeFailed => "Wrong service code.".into(),
         Event::ServiceCodeThrottled => "Too many wrong service codes: none is taken now.".into(),
         Event::Proved { kind, duress, .. } => {
@@ -129,7 +129,7 @@ pub fn for_customer(event: &Event) -> Option<String> {
     Some(match event {
         Event::Started { number, .. } => if number.is_some() { "A call came in." } else { "A call came in with its number withheld." }.into(),
         Event::Identified { agreed: true, .. } => "What the caller said fits your account. Nothing was proved by that.".into(),
-        Event::Identified { .. } => "The calling number is on your file. Nothing was proved by that.".into(),
+        Event::Identified { .. } => "Something the call gave is on your file. Nothing was proved by that.".into(),
         Event::SpeaksFor { kind, .. } => format!("The caller spoke for you as {}.", words(kind)),
         Event::Challenged { challenge } => format!("We asked for proof: {}.", words(challenge.kind.name())),
         Event::ChallengeFailed { .. } | Event::ServiceCodeFailed => "The proof was wrong.".into(),

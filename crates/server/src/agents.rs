@@ -161,13 +161,18 @@ impl Agents {
     /// the answer nor its time tells which was wrong or whether the name exists.
     pub async fn sign_in(&self, name: &str, password: &Secret, code: &Secret, from: &str) -> Result<(Who, Secret), AgentError> {
         let now = self.runner.now();
+        let key = format!("sign-in/{}/{from}", name.to_lowercase().chars().take(40).collect::<String>());
+        // A password hash costs 20 ms and 19 MiB: none is computed for what would be refused anyway.
+        let so_far = self.runner.store.attempts(&key).await?;
+        if so_far.count >= TRIES && so_far.until.is_none_or(|until| now.0 < until) {
+            return Err(AgentError::Refused);
+        }
         let found = self.load(name).await?;
         let hash = found.as_ref().map_or_else(WordHash::decoy, |(_, a)| a.password.clone());
         let vault = self.runner.vault.clone();
         let password = password.clone();
-        let right = tokio::task::spawn_blocking(move || hash.matches(&password, &vault.pepper)).await.map_err(|_| RunError::Busy)?;
+        let right = self.runner.hash(move || hash.matches(&password, &vault.pepper)).await?;
         let step = found.as_ref().and_then(|(_, a)| matching_counter(&a.totp, None, code, now));
-        let key = format!("sign-in/{}/{from}", name.to_lowercase().chars().take(40).collect::<String>());
         let attempt = |outcome| Guard::Attempt { key: key.clone(), window: Some(WINDOW.0), max: TRIES, outcome };
         let (Some((version, mut agent)), true, Some(step)) = (found, right, step) else {
             self.commit(Commit { now: now.0, guards: vec![attempt(Outcome::Fail)], ..Commit::default() }).await?;
@@ -210,6 +215,13 @@ impl Agents {
             return Ok(None);
         }
         let found = self.load(&session.name).await?;
+        if let Some((_, agent)) = &found {
+            // Added by a command while we run: their name is known from their first request on.
+            let known = self.names.read().unwrap_or_else(PoisonError::into_inner).contains_key(&agent.id);
+            if !known {
+                self.names.write().unwrap_or_else(PoisonError::into_inner).insert(agent.id, (agent.name.clone(), agent.role));
+            }
+        }
         Ok(found.map(|(_, a)| Who { id: a.id, name: a.name, role: a.role }))
     }
 

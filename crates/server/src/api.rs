@@ -121,7 +121,7 @@ struct CheckAnswer {
 }
 
 /// `POST /api/v1/authenticators/check {account_number, kind, code}` → `{accepted}`. Durable: the
-/// attempt is counted, the counter is spent and the account's record has it before the answer.
+/// attempt is counted, the counter is spent and the authenticator's own record has it before the answer.
 /// An unknown account, a missing authenticator and a wrong code are one answer.
 async fn check(State(app): State<App>, headers: HeaderMap, body: Result<Json<CheckRequest>, axum::extract::rejection::JsonRejection>) -> Result<Json<CheckAnswer>, ApiError> {
     let name = client(&app, &headers)?.to_owned();

@@ -242,6 +242,13 @@ impl Config {
                 say(Severity::Unsafe, "twilio.base_url", "points away from Twilio: only for tests".into());
             }
         }
+        if let Some(mail) = &self.mail {
+            match (&mail.user, &mail.password_file, std::env::var_os("COUNTERSIGN_MAIL_PASSWORD")) {
+                (Some(_), None, None) => say(Severity::Missing, "mail.password_file", "the server wants a password for this user: name a file, or set COUNTERSIGN_MAIL_PASSWORD".into()),
+                (Some(_), Some(path), None) => private_file(path, "mail.password_file", &mut say),
+                _ => {}
+            }
+        }
         if let Some(messages) = &self.messages {
             private_file(&messages.secret_file, "messages.secret_file", &mut say);
         }
@@ -260,6 +267,12 @@ impl Config {
 fn limits(p: &Params, say: &mut impl FnMut(Severity, &str, String)) {
     use countersign_core::time::Span;
     let mut check = |bad: bool, setting: &str, text: &str| if bad { say(Severity::Unsafe, setting, text.into()) };
+    for (setting, span) in [
+        ("calls.challenge_life", p.challenge_life), ("calls.throttle_window", p.throttle_window), ("calls.level_life", p.level_life),
+        ("calls.longest_wait", p.longest_wait), ("calls.longest_silence", p.longest_silence),
+    ] {
+        check(span <= Span(0), setting, "is zero or less: write milliseconds above zero");
+    }
     check(p.code_digits < 6, "calls.code_digits", "below 6 digits (NIST SP 800-63B-4 §3.1.3); 6 are used");
     check(p.challenge_life > Span::minutes(10), "calls.challenge_life", "above 10 minutes (NIST SP 800-63B-4 §3.1.3)");
     check(p.tries > 5, "calls.tries", "above 5 (RTS 2018/389 Art. 4); 5 are used");

@@ -15,7 +15,7 @@ use countersign_core::{
     call::{Call, Command, Input, Queue, Stage},
     claim::ClaimKind,
     factor::FactorKind,
-    id::CallId,
+    id::{AgentId, CallId},
     message::Change,
     secret::Secret,
     story::{self, Reader},
@@ -51,8 +51,10 @@ pub fn routes() -> Router<App> {
 
 /// Who is signed in, or the way to sign in.
 pub async fn who(app: &App, headers: &HeaderMap) -> Result<Who, WebError> {
-    let token = cookie(headers, COOKIE).ok_or(WebError::SignIn("/desk/sign-in"))?;
-    app.agents.who(&token).await.map_err(broken)?.ok_or(WebError::SignIn("/desk/sign-in"))
+    // The demo signs in with one click on its first page.
+    let to = if app.demo { "/" } else { "/desk/sign-in" };
+    let token = cookie(headers, COOKIE).ok_or(WebError::SignIn(to))?;
+    app.agents.who(&token).await.map_err(broken)?.ok_or(WebError::SignIn(to))
 }
 
 fn broken(e: AgentError) -> WebError {
@@ -141,11 +143,24 @@ pub async fn story_lines(app: &App, id: CallId, reader: Reader) -> Result<Vec<St
 }
 
 /// A sentence with the names of agents in place of their ids.
-pub fn named(app: &App, mut text: String) -> String {
-    for (agent, name) in app.agents.names() {
-        text = text.replace(&agent.to_string(), &name);
+pub fn named(app: &App, text: String) -> String {
+    // Looks for ids and not for everybody's id: a desk has hundreds of people, a sentence one or two.
+    let start = "agent_";
+    let mut parts = text.split(start);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_at_checked(32).and_then(|(id, rest)| Some((format!("{start}{id}").parse::<AgentId>().ok()?, rest))) {
+            Some((agent, rest)) => {
+                out.push_str(&app.agents.name(agent));
+                out.push_str(rest);
+            }
+            None => {
+                out.push_str(start);
+                out.push_str(part);
+            }
+        }
     }
-    text
+    out
 }
 
 type Fields = HashMap<String, String>;

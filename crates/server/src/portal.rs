@@ -12,7 +12,7 @@ use axum::{
 };
 use countersign_core::{
     account::ContactKind,
-    call::{Alert, Input, Recorded, Stage},
+    call::{Alert, Call, Event, Input, Recorded, Stage},
     factor::ServiceCode,
     id::{AccountId, CallId},
     random::Random,
@@ -125,7 +125,10 @@ async fn enter(State(app): State<App>, Query(query): Query<HashMap<String, Strin
     let guards = vec![Guard::Once { key: format!("entry/{}", hex::encode(&id)), expires: Some(until.0) }];
     commit(&app.runner, Commit { now: now.0, guards, docs: vec![DocWrite::Delete { kind: LINK, id }], ..Commit::default() }).await.map_err(|_| spent())?;
     let set = open_session(&app, account).await?;
-    Ok(([(header::SET_COOKIE, set)], Redirect::to("/me")).into_response())
+    // A redirect would still be the other site's navigation, on which a strict cookie is not sent;
+    // a page that moves on by itself is ours.
+    let onward = Html(r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>Signed in</title><meta http-equiv="refresh" content="0;url=/me"><p><a href="/me">Go on</a></p></html>"#);
+    Ok(([(header::SET_COOKIE, set)], onward).into_response())
 }
 
 async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
@@ -138,10 +141,16 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
         (kind.to_owned(), c.value.expose().to_owned(), (c.usable_from > now).then_some(c.usable_from))
     }).collect();
     let mut calls = Vec::new();
-    for id in app.runner.store.find("calls", account.0, 100).await?.into_iter().map(CallId) {
+    for id in app.runner.store.find("calls", account.0, 1000).await?.into_iter().map(CallId) {
         let events = app.runner.events(id).await?;
+        let call = Call::fold(id, &events);
+        // What was done for another customer on the same call is not this one's to read.
+        if call.subject != Some(account) && call.principal != Some(account) {
+            continue;
+        }
+        let since = events.iter().rposition(|r| matches!(r.event, Event::Switched { .. })).map_or(0, |i| i + 1);
         let line = |r: &Recorded| story::for_customer(&r.event).map(|text| StoryLine { at: r.at, text: named(&app, text) });
-        let lines: Vec<StoryLine> = events.iter().filter_map(line).collect();
+        let lines: Vec<StoryLine> = events.iter().skip(since).filter_map(line).collect();
         if let Some(first) = events.first() {
             calls.push(CallSummary { id, started: first.at, lines });
         }
@@ -162,7 +171,7 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
     let mut lines = Vec::new();
     for event in events.iter().rev().take(20) {
         let text = match serde_json::from_str::<AccountEvent>(&event.body)? {
-            AccountEvent::Imported | AccountEvent::Checked { .. } => continue,
+            AccountEvent::Imported | AccountEvent::Unlocked | AccountEvent::Checked { .. } => continue,
             AccountEvent::Changed { action, .. } => {
                 let action = action.parse().map_err(|_| WebError::Broken("an event names no action".into()))?;
                 format!("Done by phone: {}.", app.texts.action(Default::default(), &action))

@@ -44,6 +44,8 @@ pub enum AccountEvent {
         /// Which call, if it was reported for one.
         call: Option<CallId>,
     },
+    /// The counts of wrong entries were set back by a command.
+    Unlocked,
     /// A one-time code of an authenticator was checked for another system.
     Checked {
         /// Which kind.
@@ -85,7 +87,7 @@ struct Envelope<'a, E> {
 /// One event as the next of its stream.
 pub fn append<E: Serialize>(kind: &'static str, id: [u8; 16], expected: u64, at: Timestamp, event: &E) -> Result<Append, serde_json::Error> {
     let envelope = Envelope { v: countersign_core::call::EVENT_VERSION, n: expected + 1, at, event };
-    let body = serde_json::to_value(&envelope)?.to_string();
+    let body = countersign_core::call::encode(&envelope)?;
     Ok(Append { stream: Stream { kind, id }, expected, events: vec![NewEvent { at: at.0, body }] })
 }
 

@@ -381,13 +381,16 @@ impl Runner {
                 Ok(factor::check_otp(owner, kind, &otp, last, &presented, now))
             }
             Material::Word { real, duress } => {
-                let _permit = self.hashing.acquire().await.map_err(|_| RunError::Busy)?;
                 let vault = self.vault.clone();
-                tokio::task::spawn_blocking(move || factor::check_word(owner, kind, &real, &duress, &presented, &vault.pepper))
-                    .await
-                    .map_err(|_| RunError::Busy)
+                self.hash(move || factor::check_word(owner, kind, &real, &duress, &presented, &vault.pepper)).await
             }
         }
+    }
+
+    /// Computes password hashes aside, a few at a time: a flood waits instead of taking the machine.
+    pub(crate) async fn hash<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, RunError> {
+        let _permit = self.hashing.acquire().await.map_err(|_| RunError::Busy)?;
+        tokio::task::spawn_blocking(job).await.map_err(|_| RunError::Busy)
     }
 
     async fn reply(&self, turned: &Turned) -> Result<Reply, RunError> {

@@ -83,6 +83,12 @@ impl Turn<'_, '_> {
     fn agent_claim(&mut self, kind: ClaimKind, value: Secret) -> Result<(), Rejected> {
         self.tries_left()?;
         normalise(kind, value.expose()).ok_or(Rejected::Unusable)?;
+        // Somebody at the desk who fishes for customers does it over many calls.
+        let agent = self.call.agent.map(|(agent, _)| agent).ok_or(Rejected::NotYours)?;
+        if self.refused(Deny::Claims) {
+            return Err(Rejected::NoTriesLeft);
+        }
+        self.count(format!("claims/{agent}"), Some(Span::hours(1)), self.cx.params.agent_claims, Attempt::Failed, Deny::Claims);
         let claim = Claim { kind, value, via: Via::Agent };
         self.out.ask = Some(Ask::Find { claim, purpose: Purpose::Identify });
         Ok(())

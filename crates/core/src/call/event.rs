@@ -315,12 +315,17 @@ impl Event {
     /// The canonical encoding: JSON with sorted keys, integers only, no white space (RFC 8785 for
     /// this subset), so that a hash over it means the same everywhere.
     pub fn encode(recorded: &Recorded) -> Result<String, serde_json::Error> {
-        let mut out = String::with_capacity(160);
-        canonical(&serde_json::to_value(recorded)?, &mut out)?;
-        Ok(out)
+        encode(recorded)
     }
     /// Reads one event back.
     pub fn decode(text: &str) -> Result<Recorded, serde_json::Error> { serde_json::from_str(text) }
+}
+
+/// The canonical encoding of anything that is recorded: see [`Event::encode`].
+pub fn encode<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
+    let mut out = String::with_capacity(160);
+    canonical(&serde_json::to_value(value)?, &mut out)?;
+    Ok(out)
 }
 
 /// Sorts by itself: whether `serde_json` does hangs on a feature that any dependency may turn on.

@@ -56,7 +56,8 @@ pub struct Params {
     /// Wrong entries in a row per account and authenticator, from everywhere, before it must be
     /// bound anew (§3.2.2: at most 100).
     pub lifetime_failures: u32,
-    /// Messages with codes per account and line of origin within the throttle window.
+    /// Messages with codes per account and line of origin within the throttle window; sixteen times
+    /// as many per account and hour from everywhere.
     pub sends: u32,
     /// Life of assurance after the last proof.
     pub level_life: Span,
@@ -68,6 +69,8 @@ pub struct Params {
     pub compare_misses: u32,
     /// Claims by keypad per line of origin and hour.
     pub keyed_claims: u32,
+    /// Claims typed by one agent per hour, over all calls.
+    pub agent_claims: u32,
     /// Wrong service codes from everywhere per hour before they are not taken at all:
     /// docs/security-limits.md computes what this leaves a guesser.
     pub service_failures: u32,
@@ -92,6 +95,7 @@ impl Default for Params {
             longest_silence: Span::minutes(3),
             compare_misses: 10,
             keyed_claims: 12,
+            agent_claims: 240,
             service_failures: 200,
             cooling_off: Span::days(7),
             undo: Span::days(3),

@@ -14,7 +14,7 @@ mod state;
 mod tests;
 
 pub use self::{
-    event::{Closed, EVENT_VERSION, Event, LevelCause, Recorded},
+    event::{Closed, EVENT_VERSION, Event, LevelCause, Recorded, encode},
     input::{
         Alert, Answer, Ask, Attempt, Check, Command, Cx, Deny, Effect, Guard, Input, Outputs, Params, Purpose, Rejected,
     },

@@ -403,7 +403,7 @@ impl Call {
 
     fn claimed(&mut self, claim: &ClaimRecord) {
         let fits = !claim.accounts.is_empty();
-        if !fits && claim.kind != ClaimKind::Number {
+        if !fits && claim.via != Via::Network {
             self.misses += 1;
         }
         if let Some(subject) = self.subject

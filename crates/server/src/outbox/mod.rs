@@ -11,7 +11,7 @@ use countersign_core::{
     account::ContactKind,
     call::Input,
     factor::FactorKind,
-    id::{CallId, MessageId},
+    id::{CallId, ChallengeId, MessageId},
     message::{Body, Delivery, Message},
     secret::Secret,
     time::Span,
@@ -60,33 +60,39 @@ impl Outbox {
         let message: Message = match self.runner.vault.unseal("outbox", &item.id, &item.body) {
             Ok(message) => message,
             Err(e) => {
-                tracing::error!(message = %id, error = %e, "a message in the outbox does not open");
+                tracing::error!(outbox = %id, error = %e, "a message in the outbox does not open");
                 return self.settled(&item, Settle::Dead, Delivery::Failed).await;
             }
         };
+        if let Body::Code { challenge, .. } = &message.body
+            && !self.awaited(CallId(item.owner), *challenge).await?
+        {
+            // Its challenge is over: a late code only confuses.
+            return self.settled(&item, Settle::Dead, Delivery::Failed).await;
+        }
         let Some((outgoing, provider)) = self.prepare(&message, &item).await? else {
-            tracing::warn!(message = %id, "nobody can deliver this message: is a provider configured for its channel?");
+            tracing::warn!(outbox = %id, "nobody can deliver this message: is a provider configured for its channel?");
             return self.settled(&item, Settle::Dead, Delivery::Failed).await;
         };
         let sent = provider.send(&outgoing).await;
         match sent {
             Sent::Accepted { .. } => self.settled(&item, Settle::Done, Delivery::Sent).await,
             Sent::Rejected { reason } => {
-                tracing::warn!(message = %id, provider = provider.name(), reason, "a message was refused");
+                tracing::warn!(outbox = %id, provider = provider.name(), reason, "a message was refused");
                 self.settled(&item, Settle::Dead, Delivery::Failed).await
             }
             Sent::Unknown { reason } => {
-                tracing::warn!(message = %id, provider = provider.name(), reason, "nobody knows whether a message went; it is not sent again");
+                tracing::warn!(outbox = %id, provider = provider.name(), reason, "nobody knows whether a message went; it is not sent again");
                 self.settled(&item, Settle::Dead, Delivery::Unknown).await
             }
             Sent::Retry { reason, .. } if item.attempts >= MAX_ATTEMPTS => {
-                tracing::warn!(message = %id, provider = provider.name(), reason, "a message is given up");
+                tracing::warn!(outbox = %id, provider = provider.name(), reason, "a message is given up");
                 // Only a provider that drops repeats may retry after silence: it may have gone.
                 let silent = [reason::NO_ANSWER, reason::PROVIDER_FAILED].contains(&reason);
                 self.settled(&item, Settle::Dead, if silent { Delivery::Unknown } else { Delivery::Failed }).await
             }
             Sent::Retry { after, reason } => {
-                tracing::info!(message = %id, provider = provider.name(), reason, attempt = item.attempts, "a message will be tried again");
+                tracing::info!(outbox = %id, provider = provider.name(), reason, attempt = item.attempts, "a message will be tried again");
                 self.runner.metrics.message("retry");
                 // Doubling, within what the provider asked for and half an hour.
                 let wait = Span(after.0.max(1000).saturating_mul(1 << item.attempts.min(8)).min(Span::minutes(30).0));
@@ -95,6 +101,13 @@ impl Outbox {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the call still waits for this code.
+    async fn awaited(&self, call: CallId, challenge: ChallengeId) -> Result<bool, RunError> {
+        let now = self.runner.now();
+        let live = self.runner.call(call).await?;
+        Ok(live.and_then(|l| l.call.challenge).is_some_and(|c| c.id == challenge && c.expires > now))
     }
 
     /// Looks the destination up on file and finds the words. `None`: nobody can deliver it.

@@ -168,8 +168,8 @@ impl Line {
                 "Bevor ich weitermache, muss ich prüfen, dass Sie es sind. Bitte nehmen Sie Ihren Sicherheits-Token; den Code tippen Sie am Telefon ein.",
             ],
             Self::Proof(FactorKind::ServiceCode) => [
-                "Before I go on, I need to check that it is you. Please sign in on our website; you key the code at the foot of the page on your phone.",
-                "Antes de seguir tengo que comprobar que es usted. Inicie sesión en nuestra página; el código al pie de la página se marca en el teléfono.",
+                "Before I go on, I need to check that it is you. Please sign in on our website; you key the code from there on your phone.",
+                "Antes de seguir tengo que comprobar que es usted. Inicie sesión en nuestra página; el código que ve allí se marca en el teléfono.",
                 "Bevor ich weitermache, muss ich prüfen, dass Sie es sind. Bitte melden Sie sich auf unserer Website an; den Code am Seitenende tippen Sie am Telefon ein.",
             ],
             Self::Proof(FactorKind::SmsCode) => [

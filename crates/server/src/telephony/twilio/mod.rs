@@ -93,7 +93,7 @@ impl Twilio {
             return;
         }
         let Some(phone) = self.agent_phones.get(&(self.name_of)(agent)) else { return };
-        let url = format!("{}/twilio/agent/{}", self.public_url, call.id);
+        let url = format!("{}/twilio/agent/{}/{agent}", self.public_url, call.id);
         if let Err(reason) = self.rest.dial_agent(phone, &url).await {
             tracing::warn!(call = %call.id, reason = %reason, "the agent's telephone could not be rung");
         }
@@ -107,7 +107,7 @@ pub fn routes() -> Router<App> {
         .route("/twilio/step", post(step))
         .route("/twilio/resume", post(resume))
         .route("/twilio/status", post(status))
-        .route("/twilio/agent/{call}", post(agent))
+        .route("/twilio/agent/{call}/{agent}", post(agent))
         .route("/twilio/message", post(message))
 }
 
@@ -136,7 +136,7 @@ impl From<RunError> for Refused {
 
 type Fields = Vec<(String, String)>;
 
-/// Checks the signature before anything else is looked at.
+/// Checks the signature before any content is looked at; the form's shape has to be read for it.
 fn checked<'a>(app: &'a App, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<(&'a Twilio, Fields), Refused> {
     let twilio = app.twilio.as_deref().ok_or_else(|| Refused(StatusCode::NOT_FOUND, "Twilio is not configured here".into()))?;
     let fields = form::parse(body).map_err(|e| {
@@ -167,7 +167,7 @@ async fn voice(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes
     let first = incoming(&app, NAME, event.from.as_ref(), event.stir).await?;
     let line = Line { reference: event.call_sid.as_str().to_owned(), number: event.from.clone() };
     let reply = app.runner.begin(id, format!("twilio/{}/in", event.call_sid.as_str()), line, || first.input()).await?;
-    Ok(answer(&app, twilio, id, &reply))
+    answer(&app, twilio, id, &reply).await
 }
 
 async fn step(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query): Query<HashMap<String, String>>, body: Bytes) -> Result<Response, Refused> {
@@ -185,7 +185,7 @@ async fn step(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query)
         Err(RunError::Rejected(_)) => Reply { n, directives: vec![Directive::HangUp] },
         other => other?,
     };
-    Ok(answer(&app, twilio, id, &reply))
+    answer(&app, twilio, id, &reply).await
 }
 
 /// Twilio asks what a moved or waiting call is to do.
@@ -198,7 +198,7 @@ async fn resume(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Byte
         Some(reply) => reply,
         None => Reply { n: live.call.n, directives: app.runner.directives(&live.call).await? },
     };
-    Ok(answer(&app, twilio, id, &reply))
+    answer(&app, twilio, id, &reply).await
 }
 
 async fn status(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<StatusCode, Refused> {
@@ -217,9 +217,9 @@ async fn status(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Byte
 }
 
 /// The agent's telephone answered: into the conference of the call.
-async fn agent(State(app): State<App>, uri: Uri, headers: HeaderMap, Path(call): Path<CallId>, body: Bytes) -> Result<Response, Refused> {
+async fn agent(State(app): State<App>, uri: Uri, headers: HeaderMap, Path((call, agent)): Path<(CallId, AgentId)>, body: Bytes) -> Result<Response, Refused> {
     checked(&app, &uri, &headers, &body)?;
-    Ok(xml(twiml::conference_for_agent(&call.to_string(), false)))
+    Ok(xml(twiml::conference_for_agent(&conference(call, Some(agent)), false)))
 }
 
 /// How a message fared.
@@ -229,27 +229,39 @@ async fn message(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(que
         .ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "the query names no message: use the status address that was given with it".into()))?;
     let Some(record) = app.runner.store.outbox_record(message.0).await.map_err(RunError::from)? else { return Ok(StatusCode::NO_CONTENT) };
     let call = CallId(record.owner);
-    let status = fields.iter().find(|(name, _)| name == "MessageStatus").map(|(_, v)| v.as_str());
+    // Texts report a MessageStatus, calls that read a code out a CallStatus.
+    let status = fields.iter().find(|(name, _)| name == "MessageStatus" || name == "CallStatus").map(|(_, v)| v.as_str());
     let delivery = match status {
         Some("delivered" | "read") => Delivery::Delivered,
-        Some("failed" | "undelivered") => Delivery::Failed,
+        Some("failed" | "undelivered" | "busy" | "no-answer" | "canceled") => Delivery::Failed,
         _ => return Ok(StatusCode::NO_CONTENT),
     };
+    app.runner.metrics.message(if delivery == Delivery::Failed { "failed" } else { "delivered" });
     delivered(&app.runner, call, message, delivery).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn answer(app: &App, twilio: &Twilio, id: CallId, reply: &Reply) -> Response {
+/// Where a caller and one agent talk. A name for each of the two: an agent who handed the call
+/// over and does not hang up stays behind alone.
+fn conference(call: CallId, agent: Option<AgentId>) -> String {
+    agent.map_or_else(|| call.to_string(), |agent| format!("{call}/{agent}"))
+}
+
+async fn answer(app: &App, twilio: &Twilio, id: CallId, reply: &Reply) -> Result<Response, Refused> {
+    let agent = match reply.directives.contains(&Directive::Bridge) {
+        true => app.runner.call(id).await?.and_then(|live| live.call.agent).map(|(agent, _)| agent),
+        false => None,
+    };
     let url = &twilio.public_url;
     let ctx = twiml::Ctx {
         texts: &|lang, prompt| app.texts.spoken(lang, prompt),
         action_url: &format!("{url}/twilio/step?n={}", reply.n),
         wait_url: &format!("{url}/twilio/resume?n={}", reply.n),
-        conference: &id.to_string(),
+        conference: &conference(id, agent),
         music_url: &|music| (music != countersign_core::prompt::Music::Silence).then(|| format!("{url}/assets/music/{}.wav", music.name())),
         voices: &[],
     };
-    xml(twiml::render(&reply.directives, &ctx))
+    Ok(xml(twiml::render(&reply.directives, &ctx)))
 }
 
 fn xml(text: String) -> Response { ([(header::CONTENT_TYPE, "text/xml; charset=utf-8")], text).into_response() }
