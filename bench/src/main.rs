@@ -1,1 +1,220 @@
-fn main() {}
+//! The benchmark: a whole Countersign from outside, on this machine, with nothing but the loopback.
+//! `cargo xtask bench` builds and starts it; docs/benchmarks.md says what the figures mean.
+
+mod calls;
+mod checks;
+mod http;
+mod otp;
+mod peer;
+mod process;
+mod report;
+mod site;
+mod standing;
+mod stats;
+mod twilio;
+
+use std::{cell::RefCell, fs, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::{
+    calls::{Customers, Floor, Load},
+    checks::{Target, Tokens, hammer},
+    http::Client,
+    peer::{Peer, Setting},
+    site::Site,
+    twilio::Rest,
+};
+
+/// Measures Countersign from outside
+#[derive(Parser)]
+#[command(name = "countersign-bench")]
+struct Cli {
+    /// The `countersign` binary, built with --release
+    #[arg(long)]
+    server: PathBuf,
+    /// Where the report goes, and what was written while measuring
+    #[arg(long)]
+    out: PathBuf,
+    /// Where the peer is installed, once
+    #[arg(long)]
+    cache: PathBuf,
+    /// Only these parts
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Calls at a time
+    #[arg(long, default_value_t = 256)]
+    calls: usize,
+    /// Agents at the desk
+    #[arg(long, default_value_t = 128)]
+    agents: usize,
+    /// Seconds that are measured, after the warm-up
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Seconds before that
+    #[arg(long, default_value_t = 5)]
+    warm_up: u64,
+    /// Milliseconds between two looks at the list of waiting calls
+    #[arg(long, default_value_t = 30)]
+    refresh: u64,
+    /// Customers on file
+    #[arg(long, default_value_t = 20_000)]
+    customers: u32,
+    /// Tokens on file
+    #[arg(long, default_value_t = 5_000)]
+    tokens: u32,
+    /// Calls that wait while memory and starts are measured
+    #[arg(long, default_value_t = 10_000)]
+    waiting: usize,
+    /// Keep the store and the logs
+    #[arg(long)]
+    keep: bool,
+}
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Whole calls
+    Calls,
+    /// One-time codes by themselves
+    Checks,
+    /// The same at privacyIDEA
+    Peer,
+    /// Starts with an empty store
+    Start,
+    /// Memory and starts with many calls waiting
+    Waiting,
+}
+
+/// What went wrong, in words for whoever started it.
+type Fail = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One thread: the generator leaves the rest of the machine to the server.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return fail(&e.into()),
+    };
+    match tokio::task::LocalSet::new().block_on(&runtime, run(&cli)) {
+        Ok(sound) => if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+        Err(e) => fail(&e),
+    }
+}
+
+fn fail(e: &Fail) -> ExitCode {
+    eprintln!("error: {e}");
+    ExitCode::FAILURE
+}
+
+impl Cli {
+    fn wants(&self, part: Part) -> bool { self.only.is_empty() || self.only.contains(&part) }
+    fn length(&self) -> Duration { Duration::from_secs(self.seconds) }
+    fn warm_up(&self) -> Duration { Duration::from_secs(self.warm_up) }
+}
+
+/// Everything in turn, never two things at once.
+async fn run(cli: &Cli) -> Result<bool, Fail> {
+    let dir = cli.out.join("work");
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
+    fs::create_dir_all(&dir)?;
+    let dir = dir.canonicalize()?;
+    let rest = Rest::serve().await?;
+    say("setting up: key, configuration");
+    let site = Rc::new(Site::prepare(&cli.server.canonicalize()?, &dir, rest.address)?);
+    let mut out = serde_json::Map::new();
+    out.insert("machine".into(), report::machine());
+    if cli.wants(Part::Start) {
+        say("starts with an empty store");
+        out.insert("empty_start".into(), standing::empty_starts(&site, &rest).await?);
+    }
+    let customers = Rc::new(RefCell::new(Customers::new(cli.customers)));
+    if cli.wants(Part::Calls) || cli.wants(Part::Checks) || cli.wants(Part::Waiting) {
+        say(&format!("importing {} customers and {} tokens", cli.customers, cli.tokens));
+        let began = std::time::Instant::now();
+        site.import(cli.customers, cli.tokens)?;
+        out.insert("import".into(), json!({ "customers": cli.customers + cli.tokens, "seconds": began.elapsed().as_secs_f64() }));
+    }
+    if cli.wants(Part::Calls) {
+        out.insert("calls".into(), whole_calls(cli, &site, &rest, &customers).await?);
+    }
+    if cli.wants(Part::Checks) {
+        out.insert("checks".into(), Value::Array(own_checks(cli, &site).await?));
+    }
+    if cli.wants(Part::Waiting) {
+        say(&format!("{} calls in the queue; then starts that take them up", cli.waiting));
+        out.insert("waiting".into(), standing::waiting(&site, &rest, &customers, cli.waiting).await?);
+    }
+    if cli.wants(Part::Peer) {
+        let peers = [Setting::Default, Setting::Light];
+        let mut heard = Vec::new();
+        for setting in peers {
+            // Not being able to measure a peer must not pass for having measured it.
+            heard.push(peer_checks(cli, &dir, setting).await.unwrap_or_else(|e| json!({ "setting": setting.name(), "not_measured": e.to_string() })));
+        }
+        out.insert("peer".into(), Value::Array(heard));
+    }
+    let sound = report::write(&cli.out, &Value::Object(out))?;
+    if !cli.keep {
+        fs::remove_dir_all(&dir)?;
+    }
+    Ok(sound)
+}
+
+fn say(text: &str) { eprintln!("bench: {text}"); }
+
+async fn whole_calls(cli: &Cli, site: &Rc<Site>, rest: &Rc<Rest>, customers: &Rc<RefCell<Customers>>) -> Result<Value, Fail> {
+    say(&format!("adding {} agents and signing them in", cli.agents));
+    let agents = site.add_agents(cli.agents)?;
+    let mut server = site.start(&site.config)?;
+    server.ready().await?;
+    let mut cookies = Vec::new();
+    let mut line = Client::new(site.address);
+    for agent in &agents {
+        cookies.push(site.sign_in(&mut line, agent).await?);
+    }
+    say(&format!("whole calls, {} at a time, for {} s", cli.calls, cli.warm_up + cli.seconds));
+    let before = report::on_record(&site.store())?;
+    let floor = Floor::new(site.clone(), rest.clone(), customers.clone());
+    let load = Load { calls: cli.calls, warm_up: cli.warm_up(), length: cli.length(), refresh: Duration::from_millis(cli.refresh) };
+    let mut measured = floor.load(&server, load, &cookies).await?;
+    server.stop()?;
+    let after = report::on_record(&site.store())?;
+    if let Some(measured) = measured.as_object_mut() {
+        measured.insert("record".into(), json!({ "answered": floor.durable(), "commands": after.commands - before.commands, "events": after.events - before.events }));
+    }
+    Ok(measured)
+}
+
+async fn own_checks(cli: &Cli, site: &Site) -> Result<Vec<Value>, Fail> {
+    let mut server = site.start(&site.config)?;
+    server.ready().await?;
+    let tokens = Tokens::new(cli.tokens);
+    let mut out = Vec::new();
+    for at_a_time in [16, 64] {
+        say(&format!("checks, {at_a_time} at a time"));
+        let target = Rc::new(Target::countersign(site));
+        out.push(hammer(target, site.address, tokens.clone(), at_a_time, cli.warm_up() / 2, cli.length(), &[server.pid()]).await?);
+    }
+    server.stop()?;
+    Ok(out)
+}
+
+async fn peer_checks(cli: &Cli, dir: &std::path::Path, setting: Setting) -> Result<Value, Fail> {
+    say(&format!("privacyIDEA ({}): installing and setting up", setting.name()));
+    fs::create_dir_all(&cli.cache)?;
+    let venv = peer::install(&cli.cache.canonicalize()?)?;
+    let name = if setting == Setting::Default { "peer" } else { "peer-light" };
+    let peer = Peer::start(&venv, &dir.join(name), setting, 64).await?;
+    let tokens = Tokens::new(64);
+    let mut out = Vec::new();
+    for at_a_time in [16, 64] {
+        say(&format!("privacyIDEA: checks, {at_a_time} at a time"));
+        // As long as ours: a slow one has few checks in that time, and all of them are counted.
+        out.push(hammer(Rc::new(Target::PrivacyIdea), peer.address, tokens.clone(), at_a_time, cli.warm_up() / 2, cli.length(), &peer.pids()).await?);
+    }
+    Ok(json!({ "setting": setting.name(), "packages": peer::PACKAGES, "workers": peer::WORKERS, "checks": out }))
+}

@@ -35,7 +35,7 @@ impl Customer {
     pub fn order(self) -> String { format!("{}", 70_000_000 + self.0) }
     pub fn totp(self) -> [u8; 20] { otp::hmac_sha1(b"totp", &[self.0.to_string().as_bytes()]) }
     /// Names that differ by more than a slip of the ear.
-    fn name(self) -> String {
+    pub fn name(self) -> String {
         let letters: String = otp::hmac_sha1(b"name", &[self.0.to_string().as_bytes()]).iter().take(10).map(|b| char::from(b'a' + b % 26)).collect();
         let (first, last) = letters.split_at(4);
         format!("A{first} T{last}")

@@ -61,6 +61,9 @@ fn counted(command: &mut Command) -> Result<String, Failure> {
 
 /// The closing lines of a test runner in one: `412 passed, 0 failed, 1 ignored`.
 fn closing(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return "no test was run".into();
+    }
     if let Some(summary) = lines.iter().rev().find(|l| l.starts_with("Summary [")) {
         return summary.split_once("] ").map_or(summary.as_str(), |(_, rest)| rest).trim().to_owned();
     }

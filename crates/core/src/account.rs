@@ -236,15 +236,18 @@ impl Profile {
     fn strongest_bound(&self) -> u8 { self.authenticators.iter().map(|a| a.kind.strength()).max().unwrap_or(0) }
 
     /// Where notices go: e-mail first, then telephones that take texts; what is on file and past
-    /// its cooling-off time before what was replaced within [`NOTICE_PERIOD`].
+    /// its cooling-off time before what was replaced within [`NOTICE_PERIOD`]. A landline is rung
+    /// only where there is nothing else.
     fn notice_contacts(&self, now: Timestamp) -> Vec<Notified> {
         let mut out: Vec<Notified> = self
             .contacts
             .iter()
-            .filter(|c| c.kind != ContactKind::Landline)
             .filter(|c| c.retired.map_or(c.usable_from <= now, |at| now < at + NOTICE_PERIOD))
             .map(|c| Notified { contact: c.id, kind: c.kind, former: c.retired.is_some() })
             .collect();
+        if out.iter().any(|n| n.kind != ContactKind::Landline) {
+            out.retain(|n| n.kind != ContactKind::Landline);
+        }
         out.sort_by_key(|n| (n.former, n.kind != ContactKind::Email));
         out
     }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{account::Brief, call::Call, claim::Via, time::{Span, Timestamp}};
+use crate::{account::Brief, action::Verb, call::Call, claim::Via, time::{Span, Timestamp}};
 
 /// The network's word on the calling number (STIR/SHAKEN, ATIS-1000074).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -63,7 +63,10 @@ const RECENT: Span = Span::days(14);
 /// Scores a call: the sum, at most 100, and what it is made of.
 pub fn score(call: &Call, brief: Option<&Brief>, now: Timestamp) -> (u8, Vec<Contribution>) {
     let wrong = u8::try_from(call.failures.min(4)).unwrap_or(4);
-    let recently = brief.and_then(|b| b.changed).is_some_and(|at| now - at < RECENT);
+    // On this call already at once, and also where it only looks so: the score must not tell the two
+    // apart. (A web password is not changed here, only asked for.)
+    let here = call.performed.iter().any(|(action, _)| action.verb == Verb::Change && action.object != "password");
+    let recently = here || brief.and_then(|b| b.changed).is_some_and(|at| now - at < RECENT);
     let fits_nobody = call.claims.iter().filter(|c| c.accounts.is_empty() && c.via != Via::Network).count().min(3);
     let fits_nobody = u8::try_from(fits_nobody).unwrap_or(3);
     // What was set aside is one misunderstanding, however many claims it took to settle it.

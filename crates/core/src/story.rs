@@ -99,7 +99,7 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
         Event::Revealed { agent, field, policies } => format!("{agent} looked at {}{}.", words(field.name()), ids(policies)),
         Event::Decided { agent, action, decision, level, .. } => {
             let who = agent.map_or_else(|| "The machine".to_owned(), |a| a.to_string());
-            format!("{who} asked about {action} at {level}: {}.", format!("{}{}", decided(decision, reader), ids(&decision.policies)))
+            format!("{who} asked about {action} at {level}: {}{}.", decided(decision, reader), ids(&decision.policies))
         }
         Event::Performed { agent, action, change, held, note } => {
             let held = if *held && reader == Reader::Lead { " It only looks done: HELD for review." } else { "" };

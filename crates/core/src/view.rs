@@ -236,7 +236,12 @@ pub fn agent_view(call: &Call, principal: Option<&Brief>, profile: Option<&Profi
     let principal = principal.filter(|b| mine && ended.is_none() && call.principal == Some(b.id));
     let subject_brief = profile.map(|p| p.brief(now));
     let lens = Lens { call, subject: subject_brief.as_ref(), viewer, policy };
-    let factors = usable_kinds(call, principal, Actor::Agent { id: viewer.agent, role: viewer.role }, policy, now);
+    let mut factors = usable_kinds(call, principal, Actor::Agent { id: viewer.agent, role: viewer.role }, policy, now);
+    // A number that was replaced on this call gets no codes any more, and one that only looks so
+    // must not be told from it.
+    if performed.iter().any(|(action, _)| action.verb == Verb::Change && action.object == "phone") {
+        factors.retain(|kind| !kind.is_sent());
+    }
     let claims = claims.iter().map(|c| ClaimView {
         kind: c.kind,
         via: c.via,

@@ -152,7 +152,8 @@ impl Agents {
         match self.runner.store.commit(commit).await {
             Ok(_) => Ok(()),
             Err(CommitError::Denied(_)) => Err(AgentError::Refused),
-            Err(CommitError::Busy) => Err(RunError::Busy.into()),
+            // A clash of two sign-ins passes as soon as it is tried again.
+            Err(CommitError::Busy | CommitError::Closed | CommitError::Conflict) => Err(RunError::Busy.into()),
             Err(e) => Err(RunError::Store(e.to_string()).into()),
         }
     }

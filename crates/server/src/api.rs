@@ -162,7 +162,7 @@ async fn check(State(app): State<App>, headers: HeaderMap, body: Result<Json<Che
             // Spent, or too many wrong ones lately: the same answer as a wrong code.
             Err(CommitError::Denied(_)) => return refused,
             Err(CommitError::Conflict) => {}
-            Err(CommitError::Busy) => return Err(RunError::Busy.into()),
+            Err(CommitError::Busy | CommitError::Closed) => return Err(RunError::Busy.into()),
             Err(e) => return Err(RunError::Store(e.to_string()).into()),
         }
     }

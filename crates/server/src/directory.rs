@@ -49,7 +49,14 @@ pub struct Loaded {
 pub struct Directory {
     store: Store,
     vault: Arc<Vault>,
-    cache: Mutex<HashMap<AccountId, Arc<Loaded>>>,
+    cache: Mutex<Cache>,
+}
+
+/// Clear copies, and how often one was forgotten: what was read before that is not kept.
+#[derive(Default)]
+struct Cache {
+    known: HashMap<AccountId, Arc<Loaded>>,
+    forgotten: u64,
 }
 
 /// The writes that bring a profile into the store.
@@ -67,16 +74,23 @@ impl Directory {
 
     /// The profile of an account.
     pub async fn load(&self, id: AccountId) -> Result<Option<Arc<Loaded>>, DirectoryError> {
-        if let Some(found) = self.cached().get(&id) {
-            return Ok(Some(found.clone()));
-        }
+        let forgotten = {
+            let cache = self.cached();
+            if let Some(found) = cache.known.get(&id) {
+                return Ok(Some(found.clone()));
+            }
+            cache.forgotten
+        };
         let Some(doc) = self.store.doc(KIND, &id.0).await? else { return Ok(None) };
         let loaded = Arc::new(Loaded { version: doc.version, profile: self.vault.unseal(KIND, &id.0, &doc.body)? });
         let mut cache = self.cached();
-        if cache.len() >= CACHED {
-            cache.clear();
+        if cache.known.len() >= CACHED {
+            cache.known.clear();
         }
-        cache.insert(id, loaded.clone());
+        // A write may have come in between: this copy would be its elder for ever.
+        if cache.forgotten == forgotten {
+            cache.known.insert(id, loaded.clone());
+        }
         Ok(Some(loaded))
     }
 
@@ -89,9 +103,13 @@ impl Directory {
     }
 
     /// Forgets the clear copy after a write, or when a write did not fit.
-    pub fn forget(&self, id: AccountId) { self.cached().remove(&id); }
+    pub fn forget(&self, id: AccountId) {
+        let mut cache = self.cached();
+        cache.known.remove(&id);
+        cache.forgotten += 1;
+    }
 
-    fn cached(&self) -> std::sync::MutexGuard<'_, HashMap<AccountId, Arc<Loaded>>> {
+    fn cached(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

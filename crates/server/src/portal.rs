@@ -85,7 +85,7 @@ async fn who(app: &App, headers: &HeaderMap) -> Result<AccountId, WebError> {
 async fn commit(runner: &Runner, commit: Commit) -> Result<(), WebError> {
     match runner.store.commit(commit).await {
         Ok(_) => Ok(()),
-        Err(CommitError::Busy) => Err(WebError::Busy),
+        Err(CommitError::Busy | CommitError::Closed) => Err(WebError::Busy),
         Err(CommitError::Denied(_)) => Err(WebError::Bad("This was used before.".into())),
         Err(CommitError::Conflict) => Err(WebError::Bad("Somebody was faster. Open the page again.".into())),
         Err(e) => Err(WebError::Broken(e.to_string())),
@@ -123,7 +123,8 @@ async fn enter(State(app): State<App>, Query(query): Query<HashMap<String, Strin
         return Err(spent());
     }
     let guards = vec![Guard::Once { key: format!("entry/{}", hex::encode(&id)), expires: Some(until.0) }];
-    commit(&app.runner, Commit { now: now.0, guards, docs: vec![DocWrite::Delete { kind: LINK, id }], ..Commit::default() }).await.map_err(|_| spent())?;
+    commit(&app.runner, Commit { now: now.0, guards, docs: vec![DocWrite::Delete { kind: LINK, id }], ..Commit::default() }).await
+        .map_err(|e| if matches!(e, WebError::Busy) { e } else { spent() })?;
     let set = open_session(&app, account).await?;
     // A redirect would still be the other site's navigation, on which a strict cookie is not sent;
     // a page that moves on by itself is ours.
@@ -143,15 +144,8 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
     let mut calls = Vec::new();
     for id in app.runner.store.find("calls", account.0, 1000).await?.into_iter().map(CallId) {
         let events = app.runner.events(id).await?;
-        let call = Call::fold(id, &events);
-        // What was done for another customer on the same call is not this one's to read.
-        if call.subject != Some(account) && call.principal != Some(account) {
-            continue;
-        }
-        let since = events.iter().rposition(|r| matches!(r.event, Event::Switched { .. })).map_or(0, |i| i + 1);
-        let line = |r: &Recorded| story::for_customer(&r.event).map(|text| StoryLine { at: r.at, text: named(&app, text) });
-        let lines: Vec<StoryLine> = events.iter().skip(since).filter_map(line).collect();
-        if let Some(first) = events.first() {
+        let lines = own_lines(&app, account, id, &events);
+        if let (Some(first), false) = (events.first(), lines.is_empty()) {
             calls.push(CallSummary { id, started: first.at, lines });
         }
     }
@@ -163,6 +157,36 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
     };
     let shell = Shell { company: app.company(), user: None, demo: app.demo };
     Ok(Html(pages::portal(&shell, &view)?))
+}
+
+/// What happened on a call while it was about this account, or while its holder was speaking. What
+/// was done for another customer on the same call is not this one's to read.
+fn own_lines(app: &App, account: AccountId, id: CallId, events: &[Recorded]) -> Vec<StoryLine> {
+    let mut call = Call::new(id);
+    // From the ring until somebody is meant: it belongs to whoever is meant first.
+    let mut before = Vec::new();
+    let mut lines = Vec::new();
+    for recorded in events {
+        call.apply(recorded);
+        let (speaks, meant) = (call.principal == Some(account), call.subject == Some(account));
+        let text = match &recorded.event {
+            // The proofs are the speaker's, what is looked at is the subject's.
+            Event::Challenged { .. } | Event::ChallengeFailed { .. } | Event::ServiceCodeFailed if call.principal.is_some() && !speaks => None,
+            Event::Proved { .. } if !speaks => Some("The caller proved who they are.".into()),
+            Event::Compared { .. } | Event::Revealed { .. } | Event::SpeaksFor { .. } if !meant => None,
+            event => story::for_customer(event),
+        };
+        let line = text.map(|text| StoryLine { at: recorded.at, text: named(app, text) });
+        match call.subject {
+            _ if speaks || meant => {
+                lines.append(&mut before);
+                lines.extend(line);
+            }
+            None if !matches!(recorded.event, Event::Switched { .. }) => before.extend(line),
+            _ => before.clear(),
+        }
+    }
+    lines
 }
 
 /// What happened to the account outside of calls, latest first.

@@ -63,13 +63,23 @@ pub enum RunError {
 }
 
 impl From<ReadError> for RunError {
-    fn from(e: ReadError) -> Self { Self::Store(e.to_string()) }
+    fn from(e: ReadError) -> Self {
+        match e {
+            ReadError::Busy | ReadError::Closed => Self::Busy,
+            ReadError::Damaged(_) | ReadError::Failed(_) => Self::Store(e.to_string()),
+        }
+    }
 }
 impl From<WriteError> for RunError {
     fn from(e: WriteError) -> Self { Self::Store(e.to_string()) }
 }
 impl From<DirectoryError> for RunError {
-    fn from(e: DirectoryError) -> Self { Self::Store(e.to_string()) }
+    fn from(e: DirectoryError) -> Self {
+        match e {
+            DirectoryError::Read(e) => e.into(),
+            DirectoryError::Vault(e) => e.into(),
+        }
+    }
 }
 impl From<serde_json::Error> for RunError {
     fn from(e: serde_json::Error) -> Self { Self::Store(e.to_string()) }
@@ -268,9 +278,13 @@ impl Runner {
             };
             let reply = self.reply(&turned).await?;
             if turned.out.events.is_empty() && turned.out.guards.is_empty() {
-                return Ok(reply);
+                return Ok(self.repeated(command).await?.unwrap_or(reply));
             }
-            let (commit, denials) = self.commit_of(&live, &turned, command.clone(), &reply).await?;
+            let (commit, denials) = match self.commit_of(&live, &turned, command.clone(), &reply).await {
+                // What it would change is changed already, perhaps by this very command.
+                Err(RunError::Change(why)) => return self.repeated(command).await?.ok_or(RunError::Change(why)),
+                other => other?,
+            };
             match self.store.commit(commit).await {
                 Ok(_) => {
                     let said = !turned.out.say.is_empty();
@@ -307,8 +321,18 @@ impl Runner {
         Err(RunError::Busy)
     }
 
+    /// Whether what was asked when the call had `n` events is what is asked now: keys that were on
+    /// their way when somebody asked for something else are no answer to that.
+    pub async fn still_asks(&self, id: CallId, n: u64) -> Result<bool, RunError> {
+        let Some(live) = self.call(id).await?.filter(|live| live.call.n > n) else { return Ok(true) };
+        let events = self.events(id).await?;
+        let then = Call::fold(id, events.iter().take_while(|r| r.n <= n));
+        let asked = |call: &Call| (call.stage, call.challenge.as_ref().map(|c| c.id));
+        Ok(asked(&then) == asked(&live.call))
+    }
+
     /// The stored answer of a command that was taken before.
-    async fn repeated(&self, command: String) -> Result<Option<Reply>, RunError> {
+    pub async fn repeated(&self, command: String) -> Result<Option<Reply>, RunError> {
         let stored = self.store.reply(&command).await?;
         Ok(stored.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
     }

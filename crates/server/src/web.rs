@@ -45,10 +45,10 @@ impl From<RunError> for WebError {
     }
 }
 impl From<ReadError> for WebError {
-    fn from(e: ReadError) -> Self { Self::Broken(e.to_string()) }
+    fn from(e: ReadError) -> Self { RunError::from(e).into() }
 }
 impl From<DirectoryError> for WebError {
-    fn from(e: DirectoryError) -> Self { Self::Broken(e.to_string()) }
+    fn from(e: DirectoryError) -> Self { RunError::from(e).into() }
 }
 impl From<VaultError> for WebError {
     fn from(e: VaultError) -> Self { Self::Broken(e.to_string()) }

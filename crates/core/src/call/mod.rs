@@ -306,7 +306,8 @@ impl Turn<'_, '_> {
     /// Tells the customer what was done for this account, if anything sensitive was
     /// (`security_follow_up`): before the call ends or moves on to another account.
     fn follow_up(&mut self) {
-        let actions: Vec<Action> = self.call.performed.iter().map(|(action, _)| action.clone()).collect();
+        // What only looks carried out is not told as done.
+        let actions: Vec<Action> = self.call.performed.iter().filter(|(_, held)| !held).map(|(action, _)| action.clone()).collect();
         let subject = self.subject.as_ref().filter(|b| self.call.subject == Some(b.id));
         let Some((account, notices)) = subject.map(|b| (b.id, b.notices.clone())) else { return };
         // The contact point in force, and the one before it if it was replaced lately.

@@ -383,6 +383,8 @@ impl Call {
             }
             Event::Performed { action, held, .. } => {
                 self.settled = true;
+                // The freeze that came in mid call ends with the account's.
+                self.frozen &= *held || action.object != "end_freeze";
                 self.performed.push((action.clone(), *held));
             }
             Event::SentOnline { action } => self.sent_online.push(action.clone()),

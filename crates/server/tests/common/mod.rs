@@ -9,6 +9,7 @@ pub mod people;
 pub mod phone;
 pub mod portal;
 pub mod post;
+pub mod routes;
 
 use std::{
     collections::HashMap,
@@ -311,6 +312,9 @@ impl World {
         let rows = self.app.runner.store.log(0, 100_000).await.unwrap();
         rows.iter().map(|r| format!("{} {} {}\n", r.stream_kind, hex::encode(r.stream_id), r.body)).collect()
     }
+
+    /// The database, for whoever looks at it from outside.
+    pub fn file(&self) -> PathBuf { self.ground.folder.as_ref().unwrap().join("record.db") }
 
     pub async fn metrics(&self) -> String { pages::get(&self.router, "/metrics", None).await.body }
 }

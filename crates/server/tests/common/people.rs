@@ -134,12 +134,14 @@ pub fn everybody(now: Timestamp) -> Vec<Profile> {
         id: DelegationId([0xcc; 16]), delegate: LIAM, kind: "power_of_attorney".into(),
         actions: actions.iter().map(|a| a.parse().unwrap()).collect(), until: now + Span::days(365),
     });
-    let sofia = Somebody::new(SOFIA, "10004714", "Sofía Ruiz").at("88 Calle Olmo, Santa Fe", "87501", "1991-07-21").lang(Lang::Es)
+    let mut sofia = Somebody::new(SOFIA, "10004714", "Sofía Ruiz").at("88 Calle Olmo, Santa Fe", "87501", "1991-07-21").lang(Lang::Es)
         .contact(Mobile, SOFIA_LINE, now).contact(Email, "sofia.ruiz@example.com", now).word(FactorKind::Pin, "5093", Some("5099")).0;
+    sofia.preferred = Some(FactorKind::Pin);
     let jonas = Somebody::new(JONAS, "10004715", "Jonas Weber").at("3 Lindenweg, New Bremen", "45869", "1988-12-12").lang(Lang::De)
         .contact(Mobile, JONAS_LINE, now).contact(Email, "jonas.weber@example.com", now).order(now + Span::days(1)).0;
-    let tina = Somebody::new(TINA, "10004716", "Tina Bell").at("41 Mill Road, Brookfield", "06804", "1995-02-14")
+    let mut tina = Somebody::new(TINA, "10004716", "Tina Bell").at("41 Mill Road, Brookfield", "06804", "1995-02-14")
         .contact(Mobile, TINA_LINE, now).contact(Email, "tina.bell@example.com", now).word(FactorKind::Pin, "7318", None).0;
+    tina.preferred = Some(FactorKind::Pin);
     let dina = Somebody::new(DINA, "10004717", "Dina Bell").at("9 Quarry Hill, Bethel", "06810", "1990-10-01")
         .contact(Email, "dina.bell@example.com", now).0;
     let hanna = Somebody::new(HANNA, "10004718", "Hanna Lindqvist").at("2 Fjord Row, Lakeside", "60601", "1982-08-08")

@@ -169,7 +169,7 @@ impl Phone {
     pub fn is_cut(&self) { assert!(self.twiml.contains("<Hangup/>"), "{}", self.twiml); }
 
     #[track_caller]
-    pub fn is_bridged(&self) { assert!(self.twiml.contains(&format!(">{}</Conference>", self.id)), "{}", self.twiml); }
+    pub fn is_bridged(&self) { assert!(self.twiml.contains(&format!(">{}/agent_", self.id)) && self.twiml.contains("</Conference>"), "{}", self.twiml); }
 
     #[track_caller]
     pub fn plays(&self, music: &str) { assert!(self.does().contains(&format!("[plays /assets/music/{music}.wav]")), "{}", self.twiml); }

@@ -27,8 +27,8 @@ impl Portal {
 
     pub async fn enter(world: &World, account_number: &str) -> Self {
         let page = pages::get(&world.router, &Self::link(world, account_number).await, None).await;
-        page.is(303);
-        assert_eq!(page.header("location"), "/me");
+        // A page that moves on by itself: a redirect would still be the other site's doing.
+        page.ok().shows("content=\"0;url=/me\"");
         Self { router: world.router.clone(), cookie: page.cookie() }
     }
 

@@ -68,7 +68,7 @@ async fn hotelx(world: World) {
     assert_eq!(pages::get(&world.router, "/healthz", None).await.body, "ok\n");
     // The new one gets no code before it has cooled off.
     let mut second = world.call(NEW).await;
-    second.hears("Please enter your PIN.").press("*").await.hears("Please enter the code from the foot of any page");
+    second.hears("Please enter your PIN.").press("*").await.hears("Please enter the code for the phone.");
     assert!(world.deliver().await.is_empty());
 
     let link = old.link();

@@ -10,8 +10,8 @@ use crate::common::{Setup, World, has_word, hides, people::*, phone::Phone, port
 async fn asked(world: &World, from: &str) -> Phone {
     let mut call = world.call(from).await;
     call.hears("Welcome to Juniper & Co.").hears("For English, press 1.").press("1").await
-        .hears("there is a code at the foot of every page").press("1").await
-        .hears("Please enter the code from the foot of any page of our website.");
+        .hears("When you are signed in on our website, you see a code for the phone.").press("1").await
+        .hears("Please enter the code for the phone.");
     call
 }
 
@@ -63,7 +63,7 @@ async fn story(world: World) {
     // On a line that belongs to somebody else it is the code that counts.
     let liams = Portal::enter(&world, "10004712").await.code().await;
     let mut call = world.call(ANA_LINE).await;
-    call.presses(&["2", "*", "*", "*"]).await.hears("Please enter the code from the foot of any page");
+    call.presses(&["2", "*", "*", "*"]).await.hears("Please enter the code for the phone.");
     call.press(&liams).await.hears("Thank you, that was accepted.").press("1").await;
     let page = robin_takes_another(&world, &mut call).await;
     page.shows("The calling number belongs to another account.").hides(&LIAM_PRIVATE);
@@ -116,6 +116,7 @@ async fn guesses_are_limited_everywhere() {
     }
     refused(&world, "+12025550116", &code).await;
     world.pass(Span::hours(1));
+    let portal = Portal::enter(&world, "10004711").await;
     accepted(&world, "+12025550116", &portal.code().await).await;
 }
 

@@ -68,7 +68,14 @@ async fn amex(world: World) {
     }
     sam.end().await.ok();
     call.listen().await.hears("Thank you for calling Juniper & Co. Goodbye.").is_cut();
-    world.letter().await.went_to(Channel::Email, ANA_MAIL).reads("- The phone number on your account was changed").reads("This wasn't you?");
+    // The summary goes to the contact that counts, and to the one that was just replaced.
+    let summaries = world.deliver().await;
+    let mut places: Vec<&str> = summaries.iter().map(|l| l.to.as_str()).collect();
+    places.sort();
+    assert_eq!(places, [ANA_LINE, ANA_MAIL]);
+    for letter in &summaries {
+        letter.reads("The phone number on your account was changed").reads("This wasn't you?");
+    }
 
     for sentence in [
         "Asked for sms code for change:phone", "Wrong entry; 2 left.", "Proved: sms code.", "handed the call to a specialist with everything it carries.",
@@ -94,7 +101,7 @@ async fn amazon_honours_totp() {
     let mut call = world.call(LIAM_LINE).await;
     call.hears("We know the number you are calling from.").hears("Please enter the code from your authenticator app.");
     // Another way is not a weaker one: no text, no call, but the portal.
-    call.press("*").await.hears("Please enter the code from the foot of any page of our website.");
+    call.press("*").await.hears("Please enter the code for the phone.");
     call.press("0").await.press("1").await;
     let page = robin.take(&mut call).await;
     page.shows(r#"id="prove-totp""#).lacks(r#"id="prove-sms_code""#).lacks(r#"id="prove-voice_code""#).lacks("sms_code");

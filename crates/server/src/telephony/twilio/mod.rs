@@ -180,6 +180,13 @@ async fn step(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query)
         Some(digits) => Input::Keys(digits.clone()),
         None => Input::NoKeys,
     };
+    if !app.runner.still_asks(id, n).await? {
+        let reply = match app.runner.repeated(command).await? {
+            Some(reply) => reply,
+            None => present(&app, id).await?,
+        };
+        return answer(&app, twilio, id, &reply).await;
+    }
     let reply = match app.runner.run(id, command, make).await {
         // The call is over: say so to the telephone instead of failing.
         Err(RunError::Rejected(_)) => Reply { n, directives: vec![Directive::HangUp] },
@@ -192,13 +199,15 @@ async fn step(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query)
 async fn resume(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
     let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
     let id = call_id(&app, &event(&fields)?);
+    let now = present(&app, id).await?;
+    let waiting = twilio.pending().remove(&id).filter(|reply| reply.n == now.n);
+    answer(&app, twilio, id, &waiting.unwrap_or(now)).await
+}
+
+/// What a call's telephone should be doing now.
+async fn present(app: &App, id: CallId) -> Result<Reply, RunError> {
     let live = app.runner.call(id).await?.ok_or(RunError::NoCall)?;
-    let waiting = twilio.pending().remove(&id).filter(|reply| reply.n == live.call.n);
-    let reply = match waiting {
-        Some(reply) => reply,
-        None => Reply { n: live.call.n, directives: app.runner.directives(&live.call).await? },
-    };
-    answer(&app, twilio, id, &reply).await
+    Ok(Reply { n: live.call.n, directives: app.runner.directives(&live.call).await? })
 }
 
 async fn status(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<StatusCode, Refused> {

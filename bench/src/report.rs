@@ -1,0 +1,171 @@
+//! The figures beside what was aimed at: on the terminal, and as files.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+
+use crate::{Fail, peer::WORKERS};
+
+/// What the store holds: the proof that what was answered was also written.
+pub struct OnRecord {
+    pub commands: i64,
+    pub events: i64,
+}
+
+pub fn on_record(store: &Path) -> Result<OnRecord, Fail> {
+    let conn = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let count = |table: &str| conn.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get(0));
+    Ok(OnRecord { commands: count("command")?, events: count("event")? })
+}
+
+/// On what it was measured.
+pub fn machine() -> Value {
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let model = read("/proc/cpuinfo").lines().find_map(|l| Some(l.strip_prefix("model name")?.split_once(':')?.1.trim().to_owned()));
+    let load = read("/proc/loadavg").split(' ').next().and_then(|l| l.parse::<f64>().ok());
+    json!({
+        "cores": std::thread::available_parallelism().map_or(0, usize::from), "model": model, "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "load_before": load,
+    })
+}
+
+/// Writes `report.json` and `report.md`, and prints the latter. False: something is not sound.
+pub fn write(dir: &Path, report: &Value) -> Result<bool, Fail> {
+    let (text, sound) = markdown(report)?;
+    fs::write(dir.join("report.json"), serde_json::to_string_pretty(report)?)?;
+    fs::write(dir.join("report.md"), &text)?;
+    println!("{text}");
+    println!("Also in {}", dir.join("report.json").display());
+    Ok(sound)
+}
+
+fn number(value: &Value, path: &str) -> Option<f64> { value.pointer(path).and_then(Value::as_f64) }
+
+fn markdown(report: &Value) -> Result<(String, bool), Fail> {
+    let mut out = String::new();
+    let mut sound = true;
+    let machine = |key: &str| report.pointer(&format!("/machine/{key}")).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default();
+    writeln!(out, "# Benchmark\n\n{} cores ({}), Linux {}, load before {}.\n", machine("cores"), machine("model"), machine("kernel"), machine("load_before"))?;
+    aims(report, &mut out)?;
+    if let Some(calls) = report.get("calls") {
+        sound &= whole_calls(calls, &mut out)?;
+    }
+    sound &= checks(report, &mut out)?;
+    if let Some(waiting) = report.get("waiting") {
+        writeln!(out, "## Calls that wait\n\n| | RSS | anonymous | PSS |\n|---|---|---|---|")?;
+        for (key, name) in [("nobody", "nobody on the line"), ("waiting", "calls waiting"), ("after_a_start", "the same after a start")] {
+            let mib = |field: &str| number(waiting, &format!("/{key}/{field}")).map_or_else(|| "–".into(), |m| format!("{m:.0} MiB"));
+            writeln!(out, "| {name} | {} | {} | {} |", mib("rss_mib"), mib("anon_mib"), mib("pss_mib"))?;
+        }
+        let figure = |key: &str| number(waiting, key).unwrap_or(0.0);
+        writeln!(out, "\n{:.0} calls, {:.1} KiB each; the store has {:.0} MiB.\n", figure("/calls"), figure("/kib_per_call"), figure("/store_mib"))?;
+    }
+    Ok((out, sound))
+}
+
+/// Aim and reality, line by line.
+fn aims(report: &Value, out: &mut String) -> Result<(), Fail> {
+    let best = report.get("checks").and_then(Value::as_array).map(|runs| runs.iter().filter_map(|r| number(r, "/checks_per_second")).fold(0.0, f64::max));
+    let peer = report.pointer("/peer/0/checks").and_then(Value::as_array).map(|runs| runs.iter().filter_map(|r| number(r, "/checks_per_second")).fold(0.0, f64::max));
+    let ratio = best.zip(peer).filter(|(_, peer)| *peer > 0.0).map(|(best, peer)| best / peer);
+    let lines: [(&str, f64, bool, Option<f64>, &str); 6] = [
+        ("Durable commands per second, whole calls", 8000.0, true, number(report, "/calls/durable_commands_per_second"), "/s"),
+        ("99 of 100 durable commands at that load", 60.0, false, number(report, "/calls/durable/p99_ms"), " ms"),
+        ("Memory with the calls waiting", 150.0, false, number(report, "/waiting/waiting/rss_mib"), " MiB"),
+        ("Ready after a start, empty store", 300.0, false, number(report, "/empty_start/ready_ms"), " ms"),
+        ("Ready after a start, with the calls waiting", 300.0, false, number(report, "/waiting/ready_ms"), " ms"),
+        ("Checks of a one-time code, beside privacyIDEA as installed", 200.0, true, ratio, " times"),
+    ];
+    writeln!(out, "| What | Aim | Seen | |\n|---|---|---|---|")?;
+    for (what, aim, at_least, seen, unit) in lines {
+        let sign = if at_least { "≥" } else { "≤" };
+        match seen {
+            Some(seen) => {
+                let met = if at_least { seen >= aim } else { seen <= aim };
+                writeln!(out, "| {what} | {sign} {aim:.0}{unit} | {seen:.0}{unit} | {} |", if met { "met" } else { "NOT MET" })?;
+            }
+            None => writeln!(out, "| {what} | {sign} {aim:.0}{unit} | not measured | |")?,
+        }
+    }
+    Ok(writeln!(out)?)
+}
+
+fn whole_calls(calls: &Value, out: &mut String) -> Result<bool, Fail> {
+    let figure = |key: &str| number(calls, key).unwrap_or(0.0);
+    writeln!(out, "## Whole calls\n\n{:.0} at a time, {:.0} agents, {:.0} s.\n", figure("/calls_at_a_time"), figure("/agents"), figure("/seconds"))?;
+    writeln!(out, "- {:.0} calls/s, {:.0} durable commands/s, {:.0} requests/s", figure("/calls_per_second"), figure("/durable_commands_per_second"), figure("/requests_per_second"))?;
+    writeln!(out, "- the server used {:.2} cores ({:.0} µs per durable command), the generator {:.2}", figure("/server_cores"), figure("/server_microseconds_per_command"), figure("/generator_cores"))?;
+    writeln!(out, "- the server had {:.0} MiB (RSS), {:.0} MiB of it anonymous", figure("/server_rss_mib"), figure("/server_anon_mib"))?;
+    let (answered, commands) = (figure("/record/answered"), figure("/record/commands"));
+    writeln!(out, "- {answered:.0} durable commands were answered; {commands:.0} commands and {:.0} events are on record", figure("/record/events"))?;
+    // More than were answered: reports on texts, and clocks.
+    let mut sound = commands >= answered;
+    if !sound {
+        writeln!(out, "- **LOST: commands that were answered are not on record**")?;
+    }
+    for (what, count) in calls.get("errors").and_then(Value::as_object).into_iter().flatten() {
+        sound = false;
+        writeln!(out, "- **ERROR**, {count} times: {what}")?;
+    }
+    writeln!(out, "\n| Request | Number | p50 | p99 | max |\n|---|---|---|---|---|")?;
+    let all = calls.get("durable").map(|durable| ("all durable".to_owned(), durable));
+    let each = calls.get("by_request").and_then(Value::as_object).into_iter().flatten().map(|(kind, times)| (kind.clone(), times));
+    for (kind, times) in all.into_iter().chain(each) {
+        writeln!(out, "| {kind} {}|", row(times))?;
+    }
+    writeln!(out)?;
+    Ok(sound)
+}
+
+fn row(times: &Value) -> String {
+    let ms = |key: &str| number(times, key).map_or_else(|| "–".into(), |m| format!("{m:.1} ms"));
+    format!("| {:.0} | {} | {} | {} ", number(times, "/count").unwrap_or(0.0), ms("/p50_ms"), ms("/p99_ms"), ms("/max_ms"))
+}
+
+fn checks(report: &Value, out: &mut String) -> Result<bool, Fail> {
+    let mut sound = true;
+    let own = report.get("checks").and_then(Value::as_array);
+    let peers = report.get("peer").and_then(Value::as_array);
+    if own.is_none() && peers.is_none() {
+        return Ok(true);
+    }
+    writeln!(out, "## Checks of a one-time code (HOTP), each with its durable record\n")?;
+    writeln!(out, "| Who | At a time | Checks/s | Number | p50 | p99 | max | Cores | RSS |\n|---|---|---|---|---|---|---|---|---|")?;
+    let mut line = |who: &str, run: &Value| -> Result<(), Fail> {
+        let figure = |key: &str| number(run, key).unwrap_or(0.0);
+        let times = run.get("times").map(row).unwrap_or_default();
+        writeln!(out, "| {who} | {:.0} | {:.1} {times}| {:.2} | {:.0} MiB |", figure("/at_a_time"), figure("/checks_per_second"), figure("/cores"), figure("/rss_mib"))?;
+        for (what, count) in run.get("errors").and_then(Value::as_object).into_iter().flatten() {
+            sound = false;
+            writeln!(out, "| **ERROR**, {count} times: {what} | | | | | | | | |")?;
+        }
+        Ok(())
+    };
+    for run in own.into_iter().flatten() {
+        line("Countersign", run)?;
+    }
+    let mut missing = Vec::new();
+    for peer in peers.into_iter().flatten() {
+        let setting = peer.get("setting").and_then(Value::as_str).unwrap_or_default();
+        for run in peer.get("checks").and_then(Value::as_array).into_iter().flatten() {
+            line(&format!("privacyIDEA, {WORKERS} workers, {setting}"), run)?;
+        }
+        missing.extend(peer.get("not_measured").and_then(Value::as_str).map(|why| format!("**privacyIDEA ({setting}) COULD NOT BE MEASURED**: {why}")));
+    }
+    for line in missing {
+        sound = false;
+        writeln!(out, "\n{line}")?;
+    }
+    for (own, n) in own.into_iter().flatten().zip(0..) {
+        for peer in peers.into_iter().flatten() {
+            let theirs = number(peer, &format!("/checks/{n}/checks_per_second"));
+            if let (Some(ours), Some(theirs)) = (number(own, "/checks_per_second"), theirs.filter(|t| *t > 0.0)) {
+                let setting = peer.get("setting").and_then(Value::as_str).unwrap_or_default();
+                writeln!(out, "\nAt {:.0} at a time: {:.0} times privacyIDEA ({setting}).", number(own, "/at_a_time").unwrap_or(0.0), ours / theirs)?;
+            }
+        }
+    }
+    writeln!(out)?;
+    Ok(sound)
+}

@@ -1,0 +1,20 @@
+//! What an attacker, a broken network or a broken provider would do.
+#![allow(
+    clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing,
+    reason = "the helpers of this test crate are outside of #[test] functions, where clippy.toml does not reach"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod access;
+mod api;
+mod cross_site;
+mod desks;
+mod faults;
+mod guessing;
+mod leaks;
+mod links;
+mod markup;
+mod sessions;
+mod webhooks;

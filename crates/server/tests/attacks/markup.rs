@@ -1,0 +1,133 @@
+//! Markup and other nonsense in what customers and agents can write, and headers that keep pages apart.
+
+use axum::http::Method;
+use countersign_core::{account::ContactKind, call::Call, factor::FactorKind, id::AccountId};
+
+use crate::common::{
+    START, World,
+    pages::{self, FORM, Page, own, send},
+    people::*,
+    portal::Portal,
+    routes::{ROUTES, example},
+};
+
+const SCRIPT: &str = "<script>alert(1)</script>";
+const IMAGE: &str = "\"><img src=x onerror=alert(2)>";
+const QUOTE: &str = "' onfocus='alert(3)' autofocus='";
+const TEMPLATE: &str = "{{7*7}}${7*7}<%= 7*7 %>";
+
+/// Nothing of it is markup, and all of it is on the page as text.
+#[track_caller]
+fn harmless(page: &Page) {
+    for bad in ["<script>alert", "<img src=x", "' onfocus='", "\"><img", "javascript:alert"] {
+        assert!(!page.body.contains(bad), "{bad} in\n{}", page.body);
+    }
+}
+
+#[tokio::test]
+async fn what_customers_are_called_is_text() {
+    let world = World::new().await;
+    let id = AccountId([0x66; 16]);
+    let mut profile = Somebody::new(id, "10004666", &format!("Mallory {SCRIPT}{QUOTE}")).at(&format!("1 Hack Street {IMAGE}"), "66666", "1990-01-01")
+        .contact(ContactKind::Mobile, "+12025550166", START).contact(ContactKind::Email, "m\"><script>alert(1)</script>@example.com", START)
+        .word(FactorKind::Pin, "6402", None).order(START).0;
+    profile.orders[0].what = format!("Lamp {SCRIPT}{TEMPLATE}").as_str().into();
+    profile.orders[0].number = format!("9{IMAGE}").as_str().into();
+    profile.orders[0].status = format!("shipped{SCRIPT}");
+    world.add(&profile).await;
+    let mut sam = world.sam().await;
+    let mut call = world.call("+12025550166").await;
+    call.press("*").await;
+    let code = world.letter().await.code();
+    call.presses(&[&code, "1"]).await;
+    harmless(&sam.take(&mut call).await);
+    sam.prove("pin", "change:address").await.ok();
+    call.listen().await.press("6402").await;
+    for field in ["name", "orders", "address", "email", "phone", "account_number"] {
+        let page = sam.reveal(field).await;
+        harmless(&page);
+    }
+    let page = sam.page().await;
+    harmless(&page);
+    page.shows(SCRIPT).shows(IMAGE).shows(TEMPLATE);
+    assert!(!page.body.contains("49"), "no template runs on it");
+    let portal = Portal::enter(&world, "10004666").await.home().await;
+    harmless(&portal.clone());
+    portal.shows(SCRIPT);
+    // Into TwiML nothing of it gets at all.
+    call.hears_nothing_of(&["Mallory"]);
+    assert!(!call.twiml.contains("alert"));
+}
+
+#[tokio::test]
+async fn what_agents_type_is_text() {
+    let world = World::new().await;
+    let mut robin = world.robin().await;
+    let mut call = world.call(ANA_LINE).await;
+    call.presses(&["1", "4071", "1"]).await;
+    robin.take(&mut call).await;
+    for nasty in [SCRIPT, IMAGE, QUOTE, TEMPLATE, "\u{0}\u{1b}[31m", "\u{202e}", "x".repeat(499).as_str()] {
+        for (verb, fields) in [
+            ("heard", vec![("what", nasty), ("value", nasty)]), ("heard", vec![("what", "email"), ("value", nasty)]), ("reveal", vec![("field", nasty)]),
+            ("reveal", vec![("field", "address"), ("reason", nasty)]), ("request", vec![("action", nasty)]), ("request", vec![("action", "do:<b>")]),
+            ("prove", vec![("factors", nasty), ("action", nasty)]), ("perform", vec![("action", nasty), ("value", nasty)]), ("perform", vec![("action", "change:email"), ("value", nasty)]),
+            ("word", vec![("word", nasty)]), ("speak-for", vec![("account_number", nasty)]), ("switch", vec![("reason", "short")]), ("hand-over", vec![("queue", nasty)]),
+        ] {
+            let page = robin.act(verb, &fields).await;
+            harmless(&page);
+            assert!(page.status.as_u16() < 500, "{verb} {fields:?}: {}", page.status);
+        }
+    }
+    robin.act("heard", &[("what", "email"), ("value", &"x".repeat(501))]).await.says("longer than 500 characters");
+    let path = format!("/desk/call/{}/{}", call.id, "%3Cscript%3E");
+    send(&world.router, own(Method::POST, &path, Some(&robin.cookie), FORM, "")).await.is(404).lacks("<script>");
+    pages::get(&world.router, "/%3Cscript%3Ealert(1)%3C/script%3E", None).await.is(404).lacks("<script>alert");
+    harmless(&pages::post(&world.router, "/desk/sign-in", None, &[("name", SCRIPT), ("password", IMAGE), ("code", QUOTE)]).await);
+    assert_eq!(world.profile(ANA).await.events, 0);
+    // What is asked about is kept for ever: only what has the spelling of an action gets there.
+    let log = world.log().await;
+    assert!(!log.contains("alert") && !log.contains('\u{1b}') && !log.contains("7*7"));
+    let live = world.app.runner.call(call.id).await.unwrap().unwrap().call;
+    let folded = Call::fold(call.id, &world.app.runner.events(call.id).await.unwrap());
+    assert_eq!(live, folded);
+}
+
+/// Every answer of every route, whatever its status.
+#[tokio::test]
+async fn every_page_keeps_to_itself() {
+    let world = World::new().await;
+    let (kim, portal) = (world.kim().await, Portal::enter(&world, "10004711").await);
+    let cookies = format!("{}; {}", kim.cookie, portal.cookie);
+    let mut seen = std::collections::BTreeSet::new();
+    for (verb, path, _) in ROUTES {
+        if path == "/desk/events" || path.ends_with("sign-out") {
+            continue;
+        }
+        for cookie in [None, Some(cookies.as_str())] {
+            let path = example(path);
+            let page = send(&world.router, own(verb.parse().unwrap(), &path, cookie, FORM, "")).await;
+            seen.insert(page.status.as_u16());
+            assert_eq!(page.header("content-security-policy"), "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'", "{path}");
+            assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
+            assert_eq!(page.header("x-frame-options"), "DENY", "{path}");
+            assert_eq!(page.header("referrer-policy"), "same-origin", "{path}: addresses hold tokens");
+            assert_eq!(page.header("cross-origin-opener-policy"), "same-origin", "{path}");
+            let cache = page.header("cache-control");
+            assert_eq!(cache, if path.starts_with("/assets/") { "public, max-age=300" } else { "no-store" }, "{path}");
+            // No inline script, style or handler that the policy would have to allow.
+            if page.header("content-type").starts_with("text/html") {
+                for inline in ["<script>", "<style", " style=\"", " onclick=", " onload=", "javascript:"] {
+                    assert!(!page.body.contains(inline), "{inline} in {path}");
+                }
+            }
+            assert!(page.header("access-control-allow-origin").is_empty() && page.header("server").is_empty(), "{path}");
+        }
+    }
+    for status in [200, 303, 401, 403, 404, 422] {
+        assert!(seen.contains(&status), "{status} was never seen: {seen:?}");
+    }
+    let huge = own(Method::POST, "/desk/sign-in", None, FORM, format!("a={}", "x".repeat(40_000)));
+    let page = send(&world.router, huge).await;
+    page.is(413);
+    assert_eq!(page.header("x-frame-options"), "DENY");
+}

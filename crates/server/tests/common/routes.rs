@@ -1,0 +1,115 @@
+//! Every route of the server. A test compares this list with the sources: a new route is a failure
+//! until somebody decides here who may call it.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// Everybody.
+    Anybody,
+    /// Everybody, from a page of ours.
+    OwnPage,
+    /// Somebody at the desk.
+    Desk,
+    /// A lead or administrator.
+    Admin,
+    /// A signed-in customer.
+    Portal,
+    /// Whoever holds the secret in the address.
+    Link,
+    /// A program with its key.
+    Program,
+    /// Twilio, by its signature.
+    Twilio,
+    /// Whoever plays with the demo.
+    Demo,
+}
+
+pub const ROUTES: [(&str, &str, Who); 46] = [
+    ("GET", "/", Who::Demo),
+    ("GET", "/admin", Who::Admin),
+    ("GET", "/admin/calls/{id}", Who::Admin),
+    ("GET", "/admin/policy", Who::Admin),
+    ("GET", "/assets/{*path}", Who::Anybody),
+    ("GET", "/demo/app/liam", Who::Demo),
+    ("GET", "/desk", Who::Desk),
+    ("GET", "/desk/call/{id}", Who::Desk),
+    ("GET", "/desk/call/{id}/panel", Who::Desk),
+    ("GET", "/desk/events", Who::Desk),
+    ("GET", "/desk/list", Who::Desk),
+    ("GET", "/desk/sign-in", Who::Anybody),
+    ("GET", "/handset", Who::Demo),
+    ("GET", "/handset/calls/{id}/events", Who::Demo),
+    ("GET", "/handset/inbox/{person}/events", Who::Demo),
+    ("GET", "/healthz", Who::Anybody),
+    ("GET", "/me", Who::Portal),
+    ("GET", "/me/code", Who::Portal),
+    ("GET", "/me/enter", Who::Link),
+    ("GET", "/metrics", Who::Anybody),
+    ("GET", "/not-me/{token}", Who::Link),
+    ("GET", "/readyz", Who::Anybody),
+    ("GET", "/undo/{token}", Who::Link),
+    ("POST", "/admin/agents/{id}/sign-out", Who::Admin),
+    ("POST", "/api/v1/authenticators/check", Who::Program),
+    ("POST", "/api/v1/portal-sessions", Who::Program),
+    ("POST", "/demo/sign-in/admin", Who::Demo),
+    ("POST", "/demo/sign-in/desk/{name}", Who::Demo),
+    ("POST", "/demo/sign-in/portal/{person}", Who::Demo),
+    ("POST", "/desk/call/{id}/{verb}", Who::Desk),
+    ("POST", "/desk/sign-in", Who::OwnPage),
+    ("POST", "/desk/sign-out", Who::OwnPage),
+    ("POST", "/handset/calls", Who::Demo),
+    ("POST", "/handset/calls/{id}/hang-up", Who::Demo),
+    ("POST", "/handset/calls/{id}/keys", Who::Demo),
+    ("POST", "/handset/calls/{id}/silence", Who::Demo),
+    ("POST", "/me/freeze", Who::Portal),
+    ("POST", "/me/sign-out", Who::OwnPage),
+    ("POST", "/not-me/{token}", Who::Link),
+    ("POST", "/twilio/agent/{call}/{agent}", Who::Twilio),
+    ("POST", "/twilio/message", Who::Twilio),
+    ("POST", "/twilio/resume", Who::Twilio),
+    ("POST", "/twilio/status", Who::Twilio),
+    ("POST", "/twilio/step", Who::Twilio),
+    ("POST", "/twilio/voice", Who::Twilio),
+    ("POST", "/undo/{token}", Who::Link),
+];
+
+/// The verbs of `/desk/call/{id}/{verb}`.
+pub const VERBS: [&str; 12] = ["accept", "heard", "reveal", "request", "prove", "word", "cancel", "perform", "speak-for", "switch", "hand-over", "end"];
+
+/// A route with something in the place of its parameters.
+pub fn example(path: &str) -> String {
+    path.replace("{*path}", "base.css").replace("/calls/{id}", "/calls/call_00000000000000000000000000000001")
+        .replace("/call/{id}", "/call/call_00000000000000000000000000000001").replace("/agents/{id}", "/agents/agent_00000000000000000000000000000001")
+        .replace("{call}", "call_00000000000000000000000000000001").replace("{agent}", "agent_00000000000000000000000000000001").replace("{token}", &"0".repeat(64)).replace("{person}", "ana").replace("{name}", "Robin")
+        .replace("{verb}", "end")
+}
+
+/// Method and path of every `.route(…)` in the sources.
+pub fn in_sources() -> BTreeSet<(String, String)> {
+    let mut out = BTreeSet::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut out);
+    out
+}
+
+fn read(folder: &Path, out: &mut BTreeSet<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read(&path, out);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            for part in text.split(".route(").skip(1) {
+                let Some(route) = part.split('"').nth(1).filter(|r| r.starts_with('/')) else { continue };
+                let (_, handlers) = part.split_once(',').unwrap();
+                let handlers = handlers.split(".route(").next().unwrap().split(['\n', ';']).next().unwrap();
+                for (method, mark) in [("GET", "get("), ("POST", "post("), ("PUT", "put("), ("PATCH", "patch("), ("DELETE", "delete("), ("ANY", "any(")] {
+                    if handlers.contains(mark) {
+                        out.insert((method.to_owned(), route.to_owned()));
+                    }
+                }
+            }
+        }
+    }
+}
