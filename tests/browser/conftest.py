@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Playwright, Request, expect, sync_playwright
 
 from helpers import Demo, Program, Stream
 
@@ -90,8 +90,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         for node in item.listchain():
             for program in node.stash.get(PROGRAMS, []):
                 report.sections.append(("what the program said", program.said()[-6000:]))
-        for context in item.stash.get(CONTEXTS, []):
-            save_screens(context, item)
+        save_screens(item)
     return report
 
 
@@ -167,12 +166,13 @@ def screenshot(page: Page, path: Path) -> None:
     page.screenshot(path=path, full_page=True, caret="initial")
 
 
-def save_screens(context: BrowserContext, item: pytest.Item) -> None:
+def save_screens(item: pytest.Item) -> None:
+    """What was on every screen when a test failed, if somebody named a folder for pictures."""
     folder = os.environ.get("COUNTERSIGN_SHOTS")
-    for i, page in enumerate(context.pages):
-        if folder and not page.is_closed():
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=Path(folder) / f"failed-{item.name}-{i}.png", timeout=5_000)
+    pages = [page for context in item.stash.get(CONTEXTS, []) for page in context.pages if not page.is_closed()]
+    for i, page in enumerate(pages if folder else []):
+        Path(folder or "").mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder or "") / f"failed-{item.name}-{i}.png", timeout=5_000)
 
 
 # ── Pages ──────────────────────────────────────────────────────────────────────────────────────
@@ -261,7 +261,11 @@ class Desk:
     def level(self, level: str) -> None:
         expect(self.call).to_have_attribute("data-level", level)
 
-    def action(self, name: str):  # noqa: ANN201
+    def settled(self) -> None:
+        """Nothing is under way, and what came has its final attributes: nobody is quicker than that."""
+        self.page.wait_for_function("!document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling, .htmx-added')")
+
+    def action(self, name: str) -> Locator:
         return self.page.locator(f'.action[data-action="{name}"]')
 
     def shown(self) -> str:

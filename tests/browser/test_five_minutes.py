@@ -167,6 +167,7 @@ def test_five_minutes_by_keyboard(demo: Demo, open_browser: Open) -> None:
     keys.press("Enter")
     expect(desk.call.locator(".results")).to_contain_text("match")
     expect(desk.call.locator("[data-flash]")).to_contain_text("Match")
+    desk.settled()
     keys.press("Escape")
 
     # Choose the action by its number, and ask for the proof that it needs.
@@ -182,6 +183,7 @@ def test_five_minutes_by_keyboard(demo: Demo, open_browser: Open) -> None:
     handset.page.keyboard.press("Enter")
     desk.level("strong")
     handset.is_talking()
+    desk.settled()
 
     keys.press("Escape")
     keys.press(number)
@@ -194,6 +196,7 @@ def test_five_minutes_by_keyboard(demo: Demo, open_browser: Open) -> None:
     expect(handset.messages).to_contain_text("The postal address on your account was changed")
 
     # The list of keys opens and closes, and ending asks again.
+    desk.settled()
     keys.press("Escape")
     keys.press("?")
     expect(desk.page.locator("#keys")).to_be_visible()

@@ -25,7 +25,11 @@ macro_rules! ids {
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($prefix, "_{}"), hex::encode(self.0))
+                let mut digits = [0; 32];
+                // Two digits for each of sixteen bytes: they fit. Screens are full of ids, and text by text is slow.
+                let _ = hex::encode_to_slice(self.0, &mut digits);
+                f.write_str(concat!($prefix, "_"))?;
+                f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
             }
         }
         impl fmt::Debug for $name {

@@ -80,30 +80,30 @@ async fn one(State(app): State<App>, headers: HeaderMap, Path(id): Path<CallId>)
 }
 
 async fn page(app: &App, who: &Who, id: Option<CallId>) -> Result<Response, WebError> {
-    let calls = app.runner.live().await;
-    let mine = calls.iter().find(|c| c.agent == Some((who.id, who.role))).map(|c| c.id);
+    let mine = app.runner.live_map(|call| (call.agent == Some((who.id, who.role))).then_some(call.id)).await.first().copied();
     let (view, lines) = match id.or(mine) {
         Some(id) => {
-            let (view, lines) = see(app, who, id).await?;
+            let call = app.runner.call(id).await?.ok_or(WebError::NotFound)?.call;
+            let (view, lines) = see(app, who, &call).await?;
             (Some(view), lines)
         }
         None => (None, Vec::new()),
     };
-    let items = items(calls, who);
+    let items = items(app, who).await;
     let shell = Shell { company: app.company(), user: Some((&who.name, who.role)), demo: app.demo };
     Ok(Html(pages::desk(&shell, app.runner.now(), &items, &app.agents.names(), view.as_ref(), None, &lines)?).into_response())
 }
 
 async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
     let who = who(&app, &headers).await?;
-    let items = items(app.runner.live().await, &who);
+    let items = items(&app, &who).await;
     Ok(Html(pages::desk_list(app.runner.now(), &items, &app.agents.names())?))
 }
 
 /// Calls that wait first, longest wait first; then those with somebody; calls still with the
 /// machine are not shown.
-fn items(calls: Vec<Call>, who: &Who) -> Vec<QueueItem> {
-    let mut items: Vec<QueueItem> = calls.iter().filter(|c| c.queue.is_some()).map(|c| queue_item(c, viewer(who))).collect();
+async fn items(app: &App, who: &Who) -> Vec<QueueItem> {
+    let mut items = app.runner.live_map(|call| call.queue.map(|_| queue_item(call, viewer(who)))).await;
     items.sort_by_key(|i| (i.stage != Stage::Waiting, i.since));
     items.truncate(200);
     items
@@ -111,14 +111,13 @@ fn items(calls: Vec<Call>, who: &Who) -> Vec<QueueItem> {
 
 async fn panel(State(app): State<App>, headers: HeaderMap, Path(id): Path<CallId>) -> Result<Html<String>, WebError> {
     let who = who(&app, &headers).await?;
-    let (view, lines) = see(&app, &who, id).await?;
+    let call = app.runner.call(id).await?.ok_or(WebError::NotFound)?.call;
+    let (view, lines) = see(&app, &who, &call).await?;
     Ok(Html(pages::desk_panel(app.runner.now(), &view, None, &lines)?))
 }
 
 /// One call as this agent may see it. Somebody else's call is not found, unless a lead asks.
-async fn see(app: &App, who: &Who, id: CallId) -> Result<(AgentView, Vec<StoryLine>), WebError> {
-    let live = app.runner.call(id).await?.ok_or(WebError::NotFound)?;
-    let call = &live.call;
+async fn see(app: &App, who: &Who, call: &Call) -> Result<(AgentView, Vec<StoryLine>), WebError> {
     let mine = call.agent == Some((who.id, who.role));
     let waits_for_me = call.stage == Stage::Waiting && call.queue.is_some_and(|q| q.serves(who.role));
     if !mine && !waits_for_me && who.role != Role::Lead {
@@ -132,7 +131,7 @@ async fn see(app: &App, who: &Who, id: CallId) -> Result<(AgentView, Vec<StoryLi
     };
     let view = agent_view(call, principal.as_ref(), profile.as_ref().map(|l| &l.profile), viewer(who), app.runner.policy.as_ref(), now);
     let reader = if who.role == Role::Lead { Reader::Lead } else { Reader::Anyone };
-    let lines = if mine || who.role == Role::Lead { story_lines(app, id, reader).await? } else { Vec::new() };
+    let lines = if mine || who.role == Role::Lead { story_lines(app, call.id, reader).await? } else { Vec::new() };
     Ok((view, lines))
 }
 
@@ -257,16 +256,19 @@ fn change(action: &Action, form: &Fields) -> Result<Change, WebError> {
 async fn act(State(app): State<App>, headers: HeaderMap, Path((id, verb)): Path<(CallId, String)>, Form(form): Form<Fields>) -> Result<Response, WebError> {
     let who = who(&app, &headers).await?;
     let before = app.runner.call(id).await?.ok_or(WebError::NotFound)?.call;
-    let flash = match perform(&app, &who, &before, &verb, &form).await {
-        Ok(flash) => flash,
+    let (flash, call) = match perform(&app, &who, &before, &verb, &form).await {
+        Ok(done) => done,
         // A slip of the pen or a moved call is told in place, with what was typed still there.
-        Err(WebError::Bad(text)) => Some(Flash { kind: FlashKind::Bad, text }),
+        Err(WebError::Bad(text)) => {
+            let call = app.runner.call(id).await?.ok_or(WebError::NotFound)?.call;
+            (Some(Flash { kind: FlashKind::Bad, text }), call)
+        }
         Err(other) => return Err(other),
     };
     if !headers.contains_key("hx-request") {
         return Ok(Redirect::to(&format!("/desk/call/{id}")).into_response());
     }
-    let (view, lines) = match see(&app, &who, id).await {
+    let (view, lines) = match see(&app, &who, &call).await {
         Ok(seen) => seen,
         // Handed over or ended: the call is no longer this agent's to see.
         Err(WebError::NotFound) => return Ok(([("hx-redirect", "/desk")], "").into_response()),
@@ -275,16 +277,15 @@ async fn act(State(app): State<App>, headers: HeaderMap, Path((id, verb)): Path<
     Ok(Html(pages::desk_panel(app.runner.now(), &view, flash.as_ref(), &lines)?).into_response())
 }
 
-async fn perform(app: &App, who: &Who, before: &Call, verb: &str, form: &Fields) -> Result<Option<Flash>, WebError> {
+async fn perform(app: &App, who: &Who, before: &Call, verb: &str, form: &Fields) -> Result<(Option<Flash>, Call), WebError> {
     let command = command(verb, form, before.opened())?;
     let unique = match form.get("command") {
         Some(id) if id.len() <= 64 && !id.is_empty() => id.clone(),
         _ => hex::encode(app.runner.vault.id()?),
     };
     let make = || Input::Desk { agent: who.id, role: who.role, command: command.clone() };
-    app.runner.run(before.id, format!("desk/{}/{unique}", who.id), make).await?;
-    let after = app.runner.call(before.id).await?.ok_or(WebError::NotFound)?.call;
-    Ok(outcome(&command, before, &after))
+    let (_, after) = app.runner.run_then(before.id, format!("desk/{}/{unique}", who.id), make, Call::clone).await?;
+    Ok((outcome(&command, before, &after), after))
 }
 
 /// What came of a command, in words for the agent.

@@ -19,7 +19,7 @@ use countersign_core::{
     secret::{E164, Secret},
     time::Timestamp,
 };
-use countersign_store::{Append, Commit, CommitError, DocWrite, Expect, Guard, IndexWrite, NewEvent, Outcome, ReadError, Store, Stream, WriteError};
+use countersign_store::{Append, Commit, CommitError, Doc, DocWrite, Expect, Guard, IndexWrite, NewEvent, Outcome, ReadError, Store, Stream, WriteError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -162,22 +162,37 @@ impl Runner {
 
     /// Takes calls up again after a restart: every call that had not ended is folded from its
     /// events and goes on where it was. Returns how many.
-    pub async fn resume(&self) -> Result<usize, RunError> {
+    pub async fn resume(self: &Arc<Self>) -> Result<usize, RunError> {
         let (mut after, mut n) = (None, 0);
         loop {
-            let page = self.store.docs(record::CALL, after.clone(), 500).await?;
+            let page = self.store.docs(record::CALL, after.clone(), 2000).await?;
             let Some((last, _)) = page.last() else { return Ok(n) };
             after = Some(last.clone());
-            for (id, _) in &page {
-                let Ok(id) = <[u8; 16]>::try_from(id.as_slice()) else { continue };
-                let slot = self.slot(CallId(id));
-                let mut live = slot.lock().await;
-                if live.is_none() {
-                    *live = self.load(CallId(id)).await?;
-                    n += 1;
-                }
+            // Nobody is answered until all are back: every core and every reader of the store has a share.
+            let mut shares = tokio::task::JoinSet::new();
+            for share in page.chunks(125) {
+                let (this, share) = (self.clone(), share.to_vec());
+                shares.spawn(async move { this.take_up(&share).await });
+            }
+            while let Some(taken) = shares.join_next().await {
+                n += taken.map_err(|e| RunError::Store(e.to_string()))??;
             }
         }
+    }
+
+    async fn take_up(&self, records: &[(Vec<u8>, Doc)]) -> Result<usize, RunError> {
+        let mut n = 0;
+        for (id, doc) in records {
+            let Ok(id) = <[u8; 16]>::try_from(id.as_slice()).map(CallId) else { continue };
+            let slot = self.slot(id);
+            let mut live = slot.lock().await;
+            if live.is_none() {
+                let line = self.vault.unseal(record::CALL, &id.0, &doc.body)?;
+                *live = Some(Live { call: Call::fold(id, &self.events(id).await?), line, sealed: doc.body.clone() });
+                n += 1;
+            }
+        }
+        Ok(n)
     }
 
     fn slot(&self, id: CallId) -> Slot {
@@ -187,12 +202,15 @@ impl Runner {
     fn drop_slot(&self, id: CallId) { self.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&id); }
 
     /// The calls that are going on, for lists.
-    pub async fn live(&self) -> Vec<Call> {
+    pub async fn live(&self) -> Vec<Call> { self.live_map(|call| Some(call.clone())).await }
+
+    /// What is wanted of each of them: nothing is copied but that.
+    pub async fn live_map<T>(&self, want: impl Fn(&Call) -> Option<T>) -> Vec<T> {
         let slots: Vec<Slot> = self.calls.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let mut calls = Vec::with_capacity(slots.len());
         for slot in slots {
             if let Some(live) = slot.lock().await.as_ref().filter(|l| l.call.stage != Stage::Ended && l.call.n > 0) {
-                calls.push(live.call.clone());
+                calls.extend(want(&live.call));
             }
         }
         calls
@@ -248,12 +266,18 @@ impl Runner {
 
     /// Moves a call. `make` is called again if the step has to be tried again.
     pub async fn run(&self, id: CallId, command: String, make: impl Fn() -> Input + Send) -> Result<Reply, RunError> {
+        Ok(self.run_then(id, command, make, |_| ()).await?.0)
+    }
+
+    /// The same, with a look at the call as it is then: an ended call leaves memory.
+    pub async fn run_then<T>(&self, id: CallId, command: String, make: impl Fn() -> Input + Send, look: impl FnOnce(&Call) -> T) -> Result<(Reply, T), RunError> {
         let slot = self.slot(id);
         let mut guard = slot.lock().await;
         if guard.is_none() {
             *guard = self.load(id).await?;
         }
-        let result = if guard.is_none() { Err(RunError::NoCall) } else { self.drive(id, command, &mut guard, &make).await };
+        let reply = if guard.is_none() { Err(RunError::NoCall) } else { self.drive(id, command, &mut guard, &make).await };
+        let result = reply.and_then(|reply| Ok((reply, look(&guard.as_ref().ok_or(RunError::NoCall)?.call))));
         // Ended calls leave memory; a late report loads them again.
         if guard.as_ref().is_none_or(|l| l.call.stage == Stage::Ended) {
             *guard = None;
@@ -266,8 +290,8 @@ impl Runner {
         // The limits that refused this input so far: the machine takes it again, knowing them.
         let mut refused: Vec<Deny> = Vec::new();
         for _ in 0..MAX_TRIES {
-            let live = slot.clone().ok_or(RunError::NoCall)?;
-            let before = live.call.clone();
+            let live = slot.as_ref().ok_or(RunError::NoCall)?;
+            let before = &live.call;
             let input = make();
             let from_desk = matches!(input, Input::Desk { .. } | Input::Delivered { .. } | Input::Tick | Input::AccountFrozen);
             let turned = match self.turn(before.clone(), input, &refused).await {
@@ -280,7 +304,7 @@ impl Runner {
             if turned.out.events.is_empty() && turned.out.guards.is_empty() {
                 return Ok(self.repeated(command).await?.unwrap_or(reply));
             }
-            let (commit, denials) = match self.commit_of(&live, &turned, command.clone(), &reply).await {
+            let (commit, denials) = match self.commit_of(live, &turned, command.clone(), &reply).await {
                 // What it would change is changed already, perhaps by this very command.
                 Err(RunError::Change(why)) => return self.repeated(command).await?.ok_or(RunError::Change(why)),
                 other => other?,
@@ -288,11 +312,13 @@ impl Runner {
             match self.store.commit(commit).await {
                 Ok(_) => {
                     let said = !turned.out.say.is_empty();
-                    self.committed(&before, &turned).await;
+                    self.committed(before, &turned).await;
                     if from_desk && (said || before.stage != turned.after.stage) {
                         self.push(&turned.after, &live.line, reply.clone()).await;
                     }
-                    *slot = Some(Live { call: turned.after, ..live });
+                    if let Some(live) = slot {
+                        live.call = turned.after;
+                    }
                     return Ok(reply);
                 }
                 Err(CommitError::Duplicate(stored)) => return Ok(serde_json::from_slice(&stored)?),
@@ -306,9 +332,8 @@ impl Runner {
                     for account in [before.subject, before.principal].into_iter().flatten() {
                         self.directory.forget(account);
                     }
-                    *slot = self.load(id).await?;
-                    if slot.is_none() {
-                        *slot = Some(live);
+                    if let Some(now) = self.load(id).await? {
+                        *slot = Some(now);
                     }
                 }
                 Err(CommitError::Busy | CommitError::Closed) => return Err(RunError::Busy),

@@ -32,7 +32,7 @@ pub fn plan_value(factors: &[FactorKind]) -> String {
 }
 
 /// The clock part of an instant; the page's script turns it into local time.
-pub fn clock(at: &Timestamp) -> String { at.to_string().chars().skip(11).take(8).collect::<String>() + " UTC" }
+pub fn clock(at: &Timestamp) -> String { at.to_string().get(11..19).unwrap_or_default().to_owned() + " UTC" }
 
 /// Day and minute of an instant.
 pub fn moment(at: &Timestamp) -> String {
