@@ -90,7 +90,7 @@ const CAST: [Cast; 6] = [
     Cast {
         id: "sofia", name: "Sofía Ruiz", number: "+12025550145", landline: false, account: "10004714", born: "1991-07-21",
         address: "88 Calle Olmo, Santa Fe", postal: "87501", email: "sofia.ruiz@example.com", language: Lang::Es,
-        pin: Some(("5093", Some("5099"))), verbal: None, app: false, preferred: None, due: None,
+        pin: Some(("5093", Some("5099"))), verbal: None, app: false, preferred: Some(FactorKind::Pin), due: None,
         note: "Spanish · PIN 5093 · duress PIN 5099 (looks accepted, opens nothing, alerts the lead)",
     },
     Cast {
@@ -102,7 +102,7 @@ const CAST: [Cast; 6] = [
     Cast {
         id: "tina", name: "Tina Bell", number: "+12025550147", landline: false, account: "10004716", born: "1995-02-14",
         address: "41 Mill Road, Brookfield", postal: "06804", email: "tina.bell@example.com", language: Lang::En,
-        pin: Some(("7318", None)), verbal: None, app: false, preferred: None, due: None,
+        pin: Some(("7318", None)), verbal: None, app: false, preferred: Some(FactorKind::Pin), due: None,
         note: "PIN 7318 · her e-mail sounds like dina.bell@example.com, another customer’s",
     },
 ];
