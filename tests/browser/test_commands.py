@@ -127,11 +127,14 @@ def accounts(installation: Installation) -> int:
 
 
 def test_import_is_all_or_nothing(installation: Installation) -> None:
-    good = [CUSTOMERS[0] | {"account_number": f"3000{i:04d}", "mobile": f"+1202555{1000 + i}", "email": f"c{i}@example.com"} for i in range(40)]
+    # Without PINs: hashing them is what takes the time.
+    plain = {column: value for column, value in CUSTOMERS[0].items() if column != "pin"}
+    good = [plain | {"account_number": f"3000{i:04d}", "mobile": f"+1202555{1000 + i}", "email": f"c{i}@example.com"} for i in range(40)]
     bad = [dict(row) for row in good]
     bad[1]["mobile"] = "555-0142"
     bad[7]["date_of_birth"] = "21.6.87"
     bad[7]["pin"] = "1234"
+    good[7]["pin"] = "6402"
     bad[20]["account_number"] = bad[3]["account_number"]
     bad[39]["email"] = "nobody"
     said = installation.run("import", installation.customers(bad))

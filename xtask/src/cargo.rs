@@ -45,11 +45,11 @@ pub fn clippy() -> Result<(), Failure> {
 /// Runs the tests of the workspace, with nextest where it is installed, and says how many there were.
 pub fn test(filter: Option<&str>) -> Result<String, Failure> {
     if which("cargo-nextest").is_none() {
-        return counted(cargo(&["test", "--workspace"]).args(filter));
+        return counted(cargo(&["test", "--workspace", "--no-fail-fast"]).args(filter));
     }
     // Nextest does not know doc tests.
-    let tests = counted(cargo(&["nextest", "run", "--workspace", "--no-tests", "pass"]).args(filter))?;
-    let docs = counted(cargo(&["test", "--workspace", "--doc"]).args(filter))?;
+    let tests = counted(cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests", "pass"]).args(filter))?;
+    let docs = counted(cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]).args(filter))?;
     Ok(format!("{tests}; doc tests: {docs}"))
 }
 
