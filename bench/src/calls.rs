@@ -210,7 +210,8 @@ impl Floor {
     async fn call(&self, caller: &mut Caller<'_>, customer: Customer, code: &str) -> Result<(), Fail> {
         self.to_the_queue(caller, code).await?;
         let connected = self.moved(caller, "connected").await?;
-        let call = between(&connected, "waitUrl=\"\">", "<").ok_or("the caller was not put through")?;
+        // The name of the conference begins with the call's own: `call_` and 32 digits.
+        let call = between(&connected, "waitUrl=\"\">", "<").and_then(|name| name.get(..37)).ok_or("the caller was not put through")?;
         if let Some(agent) = self.greetings.borrow_mut().remove(call) {
             // An agent who gave up listens no more.
             let _ = agent.send(customer);

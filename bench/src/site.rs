@@ -182,8 +182,14 @@ impl Drop for Server {
     }
 }
 
-/// An address on this machine that was free a moment ago.
-pub fn free_address() -> Result<SocketAddr, Fail> { Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?) }
+/// An address on this machine that was free a moment ago, below those that the system gives to
+/// anybody who asks for one.
+pub fn free_address() -> Result<SocketAddr, Fail> {
+    let first = u16::try_from(std::process::id() % 9000).unwrap_or(0) + 21_000;
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let port = (first..first + 500).find(free).ok_or("no port of 127.0.0.1 is free between 21000 and 30500")?;
+    Ok((Ipv4Addr::LOCALHOST, port).into())
+}
 
 /// Runs a program to its end; what it said is told only if it failed.
 pub fn run(command: &mut Command) -> Result<String, Fail> {
