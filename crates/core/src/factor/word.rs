@@ -10,9 +10,9 @@ use crate::{claim, secret::Secret};
 /// argon2id cost: the OWASP minimum of 19 MiB and two passes, about 20 ms on one core.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
-/// Blocks of 1 KiB that are reserved; what is not needed is never touched. glibc returns what is larger than 32 MiB
-/// to the system when they are freed. Smaller ones it keeps, in pieces that the next hash does
-/// not fit into: after sixty sign-ins these were 220 MiB.
+/// Blocks of 1 KiB that are reserved; those that are not needed are never touched. glibc gives memory
+/// of more than 32 MiB back to the system when it is freed. Less than that it keeps, in pieces that the next
+/// hash does not fit into: after sixty sign-ins these were 220 MiB.
 const RESERVED: usize = 33 * 1024;
 
 /// A salted, peppered argon2id hash. A decoy matches nothing and costs the same.
