@@ -73,3 +73,20 @@ mail-online-text =
     Waren Sie das nicht? Dann rufen Sie bitte { $fraud } an, um Betrug zu melden.
 
     { $company }
+
+mail-changed-online-subject = { $done } ({ $company })
+mail-changed-online-text =
+    Guten Tag,
+
+    jemand, der auf unserer Website in Ihrem Konto angemeldet war, hat etwas geändert. { $done }.
+
+    Sie bekommen diese Nachricht an einen Kontakt, den wir schon hatten. Zu Ihrer Sicherheit zeigt sie keine Ihrer Daten.
+
+    Wenn Sie das waren, brauchen Sie nichts zu tun.
+
+    Das waren nicht Sie? Sagen Sie es uns hier, und wir sperren Ihr Konto:
+    { $link }
+
+    Betrug können Sie auch telefonisch melden: { $fraud }.
+
+    { $company }

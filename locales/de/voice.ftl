@@ -35,7 +35,7 @@ welcome = Willkommen bei { $company }.
 choose-language = Für Deutsch bitte die { $key } drücken.
 recognised = Wir kennen die Nummer, von der Sie anrufen.
 recognised-upcoming = Wir kennen die Nummer, von der Sie anrufen. Geht es um die Lieferung am { $day }? Dann bitte die 1 drücken. Für alles andere bitte die 2 drücken.
-menu = Wenn Sie auf unserer Website angemeldet sind, sehen Sie dort einen Code für das Telefon. Um diesen Code einzugeben, bitte die 1 drücken. Um Ihre Kundennummer einzugeben, bitte die 2 drücken. Für die Kundenberatung bitte die 0 drücken. Für eine andere Sprache bitte die Sterntaste drücken.
+menu = Wenn Sie auf unserer Website angemeldet sind, sehen Sie dort einen Code für das Telefon. Um diesen Code einzugeben, bitte die 1 drücken. Um Ihre Kundennummer einzugeben, bitte die 2 drücken. Um einen Code zu hören, den Sie auf unserer Website eintippen, bitte die 3 drücken. Für die Kundenberatung bitte die 0 drücken. Für eine andere Sprache bitte die Sterntaste drücken.
 enter-service-code = Bitte geben Sie den Code für das Telefon ein. Sie sehen ihn auf unserer Website, wenn Sie angemeldet sind. Schließen Sie mit der Raute-Taste ab.
 enter-account-number = Bitte geben Sie Ihre Kundennummer ein. Schließen Sie mit der Raute-Taste ab. Wenn Sie sie nicht zur Hand haben, bitte die 0 und dann die Raute-Taste drücken.
 enter-postal-code = Bitte geben Sie die Ziffern Ihrer Postleitzahl ein. Schließen Sie mit der Raute-Taste ab.
@@ -45,6 +45,15 @@ enter-voice-code = Wir rufen die hinterlegte Nummer an und nennen dort einen Cod
 enter-totp = Bitte geben Sie den Code aus Ihrer Authentifizierungs-App ein. Schließen Sie mit der Raute-Taste ab.
 enter-hotp = Bitte geben Sie den Code von Ihrem Sicherheitsgerät ein. Schließen Sie mit der Raute-Taste ab.
 enter-pin = Bitte geben Sie Ihre PIN ein. Schließen Sie mit der Raute-Taste ab.
+enter-backup-code = Bitte geben Sie einen unbenutzten Code von Ihrer ausgedruckten Liste ein. Schließen Sie mit der Raute-Taste ab.
+one-moment = Einen Moment, bitte.
+approve-in-portal = Wir haben Sie auf unserer Website gefragt, wo Sie angemeldet sind. Tippen Sie dort diesen Code ein: { $code }. Noch einmal: { $code }.
+approve-with-passkey = Wir haben Sie auf unserer Website gefragt, wo Sie angemeldet sind. Bitte bestätigen Sie dort mit Ihrem Passkey.
+approve-at-provider = Die Anmeldung unserer Website fragt Sie jetzt. Sie zeigt diesen Code: { $code }. Bestätigen Sie nur, wenn er gleich ist.
+type-in-portal = Bitte melden Sie sich auf unserer Website an und wählen Sie: Code vom Telefon. Tippen Sie dort diesen Code ein: { $code }. Noch einmal: { $code }.
+approve-help = Wir warten. Um es noch einmal zu hören, bitte die 1 drücken. Für einen anderen Weg bitte die Sterntaste drücken. Für die Kundenberatung bitte die 0 drücken.
+call-back = Hallo, hier ist { $company }. Sie haben um diesen Anruf gebeten. Drücken Sie die Taste, die unsere Website jetzt zeigt.
+we-call = Hallo, hier ist { $company }. Jemand von uns möchte mit Ihnen sprechen. Wenn Sie auf unserer Website angemeldet sind, sehen Sie dort, dass wir es sind. Um jetzt zu sprechen, bitte die 1 drücken. Sonst legen Sie einfach auf.
 proof-help = Um sich auf andere Weise auszuweisen, bitte die Sterntaste drücken. Für die Kundenberatung bitte die 0 und dann die Raute-Taste drücken.
 try-again = Das wurde nicht angenommen. Bitte versuchen Sie es noch einmal.
 no-more-tries = Das wurde nicht angenommen. Auf diesem Weg ist kein weiterer Versuch möglich.
@@ -65,6 +74,7 @@ nobody-free = Es tut uns leid, gerade ist niemand frei. Bitte rufen Sie später 
 call-code = Guten Tag, hier ist { $company }. Sie telefonieren gerade mit uns und möchten { $action }. Ihr Code lautet: { $code }, und noch einmal: { $code }, das war Ihr Code. Bitte geben Sie ihn in Ihrem Anruf bei uns ein. Wir bitten Sie nie, ihn zu sagen. Telefonieren Sie gerade nicht mit uns? Dann rufen Sie bitte { $fraud } an.
 call-notice = Guten Tag, hier ist { $company }. Zu Ihrem Konto gab es ein Telefonat. { $done }. Waren Sie das nicht? Dann rufen Sie bitte { $fraud } an.
 call-online = Guten Tag, hier ist { $company }. Laut Ihrem Anruf möchten Sie { $action }. Zu Ihrer Sicherheit geht das nur auf unserer Website, wenn Sie angemeldet sind. Waren Sie das nicht? Dann rufen Sie bitte { $fraud } an.
+call-changed-online = Hallo, hier ist { $company }. Jemand, der in Ihrem Konto angemeldet war, hat etwas geändert. { $done }. Wenn Sie das nicht waren, rufen Sie bitte { $fraud } an.
 
 ## Nach »Sie möchten …« und »möchten Sie …«.
 

@@ -73,3 +73,20 @@ mail-online-text =
     If this was not you, please call { $fraud } to report fraud.
 
     { $company }
+
+mail-changed-online-subject = { $done } ({ $company })
+mail-changed-online-text =
+    Hello,
+
+    Somebody who was signed in to your account on our website changed something. { $done }.
+
+    You get this message at a contact that we already had on file. For your safety it shows none of your data.
+
+    If this was you, there is nothing you need to do.
+
+    This wasn't you? Tell us here, and we freeze your account:
+    { $link }
+
+    You can also report fraud by phone: { $fraud }.
+
+    { $company }

@@ -35,7 +35,7 @@ welcome = Welcome to { $company }.
 choose-language = For English, press { $key }.
 recognised = We know the number you are calling from.
 recognised-upcoming = We know the number you are calling from. If you are calling about the delivery due on { $day }, press 1. For anything else, press 2.
-menu = When you are signed in on our website, you see a code for the phone. To enter that code, press 1. To enter your account number, press 2. To speak to an agent, press 0. For another language, press star.
+menu = When you are signed in on our website, you see a code for the phone. To enter that code, press 1. To enter your account number, press 2. To hear a code that you type on our website, press 3. To speak to an agent, press 0. For another language, press star.
 enter-service-code = Please enter the code for the phone. You see it on our website when you are signed in. End with the hash or pound key.
 enter-account-number = Please enter your account number. End with the hash or pound key. If you do not have it at hand, press 0, then the hash or pound key.
 enter-postal-code = Please enter the digits of your postal code. End with the hash or pound key.
@@ -45,6 +45,15 @@ enter-voice-code = We are ringing the number on file to give you a code. Please 
 enter-totp = Please enter the code from your authenticator app. End with the hash or pound key.
 enter-hotp = Please enter the code from your security token. End with the hash or pound key.
 enter-pin = Please enter your PIN. End with the hash or pound key.
+enter-backup-code = Please enter one of the codes on your printed list that you have not used. End with the hash or pound key.
+one-moment = One moment, please.
+approve-in-portal = We have asked you on our website, where you are signed in. Type this code there: { $code }. Once more: { $code }.
+approve-with-passkey = We have asked you on our website, where you are signed in. Please approve there with your passkey.
+approve-at-provider = The sign-in of our website is asking you now. It shows this code: { $code }. Approve only if it is the same.
+type-in-portal = Please sign in on our website and choose: code from the phone. Type this code there: { $code }. Once more: { $code }.
+approve-help = We are waiting. To hear this again, press 1. For another way, press star. For an agent, press 0.
+call-back = Hello, this is { $company }. You asked us to ring you. Press the key that our website shows now.
+we-call = Hello, this is { $company }. One of our people would like to speak to you. When you are signed in on our website, you see there that it is us. To talk now, press 1. Otherwise just hang up.
 proof-help = For another way to prove it is you, press star. For an agent, press 0, then the hash or pound key.
 try-again = That was not accepted. Please try again.
 no-more-tries = That was not accepted. No more tries are possible this way.
@@ -65,6 +74,7 @@ nobody-free = We are sorry, nobody is free right now. Please call again later.
 call-code = Hello, this is { $company }. You are on the phone with us now to { $action }. Here is your code: { $code }. Once more: { $code }. Please enter it in your call with us. We never ask you to say it. If you are not on the phone with us, please call { $fraud }.
 call-notice = Hello, this is { $company }. There was a phone call about your account. { $done }. If this was not you, please call { $fraud }.
 call-online = Hello, this is { $company }. You asked by phone to { $action }. For your safety, this can only be done on our website, when you are signed in. If this was not you, please call { $fraud }.
+call-changed-online = Hello, this is { $company }. Somebody who was signed in to your account changed something. { $done }. If this was not you, please call { $fraud }.
 
 ## What the caller wants, after "to": "we need to check it is you, to …".
 

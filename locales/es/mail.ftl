@@ -73,3 +73,20 @@ mail-online-text =
     Si no fue usted, llame al { $fraud } para avisar de un fraude.
 
     { $company }
+
+mail-changed-online-subject = { $done } ({ $company })
+mail-changed-online-text =
+    Hola:
+
+    Alguien que tenía la sesión iniciada en su cuenta, en nuestra página web, cambió algo. { $done }.
+
+    Recibe este mensaje en un contacto que ya teníamos registrado. Por su seguridad no muestra ningún dato suyo.
+
+    Si fue usted, no tiene que hacer nada.
+
+    ¿No fue usted? Díganoslo aquí y bloqueamos su cuenta:
+    { $link }
+
+    También puede denunciar el fraude por teléfono: { $fraud }.
+
+    { $company }

@@ -34,7 +34,7 @@ welcome = Le damos la bienvenida a { $company }.
 choose-language = Para español, marque { $key }.
 recognised = Reconocemos el número desde el que llama.
 recognised-upcoming = Reconocemos el número desde el que llama. Si llama por la entrega prevista para el { $day }, marque 1. Para cualquier otro asunto, marque 2.
-menu = Cuando inicia sesión en nuestra página web, ve un código para el teléfono. Para introducir ese código, marque 1. Para introducir su número de cuenta, marque 2. Para hablar con un agente, marque 0. Para otro idioma, marque asterisco.
+menu = Cuando inicia sesión en nuestra página web, ve un código para el teléfono. Para introducir ese código, marque 1. Para introducir su número de cuenta, marque 2. Para oír un código que se escribe en nuestra página, marque 3. Para hablar con un agente, marque 0. Para otro idioma, marque asterisco.
 enter-service-code = Marque el código para el teléfono. Lo ve en nuestra web con la sesión iniciada. Termine con la tecla numeral o almohadilla.
 enter-account-number = Marque su número de cuenta. Termine con la tecla numeral o almohadilla. Si no lo tiene a mano, marque 0 y luego numeral o almohadilla.
 enter-postal-code = Marque los dígitos de su código postal. Termine con la tecla numeral o almohadilla.
@@ -44,6 +44,15 @@ enter-voice-code = Estamos llamando al número que tenemos registrado para darle
 enter-totp = Marque el código de su aplicación de autenticación. Termine con la tecla numeral o almohadilla.
 enter-hotp = Marque el código de su dispositivo de seguridad. Termine con la tecla numeral o almohadilla.
 enter-pin = Marque su PIN. Termine con la tecla numeral o almohadilla.
+enter-backup-code = Marque uno de los códigos de su lista impresa que no haya usado. Termine con la tecla numeral o almohadilla.
+one-moment = Un momento, por favor.
+approve-in-portal = Le hemos preguntado en nuestra página web, donde tiene la sesión iniciada. Escriba allí este código: { $code }. Otra vez: { $code }.
+approve-with-passkey = Le hemos preguntado en nuestra página web, donde tiene la sesión iniciada. Apruébelo allí con su llave de acceso.
+approve-at-provider = El inicio de sesión de nuestra página web le pregunta ahora. Muestra este código: { $code }. Apruebe solo si es el mismo.
+type-in-portal = Inicie sesión en nuestra página web y elija: código del teléfono. Escriba allí este código: { $code }. Otra vez: { $code }.
+approve-help = Estamos esperando. Para oírlo otra vez, marque 1. Para hacerlo de otra forma, marque asterisco. Para hablar con un agente, marque 0.
+call-back = Hola, le llamamos de { $company }. Usted pidió esta llamada. Marque la tecla que muestra ahora nuestra página web.
+we-call = Hola, le llamamos de { $company }. Una persona de nuestro equipo quiere hablar con usted. En nuestra página web, con la sesión iniciada, puede ver que somos nosotros. Para hablar ahora, marque 1. Si no, cuelgue.
 proof-help = Para demostrar de otra forma que es usted, marque asterisco. Para hablar con un agente, marque 0 y luego numeral o almohadilla.
 try-again = No se ha aceptado. Inténtelo de nuevo, por favor.
 no-more-tries = No se ha aceptado. Ya no es posible intentarlo de nuevo por esta vía.
@@ -64,6 +73,7 @@ nobody-free = Lo sentimos, ahora no hay nadie disponible. Vuelva a llamar más t
 call-code = Hola, le llama { $company }. Usted está ahora al teléfono con nosotros para { $action }. Este es su código: { $code }. De nuevo: { $code }. Márquelo en su llamada con nosotros. Nunca le pedimos que lo diga. Si no está al teléfono con nosotros, llame al número { $fraud }.
 call-notice = Hola, le llama { $company }. Hubo una llamada telefónica sobre su cuenta. { $done }. Si no fue usted, llame al número { $fraud }.
 call-online = Hola, le llama { $company }. Usted pidió por teléfono { $action }. Por su seguridad, solo puede hacerse en nuestra página web, con la sesión iniciada. Si no fue usted, llame al número { $fraud }.
+call-changed-online = Hola, le llamamos de { $company }. Alguien que tenía la sesión iniciada en su cuenta cambió algo. { $done }. Si no fue usted, llame al { $fraud }.
 
 ##
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     action::{Action, Field},
     claim::{ClaimKind, IndexKey},
-    factor::{FactorKind, Otp, WordHash},
+    factor::{BackupCodes, FactorKind, Otp, Owner, WordHash},
     id::{AccountId, AuthenticatorId, ContactId, DelegationId},
     prompt::Lang,
     secret::{Blind, Secret},
@@ -43,6 +43,8 @@ pub struct Contact {
 
 /// How long a replaced contact point still gets notices.
 pub const NOTICE_PERIOD: Span = Span::days(90);
+/// How long after the last sign-in to the portal a customer can still be asked to approve there.
+pub const PORTAL_PERIOD: Span = Span::days(90);
 
 /// The secret side of an authenticator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,6 +59,55 @@ pub enum Material {
         /// The hash of the one that means "I am being forced"; a decoy if none is set.
         duress: WordHash,
     },
+    /// A passkey.
+    Passkey {
+        /// What the customer calls it.
+        name: Secret,
+        /// The public key and what belongs to it, in the words of whoever verifies signatures.
+        credential: Secret,
+        /// Since when.
+        added: Timestamp,
+    },
+    /// A printed list of codes.
+    Codes {
+        /// Their hashes.
+        codes: BackupCodes,
+        /// Since when.
+        added: Timestamp,
+    },
+    /// An account at the company's own sign-in provider.
+    Provider {
+        /// The provider's name for the customer (`sub`).
+        subject: Secret,
+    },
+}
+
+/// A browser that the customer let us wake (RFC 8030).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PushSubscription {
+    /// Where its push service takes messages.
+    pub endpoint: Secret,
+    /// Its public key, base64url (RFC 8291 §3.1).
+    pub p256dh: Secret,
+    /// Its shared secret, base64url (RFC 8291 §3.2).
+    pub auth: Secret,
+    /// Since when.
+    pub added: Timestamp,
+}
+
+/// What makes a call easier for this customer. Told to whoever talks with them; it decides nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Access {
+    /// Calls come through a relay service: an operator speaks or types for the customer, and that
+    /// is no reason for suspicion.
+    #[serde(default)]
+    pub relay: bool,
+    /// The customer uses real-time text or a TTY.
+    #[serde(default)]
+    pub text: bool,
+    /// The customer needs longer to key and to answer.
+    #[serde(default)]
+    pub unhurried: bool,
 }
 
 /// Something bound to an account that proves.
@@ -141,6 +192,19 @@ pub struct Profile {
     /// The customer locked the phone channel for changes.
     #[serde(default)]
     pub phone_lock: bool,
+    /// The customer wants no codes by text.
+    #[serde(default)]
+    pub never_sms: bool,
+    /// What makes a call easier.
+    #[serde(default)]
+    pub access: Access,
+    /// When the customer last signed in to the portal, to the day: only somebody who does can be
+    /// asked to approve there.
+    #[serde(default)]
+    pub portal: Option<Timestamp>,
+    /// Browsers that the customer let us wake.
+    #[serde(default)]
+    pub push: Vec<PushSubscription>,
     /// When contact data or factors changed last.
     #[serde(default)]
     pub changed: Option<Timestamp>,
@@ -199,13 +263,20 @@ impl Profile {
 
     /// What the call machine may know.
     pub fn brief(&self, now: Timestamp) -> Brief {
-        let mut factors: Vec<Factor> = self
-            .authenticators
-            .iter()
-            .map(|a| Factor { authenticator: a.id, kind: a.kind, contact: None, tail: String::new(), usable_from: Timestamp(0) })
-            .collect();
+        let bound = |authenticator, kind| Factor { authenticator, kind, contact: None, tail: String::new(), usable_from: Timestamp(0) };
+        // Whichever of several passkeys is at hand may sign: they are one factor, the portal's.
+        let portal = Owner::portal(self.id).authenticator;
+        let mut factors: Vec<Factor> = self.authenticators.iter().filter(|a| a.kind != FactorKind::Passkey).map(|a| bound(a.id, a.kind)).collect();
+        let passkeys = self.authenticators.iter().any(|a| a.kind == FactorKind::Passkey);
+        if passkeys {
+            factors.push(bound(portal, FactorKind::Passkey));
+        }
+        if passkeys || !self.push.is_empty() || self.portal.is_some_and(|at| now - at < PORTAL_PERIOD) {
+            factors.push(bound(portal, FactorKind::Approval));
+        }
         for c in self.present_contacts() {
             let kinds: &[FactorKind] = match c.kind {
+                ContactKind::Mobile if self.never_sms => &[FactorKind::VoiceCode],
                 ContactKind::Mobile => &[FactorKind::SmsCode, FactorKind::VoiceCode],
                 ContactKind::Landline => &[FactorKind::VoiceCode],
                 ContactKind::Email => &[],
@@ -225,6 +296,8 @@ impl Profile {
             notices: self.notice_contacts(now),
             frozen: self.frozen.is_some(),
             phone_lock: self.phone_lock,
+            reachable: !self.push.is_empty(),
+            access: self.access,
             changed: self.changed,
             upcoming: self.orders.iter().filter(|o| o.status != "delivered").filter_map(|o| o.due).filter(|due| *due > now).min(),
             delegations: self.delegations.iter().filter(|d| d.until > now).map(|d| DelegationBrief {
@@ -317,6 +390,10 @@ pub struct Brief {
     pub frozen: bool,
     /// The phone channel is locked for changes.
     pub phone_lock: bool,
+    /// A device of the customer can be woken, so that the machine may ask for an approval by itself.
+    pub reachable: bool,
+    /// What makes a call easier.
+    pub access: Access,
     /// When contact data or factors changed last.
     pub changed: Option<Timestamp>,
     /// The day the next delivery is due: the only fact that may be hinted at to a recognised number.

@@ -75,6 +75,8 @@ pub enum Via {
     Keypad,
     /// Typed by the agent from what the caller said.
     Agent,
+    /// Named by a program of the company that asks for a proof (OpenID CIBA, a login hint).
+    Client,
 }
 
 /// One claim with its clear value, on its way to be looked up. Never stored.

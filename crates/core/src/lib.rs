@@ -23,3 +23,4 @@ pub mod secret;
 pub mod story;
 pub mod time;
 pub mod view;
+pub mod watchwords;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     action::Action,
     factor::FactorKind,
-    id::{AccountId, ChallengeId, ChangeId, ContactId, MessageId},
+    id::{AccountId, CallId, ChallengeId, ChangeId, ContactId, MessageId},
     prompt::Lang,
     secret::Secret,
 };
@@ -54,6 +54,19 @@ pub enum Body {
     Online {
         /// What the caller wanted.
         action: Action,
+    },
+    /// No words: rings the customer for this call of ours (`walmart_call_me`).
+    Ring {
+        /// Which call.
+        call: CallId,
+    },
+    /// The customer changed something signed in: told at every address, because a thief may be
+    /// signed in too. The actions are those of policy, such as `change:factors`.
+    ChangedOnline {
+        /// What.
+        action: Action,
+        /// The link that freezes the account.
+        report: Secret,
     },
 }
 

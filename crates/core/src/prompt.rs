@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{action::Action, time::Timestamp};
+use crate::{action::Action, id::ChallengeId, time::Timestamp};
 
 /// A language we speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -92,6 +92,34 @@ pub enum Prompt {
     EnterHotp,
     /// "Key your PIN".
     EnterPin,
+    /// "Key a code from your printed list".
+    EnterBackupCode,
+    /// "One moment": a token follows by itself.
+    OneMoment,
+    /// "We have asked you in the portal: type this code there". It carries the name of the code;
+    /// the code itself is derived when the words are made, so that no stored answer holds it.
+    ApproveInPortal {
+        /// Names the code: six digits.
+        code: ChallengeId,
+    },
+    /// "We have asked you in the portal: approve with your passkey".
+    ApproveWithPasskey,
+    /// "The sign-in of our website asks you: compare this code".
+    ApproveAtProvider {
+        /// Names the code.
+        code: ChallengeId,
+    },
+    /// "Sign in on our website, and type this code there".
+    TypeInPortal {
+        /// Names the code: eight digits.
+        code: ChallengeId,
+    },
+    /// One to hear it again, star for another way, zero for an agent.
+    ApproveHelp,
+    /// "You asked us to ring: press the key that the website shows".
+    CallBack,
+    /// "This is us; one of our people wants to speak to you. Our website shows whether it is us."
+    WeCall,
     /// Star for another way, zero for an agent.
     ProofHelp,
     /// Not accepted, try again.

@@ -74,12 +74,13 @@ pub fn score(call: &Call, brief: Option<&Brief>, now: Timestamp) -> (u8, Vec<Con
     let all = [
         ("number_on_deny_list", if call.denied { 100 } else { 0 }),
         ("attestation_failed", if call.verstat == Verstat::Failed { 55 } else { 0 }),
-        ("number_withheld", if call.number.is_none() { 10 } else { 0 }),
+        ("number_withheld", if call.number.is_none() && call.origin.is_caller() { 10 } else { 0 }),
         ("failed_challenges", wrong * 15),
         ("claims_that_fit_nobody", fits_nobody * 10),
         ("claims_contradict", u8::try_from(contradictions.min(3)).unwrap_or(3) * 25),
         ("look_alike", if call.claims.iter().any(|c| c.look_alike) { 15 } else { 0 }),
         ("contact_changed_lately", if recently { 20 } else { 0 }),
+        ("customer_not_on_the_phone", if call.disowned { 90 } else { 0 }),
         ("account_frozen", if brief.is_some_and(|b| b.frozen) || call.frozen { 60 } else { 0 }),
     ];
     let parts: Vec<Contribution> = all.into_iter().filter(|(_, points)| *points > 0)

@@ -2,7 +2,7 @@
 
 use crate::{
     action::{Decision, Outcome, WayOut},
-    call::{Closed, Ending, Event, LevelCause, Queue, Stage},
+    call::{Closed, Ending, Event, LevelCause, Origin, Queue, Stage},
     claim::Via,
     message::Delivery,
     risk::Verstat,
@@ -22,7 +22,13 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
     // Which policies decided tells of duress by what is there or missing.
     let ids = |policies: &[String]| if reader == Reader::Lead { ids(policies) } else { String::new() };
     match event {
-        Event::Started { adapter, number, verstat, denied } => {
+        Event::Started { origin: Origin::Client(name), .. } => format!("{name} asks for a proof on behalf of a caller on its own line."),
+        Event::Started { adapter, origin: Origin::CallBack(contact), .. } => format!("The customer asked in the portal to be rung; we ring {contact} through {adapter}."),
+        Event::Started { adapter, origin: Origin::Desk { agent, contact, matter, .. }, .. } => {
+            let about = matter.as_ref().map(|m| format!(" about {m}")).unwrap_or_default();
+            format!("{agent} rings the customer at {contact} through {adapter}{about}.")
+        }
+        Event::Started { adapter, number, verstat, denied, origin: Origin::Caller } => {
             let number = if number.is_some() { "with a number" } else { "without a number" };
             let signed = match verstat {
                 Verstat::None => "not signed",
@@ -44,6 +50,7 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
                 Via::Network => "signalled by the network",
                 Via::Keypad => "keyed",
                 Via::Agent => "said to the agent",
+                Via::Client => "named by the program that asks",
             };
             let fits = match claim.accounts.len() { 0 => "fits no account".into(), 1 => "fits one account".into(), n => format!("fits {n} accounts") };
             let alike = if claim.look_alike { "; one slip away from another customer's" } else { "" };
@@ -64,6 +71,11 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
         }
         Event::ChallengeFailed { left, .. } => format!("Wrong entry; {left} left."),
         Event::ChallengeClosed { why, .. } => format!("The challenge ended without a proof: {}.", closed(*why)),
+        Event::LinkOpened { link } => format!("Gave out a code for whoever types it in the portal ({}).", link.id),
+        Event::LinkClosed { why } => format!("The code for the portal counts no more: {}.", closed(*why)),
+        Event::Disowned { account } => format!("The customer ({account}), asked for an approval, says that they are NOT ON THE PHONE. Nothing proved on this call counts."),
+        Event::Rang { message } => format!("The telephone on file rings ({message})."),
+        Event::Answered => "Somebody answered.".into(),
         Event::FactorUnavailable { kind } => format!("Too many messages or wrong entries lately: {} cannot be used now.", words(kind.name())),
         Event::ServiceCodeFailed => "Wrong service code.".into(),
         Event::ServiceCodeThrottled => "Too many wrong service codes: none is taken now.".into(),
@@ -77,6 +89,7 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
                 LevelCause::Proof => "by what was proved",
                 LevelCause::Expiry => "the proofs are too old",
                 LevelCause::Switch => "the account was given up",
+                LevelCause::Disowned => "the customer is not on this call",
             };
             let until = expires.map(|t| format!(" until {t}")).unwrap_or_default();
             format!("Assurance: {level}{until}, {cause}{}.", ids(policies))
@@ -119,6 +132,9 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
             Ending::Risk => "Ended politely: too risky.",
             Ending::NobodyFree => "Ended: nobody was free in time.",
             Ending::Silence => "Ended: the caller keyed nothing.",
+            Ending::NotReached => "Ended: the customer was not reached.",
+            Ending::Unanswered => "Ended: the customer did not approve.",
+            Ending::Collected => "Ended: the program that asked has its answer.",
         }.into(),
     }
 }
@@ -127,11 +143,17 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
 /// anything that would help whoever is forcing them. `None`: nothing they need to read.
 pub fn for_customer(event: &Event) -> Option<String> {
     Some(match event {
+        Event::Started { origin: Origin::Client(name), .. } => format!("{name} asked us to have you prove who you are."),
+        Event::Started { origin: Origin::CallBack(_), .. } => "We rang you, as you asked here.".into(),
+        Event::Started { origin: Origin::Desk { agent, .. }, .. } => format!("{agent} rang you."),
         Event::Started { number, .. } => if number.is_some() { "A call came in." } else { "A call came in with its number withheld." }.into(),
         Event::Identified { agreed: true, .. } => "What the caller said fits your account. Nothing was proved by that.".into(),
         Event::Identified { .. } => "Something the call gave is on your file. Nothing was proved by that.".into(),
         Event::SpeaksFor { kind, .. } => format!("The caller spoke for you as {}.", words(kind)),
         Event::Challenged { challenge } => format!("We asked for proof: {}.", words(challenge.kind.name())),
+        Event::ChallengeClosed { why: Closed::Declined, .. } => "You declined.".into(),
+        Event::Disowned { .. } => "You told us that you were not on the phone. Nothing proved on this call counted any more.".into(),
+        Event::Answered => "Somebody answered.".into(),
         Event::ChallengeFailed { .. } | Event::ServiceCodeFailed => "The proof was wrong.".into(),
         Event::Proved { kind, .. } => format!("The caller proved to be you: {}.", words(kind.name())),
         Event::Accepted { agent, .. } => format!("{agent} took the call."),
@@ -158,6 +180,12 @@ fn asked(stage: Stage) -> &'static str {
         Stage::KeyingPostalCode => "Asked for a postal code.",
         Stage::KeyingServiceCode => "Asked for the service code from the portal.",
         Stage::Proving => "Asked for a proof.",
+        Stage::KeyingToken => "Waits for the token that the portal dialled.",
+        Stage::Approving => "Waits for the customer's answer elsewhere.",
+        Stage::Linking => "Waits until the code is typed in the portal.",
+        Stage::Dialing => "Rings.",
+        Stage::Confirming => "Asked for the key that the portal shows.",
+        Stage::Remote => "On the line of the program that asked.",
         Stage::Music => "Asked for the hold music.",
         Stage::Waiting => "Waits.",
         Stage::Talking => "Back with the agent.",
@@ -174,6 +202,8 @@ fn closed(why: Closed) -> &'static str {
         Closed::NotDelivered => "the message did not arrive",
         Closed::Throttled => "too many wrong entries lately",
         Closed::CallMoved => "the call ended or moved on",
+        Closed::Declined => "the customer said no",
+        Closed::Disowned => "the customer is not on the phone",
     }
 }
 

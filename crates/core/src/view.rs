@@ -4,15 +4,16 @@
 use serde::Serialize;
 
 use crate::{
-    account::{Brief, ContactKind, Profile},
+    account::{Access, Brief, ContactKind, Profile},
     action::{Action, Actor, Decision, Facts, Field, Level, Outcome, Policy, Request, Role, Verb, WayOut},
-    call::{Call, Closed, MAX_MISSES, Queue, Stage, usable_kinds},
+    call::{Call, Closed, MAX_MISSES, Origin, Queue, Stage, usable_kinds},
     claim::{ClaimKind, Via},
-    factor::FactorKind,
+    factor::{Alphabet, FactorKind, Pepper, Watchwords},
     id::{AgentId, CallId},
     message::Delivery,
     prompt::{Lang, Music},
     risk::{self, Band, Contribution},
+    secret::Secret,
     time::Timestamp,
 };
 
@@ -121,6 +122,17 @@ pub struct ChallengeView {
     pub then: Vec<FactorKind>,
     /// How the message fared.
     pub delivery: Option<Delivery>,
+    /// What the agent reads out, for the customer to type in the portal.
+    pub code: Option<Secret>,
+}
+
+/// A code given out for whoever types it in the portal.
+#[derive(Debug, Clone, Serialize)]
+pub struct LinkView {
+    /// What the agent reads out.
+    pub code: Secret,
+    /// Until when.
+    pub expires: Timestamp,
 }
 
 /// Everything one agent may see of one call now.
@@ -164,6 +176,18 @@ pub struct AgentView {
     pub compared: Vec<(Field, bool)>,
     /// The open challenge.
     pub challenge: Option<ChallengeView>,
+    /// A code that is open for whoever types it in the portal.
+    pub link: Option<LinkView>,
+    /// A code for the portal can be given out.
+    pub may_link: bool,
+    /// The words by which customer and agent know each other.
+    pub watchwords: Option<Watchwords>,
+    /// The customer says that they are not on this call.
+    pub disowned: bool,
+    /// Who began the call.
+    pub origin: Origin,
+    /// What makes the call easier for the customer.
+    pub access: Access,
     /// Why the last challenge ended without a proof.
     pub last_closed: Option<Closed>,
     /// Factors that could be asked for.
@@ -221,12 +245,14 @@ pub struct Viewer {
 ///
 /// The state is taken apart field by field: a new field does not compile until somebody decides
 /// here who may see it.
-pub fn agent_view(call: &Call, principal: Option<&Brief>, profile: Option<&Profile>, viewer: Viewer, policy: &dyn Policy, now: Timestamp) -> AgentView {
+pub fn agent_view(
+    call: &Call, principal: Option<&Brief>, profile: Option<&Profile>, viewer: Viewer, policy: &dyn Policy, pepper: &Pepper, now: Timestamp,
+) -> AgentView {
     let call: &Call = &call.as_of(now);
     let Call {
-        id, n, started, updated: _, adapter: _, number: _, verstat: _, denied: _, stage, lang: _, music, silences: _,
+        id, n, started, updated: _, adapter: _, number: _, origin, verstat: _, denied: _, stage, lang: _, music, silences: _,
         claims, contradictions, misses, subject, principal: _, agreed: _, settled: _, number_set_aside, delegate, intent, challenge,
-        tried: _, proofs: _, level, level_expires, level_policies, failures: _, risk, risk_parts, queue, waiting_since,
+        link, ring: _, disowned, tried: _, proofs: _, level, level_expires, level_policies, failures: _, risk, risk_parts, queue, waiting_since,
         agent, handed_over: _, compared, revealed: _, decisions: _, performed, sent_online, frozen, duress, delivery, last_closed, ended,
     } = call;
     let mine = *agent == Some((viewer.agent, viewer.role));
@@ -250,14 +276,19 @@ pub fn agent_view(call: &Call, principal: Option<&Brief>, profile: Option<&Profi
     }).collect();
     let challenge = challenge.as_ref().map(|c| ChallengeView {
         kind: c.kind, keyed: c.kind.is_keyed(), expires: c.expires, left: c.left, action: c.action.clone(), then: c.then.clone(), delivery: *delivery,
+        code: (mine && matches!(c.kind, FactorKind::Approval | FactorKind::Provider)).then(|| pepper.travel_code(c.id, Alphabet::Known)),
     });
+    let live = mine && ended.is_none();
+    let may_link = live && !disowned && link.is_none() && challenge.is_none() && !call.settled;
+    let link = link.as_ref().filter(|_| live).map(|l| LinkView { code: pepper.travel_code(l.id, l.alphabet), expires: l.expires });
     let (fields, actions) = profile.map_or_else(Default::default, |profile| (lens.fields(profile), lens.actions(&factors)));
     AgentView {
         call: *id, n: *n, stage: *stage, started: *started, waiting_since: *waiting_since, queue: *queue, mine,
         lang: call.language(), music: *music, level: *level, level_expires: *level_expires,
         level_policies: level_policies.clone(), proofs: call.proof_kinds(), identified: subject.is_some(),
         opened: call.opened(), claims, misses_left: MAX_MISSES.saturating_sub(*misses), compared: compared.clone(),
-        challenge, last_closed: *last_closed, factors, fields, actions, risk: *risk, band: risk::band(*risk),
+        challenge, link, may_link, watchwords: subject.filter(|_| live).map(|account| pepper.watchwords(*id, account)), disowned: *disowned,
+        origin: origin.clone(), access: principal.map(|b| b.access).unwrap_or_default(), last_closed: *last_closed, factors, fields, actions, risk: *risk, band: risk::band(*risk),
         risk_parts: risk_parts.clone(), number_set_aside: *number_set_aside, contradictions: *contradictions,
         frozen: *frozen || subject_brief.as_ref().is_some_and(|b| b.frozen),
         phone_lock: subject_brief.as_ref().is_some_and(|b| b.phone_lock),

@@ -229,7 +229,10 @@ fn helpfulness(way_out: WayOut) -> u8 {
 fn proof_sets(level: Level) -> Vec<Vec<FactorKind>> {
     let of = |class: Class| FactorKind::ALL.into_iter().filter(move |kind| kind.class() == class);
     match level {
-        Level::Strong => of(Class::Possession).flat_map(|held| of(Class::Knowledge).map(move |known| vec![held, known])).collect(),
+        Level::Strong => {
+            let whole = FactorKind::ALL.into_iter().filter(|kind| kind.is_multi_factor()).map(|kind| vec![kind]);
+            whole.chain(of(Class::Possession).flat_map(|held| of(Class::Knowledge).map(move |known| vec![held, known]))).collect()
+        }
         _ => FactorKind::ALL.into_iter().map(|kind| vec![kind]).collect(),
     }
 }

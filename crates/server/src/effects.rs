@@ -4,7 +4,7 @@ use countersign_core::{
     account::Notified,
     action::Action,
     call::{Alert, Call, Effect, Outputs},
-    id::{AccountId, CallId, ChangeId, ContactId, MessageId},
+    id::{AccountId, CallId, ChallengeId, ChangeId, ContactId, MessageId},
     message::{Body, Change, Message, OnFile, PermittedChange},
     secret::Secret,
     time::Timestamp,
@@ -66,6 +66,43 @@ pub struct StoredAlert {
     pub at: Timestamp,
 }
 
+/// The topic of errands that wake a customer's devices.
+pub const WAKE: &str = "wake";
+/// The topic of errands to the company's sign-in provider.
+pub const ASK_PROVIDER: &str = "ask-provider";
+/// The kind under which codes are kept that were given out to calls of nobody in particular.
+pub const LINK_CODE: &str = "link-code";
+
+/// What an errand to another channel is about.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Asked {
+    /// Whose answer is wanted.
+    pub account: AccountId,
+    /// To which request.
+    pub challenge: ChallengeId,
+    /// What for.
+    pub action: Option<Action>,
+}
+
+impl Asked {
+    fn new(account: AccountId, challenge: ChallengeId, action: &Option<Action>) -> Self { Self { account, challenge, action: action.clone() } }
+}
+
+/// A call that is found by its code.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct OpenLink {
+    /// Which.
+    pub call: CallId,
+    /// From when on the code is worth nothing.
+    pub expires: Timestamp,
+}
+
+/// Something to be carried by another than a provider of messages, sealed until it is.
+pub fn errand<T: Serialize>(runner: &Runner, topic: &'static str, owner: CallId, body: &T) -> Result<OutboxRow, RunError> {
+    let id = runner.vault.id()?;
+    Ok(OutboxRow { id, topic, owner: owner.0, body: runner.vault.seal("outbox", &id, body)?, due: runner.now().0 })
+}
+
 /// Adds the writes of all effects to the commit.
 pub async fn write(runner: &Runner, call: &Call, out: &Outputs, commit: &mut Commit) -> Result<(), RunError> {
     for effect in &out.effects {
@@ -80,6 +117,19 @@ pub async fn write(runner: &Runner, call: &Call, out: &Outputs, commit: &mut Com
                 commit.docs.push(link_doc(&runner.vault, token, &Link::Report { account: *account, call: call.id }, None)?);
             }
             Effect::Alert(alert) => commit.docs.push(alert_doc(runner, *alert, Some(call.id))?),
+            Effect::Wake { account, challenge, action } => commit.outbox.push(errand(runner, WAKE, call.id, &Asked::new(*account, *challenge, action))?),
+            Effect::AskProvider { account, challenge, action } => {
+                commit.outbox.push(errand(runner, ASK_PROVIDER, call.id, &Asked::new(*account, *challenge, action))?);
+            }
+            Effect::OpenLink { call, link, alphabet, expires } => {
+                let id = runner.vault.link_slot(&runner.vault.pepper.travel_code(*link, *alphabet));
+                let body = runner.vault.seal(LINK_CODE, &id, &OpenLink { call: *call, expires: *expires })?;
+                commit.docs.push(DocWrite::Put { kind: LINK_CODE, id, expected: Expect::New, body, due: Some(expires.0) });
+            }
+            Effect::CloseLink { link, alphabet } => {
+                let id = runner.vault.link_slot(&runner.vault.pepper.travel_code(*link, *alphabet));
+                commit.docs.push(DocWrite::Delete { kind: LINK_CODE, id });
+            }
         }
     }
     Ok(())

@@ -6,8 +6,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use countersign_core::{call::Call, id::CallId};
-use tokio::sync::broadcast;
+use countersign_core::{call::Call, id::{AccountId, CallId}};
+use tokio::sync::{broadcast, watch};
 
 use crate::runner::{Line, Reply};
 
@@ -31,10 +31,12 @@ pub trait Telephone: Send + Sync {
 pub struct Hub {
     notices: broadcast::Sender<Notice>,
     telephones: Mutex<HashMap<String, Arc<dyn Telephone>>>,
+    /// Open portal pages. Thousands of them: each is woken for its own account and for nothing else.
+    portals: Mutex<HashMap<AccountId, watch::Sender<u64>>>,
 }
 
 impl Default for Hub {
-    fn default() -> Self { Self { notices: broadcast::channel(1024).0, telephones: Mutex::default() } }
+    fn default() -> Self { Self { notices: broadcast::channel(1024).0, telephones: Mutex::default(), portals: Mutex::default() } }
 }
 
 impl Hub {
@@ -45,6 +47,32 @@ impl Hub {
     pub fn tell(&self, notice: Notice) {
         // Nobody listening is fine.
         let _ = self.notices.send(notice);
+    }
+
+    /// Listens for what happens to one account.
+    pub fn listen_for(&self, account: AccountId) -> watch::Receiver<u64> {
+        let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);
+        portals.entry(account).or_insert_with(|| watch::channel(0).0).subscribe()
+    }
+
+    /// Wakes the open portal pages of an account.
+    pub fn tell_account(&self, account: AccountId) {
+        let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = portals.get(&account).is_some_and(|sender| {
+            sender.send_modify(|n| *n = n.wrapping_add(1));
+            sender.is_closed()
+        });
+        if gone {
+            portals.remove(&account);
+        }
+    }
+
+    /// A page was closed: forget its account if it was the last.
+    pub fn left(&self, account: AccountId) {
+        let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);
+        if portals.get(&account).is_some_and(|sender| sender.receiver_count() <= 1) {
+            portals.remove(&account);
+        }
     }
 
     /// Registers the telephone behind an adapter's name.

@@ -12,6 +12,8 @@ use std::{collections::BTreeSet, fmt};
 
 use countersign_core::{
     action::{Action, Verb},
+    factor::{Alphabet, Pepper},
+    id::ChallengeId,
     message::Body,
     prompt::{Lang, Prompt},
     secret::Secret,
@@ -92,6 +94,7 @@ impl fmt::Debug for Mail {
 /// All texts in all languages.
 pub struct Texts {
     company: Company,
+    codes: Option<Pepper>,
     en: Bundle,
     es: Bundle,
     de: Bundle,
@@ -185,6 +188,15 @@ fn prompt_id(prompt: &Prompt) -> &'static str {
         Prompt::EnterTotp => "enter-totp",
         Prompt::EnterHotp => "enter-hotp",
         Prompt::EnterPin => "enter-pin",
+        Prompt::EnterBackupCode => "enter-backup-code",
+        Prompt::OneMoment => "one-moment",
+        Prompt::ApproveInPortal { .. } => "approve-in-portal",
+        Prompt::ApproveWithPasskey => "approve-with-passkey",
+        Prompt::ApproveAtProvider { .. } => "approve-at-provider",
+        Prompt::TypeInPortal { .. } => "type-in-portal",
+        Prompt::ApproveHelp => "approve-help",
+        Prompt::CallBack => "call-back",
+        Prompt::WeCall => "we-call",
         Prompt::ProofHelp => "proof-help",
         Prompt::TryAgain => "try-again",
         Prompt::NoMoreTries => "no-more-tries",
@@ -233,8 +245,11 @@ impl Texts {
                 return Err(TextError::Missing { lang: lang.code(), id: (*id).to_owned() });
             }
         }
-        Ok(Self { company, en: bundle(Lang::En)?, es: bundle(Lang::Es)?, de: bundle(Lang::De)? })
+        Ok(Self { company, codes: None, en: bundle(Lang::En)?, es: bundle(Lang::Es)?, de: bundle(Lang::De)? })
     }
+
+    /// The same, able to say codes that are derived from this pepper.
+    pub fn with_codes(self, pepper: Pepper) -> Self { Self { codes: Some(pepper), ..self } }
 
     /// What is said, as one text. [`Prompt::ChooseLanguage`] is all languages in a row.
     pub fn prompt(&self, lang: Lang, prompt: &Prompt) -> String {
@@ -256,9 +271,17 @@ impl Texts {
             }
             Prompt::Recognised { upcoming: Some(at) } => args.set("day", self.day(lang, *at)),
             Prompt::StepUp { action } => args.set("action", self.action(lang, action)),
+            Prompt::ApproveInPortal { code } | Prompt::ApproveAtProvider { code } => args.set("code", self.travelling(*code, Alphabet::Known)),
+            Prompt::TypeInPortal { code } => args.set("code", self.travelling(*code, Alphabet::Spoken)),
             _ => {}
         }
         vec![(lang, self.text(lang, id, &args))]
+    }
+
+    /// A code that travels to the portal, as it is read out. Derived at the last moment: no stored
+    /// answer holds it.
+    fn travelling(&self, code: ChallengeId, alphabet: Alphabet) -> String {
+        self.codes.as_ref().map(|pepper| spelled(&pepper.travel_code(code, alphabet))).unwrap_or_default()
     }
 
     /// What the caller wants, to follow "to …": "change the phone number on your account". An
@@ -302,6 +325,13 @@ impl Texts {
                 args.set("link", self.company.link_base.as_str());
                 self.text(lang, "sms-online", &args)
             }
+            Body::ChangedOnline { action, report } => {
+                args.set("done", self.phrase(lang, Role::Done, action));
+                args.set("link", self.report_link(report));
+                self.text(lang, "sms-changed-online", &args)
+            }
+            // It has no words.
+            Body::Ring { .. } => String::new(),
         };
         gsm::fold(&text)
     }
@@ -336,6 +366,12 @@ impl Texts {
                 args.set("link", self.company.link_base.as_str());
                 ("mail-online-subject", "mail-online-text")
             }
+            Body::ChangedOnline { action, report } => {
+                args.set("done", self.phrase(lang, Role::Done, action));
+                args.set("link", self.report_link(report));
+                ("mail-changed-online-subject", "mail-changed-online-text")
+            }
+            Body::Ring { .. } => return Mail { subject: String::new(), text: String::new() },
         };
         Mail { subject: self.text(lang, subject, &args), text: self.text(lang, text, &args) }
     }
@@ -363,6 +399,11 @@ impl Texts {
                 args.set("action", self.action(lang, action));
                 "call-online"
             }
+            Body::ChangedOnline { action, .. } => {
+                args.set("done", self.phrase(lang, Role::Done, action));
+                "call-changed-online"
+            }
+            Body::Ring { .. } => return String::new(),
         };
         self.text(lang, id, &args)
     }

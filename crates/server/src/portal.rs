@@ -232,7 +232,7 @@ pub async fn service_code(runner: &Runner, account: AccountId) -> Result<Service
         let shown = Shown { code: random.digits(CODE_DIGITS), from: now };
         let slot = runner.vault.service_slot(&shown.code).0;
         let expires = now + SHOWN + GRACE;
-        let body = runner.vault.seal("service", &slot, &ServiceCode { account, expires })?;
+        let body = runner.vault.seal("service", &slot, &ServiceCode { account, expires, dialled: false })?;
         let show = runner.vault.seal("service-shown", &account.0, &shown)?;
         let expected = before.as_ref().map_or(Expect::New, |d| Expect::Version(d.version));
         let docs = vec![

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use async_trait::async_trait;
 use countersign_core::{
     account::{Brief, Material},
     action::Policy,
@@ -13,7 +14,7 @@ use countersign_core::{
         speakable_upcoming,
     },
     claim::Claim,
-    factor::{self, FactorKind, Owner, ServiceCode, Verdict},
+    factor::{self, Attested, FactorKind, Owner, ServiceCode, Transaction, Verdict},
     id::{AccountId, AuthenticatorId, CallId},
     prompt::Directive,
     secret::{E164, Secret},
@@ -32,6 +33,8 @@ use crate::{
     vault::{Vault, VaultError},
 };
 
+/// The index of calls that ask an account for an approval.
+pub const APPROVALS: &str = "approvals";
 /// How often a step is tried again when another node was faster, or a limit refused it.
 const MAX_TRIES: usize = 16;
 /// How long a spent code is remembered: far longer than any code lives.
@@ -107,6 +110,14 @@ pub struct Live {
 
 type Slot = Arc<tokio::sync::Mutex<Option<Live>>>;
 
+/// Looks at a signed answer that came over another channel than the call.
+#[async_trait]
+pub trait Attestor: Send + Sync {
+    /// What it shows, if it holds. `docs` are written in the commit of the proof, such as the end of
+    /// a ceremony that must not be answered twice.
+    async fn attest(&self, runner: &Runner, asked: &Transaction, presented: &Secret, docs: &mut Vec<DocWrite>) -> Result<Option<Attested>, RunError>;
+}
+
 /// Everything a step needs, shared by all of them.
 pub struct Runner {
     /// The durable store.
@@ -126,6 +137,7 @@ pub struct Runner {
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     calls: Mutex<HashMap<CallId, Slot>>,
     hashing: Semaphore,
+    attestors: Mutex<HashMap<FactorKind, Arc<dyn Attestor>>>,
 }
 
 /// What a telephone is told.
@@ -153,8 +165,13 @@ impl Runner {
         let directory = Arc::new(Directory::new(store.clone(), vault.clone()));
         Self {
             store, vault, directory, policy, params, hub, metrics, clock: Box::new(clock), calls: Mutex::default(),
-            hashing: Semaphore::new(HASHES_AT_ONCE),
+            hashing: Semaphore::new(HASHES_AT_ONCE), attestors: Mutex::default(),
         }
+    }
+
+    /// From now on signed answers of this kind can be looked at; without, they count as wrong.
+    pub fn attests(&self, kind: FactorKind, attestor: Arc<dyn Attestor>) {
+        self.attestors.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, attestor);
     }
 
     /// Now.
@@ -264,6 +281,23 @@ impl Runner {
         result
     }
 
+    /// A call of ours was answered; only now its telephone has a name.
+    pub async fn answer_out(&self, id: CallId, command: String, line: Line) -> Result<Reply, RunError> {
+        let sealed = self.vault.seal(record::CALL, &id.0, &line)?;
+        let slot = self.slot(id);
+        let mut guard = slot.lock().await;
+        if guard.is_none() {
+            *guard = self.load(id).await?;
+        }
+        match guard.as_mut() {
+            Some(live) if live.call.origin.is_ours() => {
+                (live.line, live.sealed) = (line, sealed);
+                self.drive(id, command, &mut guard, &|| Input::Answered).await
+            }
+            _ => Err(RunError::NoCall),
+        }
+    }
+
     /// Moves a call. `make` is called again if the step has to be tried again.
     pub async fn run(&self, id: CallId, command: String, make: impl Fn() -> Input + Send) -> Result<Reply, RunError> {
         Ok(self.run_then(id, command, make, |_| ()).await?.0)
@@ -293,7 +327,8 @@ impl Runner {
             let live = slot.as_ref().ok_or(RunError::NoCall)?;
             let before = &live.call;
             let input = make();
-            let from_desk = matches!(input, Input::Desk { .. } | Input::Delivered { .. } | Input::Tick | Input::AccountFrozen);
+            // What the telephone itself did is answered to it; everything else it has to be told.
+            let elsewhere = !matches!(input, Input::Incoming { .. } | Input::Keys(_) | Input::NoKeys | Input::HungUp | Input::Answered);
             let turned = match self.turn(before.clone(), input, &refused).await {
                 Ok(turned) => turned,
                 // A repeated command often finds the call moved on: the log knows its answer.
@@ -313,7 +348,7 @@ impl Runner {
                 Ok(_) => {
                     let said = !turned.out.say.is_empty();
                     self.committed(before, &turned).await;
-                    if from_desk && (said || before.stage != turned.after.stage) {
+                    if elsewhere && (said || before.stage != turned.after.stage) {
                         self.push(&turned.after, &live.line, reply.clone()).await;
                     }
                     if let Some(live) = slot {
@@ -416,6 +451,14 @@ impl Runner {
                 }
                 Answer::Redeemed { verdict, account: self.directory.brief(Some(live.account), now).await? }
             }
+            Ask::Attest { transaction, kind, presented } => {
+                let attestor = self.attestors.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned();
+                let attested = match attestor {
+                    Some(attestor) => attestor.attest(self, &transaction, &presented, docs).await?,
+                    None => None,
+                };
+                Answer::Verified(factor::check_attested(&transaction, attested))
+            }
         })
     }
 
@@ -433,6 +476,9 @@ impl Runner {
                 let vault = self.vault.clone();
                 self.hash(move || factor::check_word(owner, kind, &real, &duress, &presented, &vault.pepper)).await
             }
+            Material::Codes { codes, .. } => Ok(factor::check_backup(owner, &codes, &presented, &self.vault.pepper)),
+            // They sign; nothing that is keyed or said is one of them.
+            Material::Passkey { .. } | Material::Provider { .. } => Ok(Verdict::Wrong),
         }
     }
 
@@ -453,7 +499,8 @@ impl Runner {
     /// What the telephone of a call should be doing now.
     pub async fn directives(&self, call: &Call) -> Result<Vec<Directive>, RunError> {
         let subject = self.directory.brief(call.subject, self.now()).await?;
-        Ok(call.directives(speakable_upcoming(call, subject.as_ref(), self.policy.as_ref())))
+        let access = subject.as_ref().map(|b| b.access).unwrap_or_default();
+        Ok(call.directives(speakable_upcoming(call, subject.as_ref(), self.policy.as_ref()), access))
     }
 
     async fn commit_of(&self, live: &Live, turned: &Turned, command: String, reply: &Reply) -> Result<(Commit, Vec<Deny>), RunError> {
@@ -489,6 +536,13 @@ impl Runner {
             }
             Some(_) => {}
         }
+        // Which calls ask an account for an approval, for its portal.
+        let asks = |call: &Call| call.principal.filter(|_| call.challenge.as_ref().is_some_and(|c| c.kind.is_portal()));
+        let (was, is) = (asks(&live.call), asks(call));
+        if was != is {
+            commit.index.extend(was.map(|account| IndexWrite::Remove { space: APPROVALS, key: account.0, id: call.id.0 }));
+            commit.index.extend(is.map(|account| IndexWrite::Add { space: APPROVALS, key: account.0, id: call.id.0 }));
+        }
         for account in [call.subject, call.principal].into_iter().flatten() {
             if live.call.subject != Some(account) && live.call.principal != Some(account) {
                 commit.index.push(IndexWrite::Add { space: "calls", key: account.0, id: call.id.0 });
@@ -506,6 +560,14 @@ impl Runner {
             }
         }
         self.metrics.took(before, &turned.after, &turned.out.events);
+        if !turned.out.events.is_empty() {
+            let mut accounts: Vec<AccountId> = [before.subject, before.principal, turned.after.subject, turned.after.principal].into_iter().flatten().collect();
+            accounts.sort_unstable();
+            accounts.dedup();
+            for account in accounts {
+                self.hub.tell_account(account);
+            }
+        }
         self.hub.tell(Notice::Call(turned.after.id));
     }
 
@@ -552,6 +614,6 @@ pub fn stored_guard(check: &Check, now: Timestamp) -> Guard {
             },
         },
         Check::Step { authenticator, value } => Guard::Step { key: step_key(*authenticator), value: *value },
-        Check::Once { key } => Guard::Once { key: key.clone(), expires: Some(now.0 + REMEMBER_ONCE) },
+        Check::Once { key, forever } => Guard::Once { key: key.clone(), expires: (!forever).then(|| now.0 + REMEMBER_ONCE) },
     }
 }

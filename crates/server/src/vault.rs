@@ -131,6 +131,9 @@ impl Vault {
     /// The keyed hash under which a service code is kept.
     pub fn service_slot(&self, code: &Secret) -> Blind { self.index.blind("service_code", code.expose()) }
 
+    /// The keyed hash under which a code that was given out on a call is kept.
+    pub fn link_slot(&self, code: &Secret) -> Vec<u8> { self.index.blind("link_code", code.expose()).0.to_vec() }
+
     /// Seals a value for one place: it does not open anywhere else.
     pub fn seal<T: Serialize>(&self, kind: &str, id: &[u8], value: &T) -> Result<Vec<u8>, VaultError> {
         let plain = Zeroizing::new(serde_json::to_vec(value)?);

@@ -9,7 +9,7 @@ use crate::{
     account::Brief,
     action::{Action, Field, Level, Outcome, Role, Verb, WayOut},
     claim::{Claim, ClaimKind, Via, normalise},
-    factor::FactorKind,
+    factor::{Alphabet, FactorKind},
     id::{AgentId, ChangeId, NoteId},
     message::{Body, Change, OnFile, PermittedChange},
     prompt::Prompt,
@@ -42,10 +42,15 @@ impl Turn<'_, '_> {
                 _ => Err(Rejected::NoChallenge),
             },
             Command::CancelChallenge => {
+                if self.call.challenge.is_none() && self.call.link.is_some() {
+                    self.close_link(Closed::AgentLeft);
+                    return Ok(());
+                }
                 self.call.challenge.as_ref().ok_or(Rejected::NoChallenge)?;
                 self.close_challenge(Closed::AgentLeft);
                 Ok(())
             }
+            Command::OpenLink => self.open_link(),
             Command::Perform { change, reason } => self.perform(agent, change, reason),
             Command::SpeakFor { account_number } => self.ask_speak_for(account_number),
             Command::Switch { reason } => self.switch(agent, reason),
@@ -92,6 +97,20 @@ impl Turn<'_, '_> {
         let claim = Claim { kind, value, via: Via::Agent };
         self.out.ask = Some(Ask::Find { claim, purpose: Purpose::Identify });
         Ok(())
+    }
+
+    /// A code for a caller of whom nothing is known, or too little.
+    fn open_link(&mut self) -> Result<(), Rejected> {
+        if self.call.disowned {
+            return Err(Rejected::Disowned);
+        }
+        if self.call.link.is_some() || self.call.challenge.is_some() {
+            return Err(Rejected::Challenge);
+        }
+        if self.fixed() {
+            return Err(Rejected::Settled);
+        }
+        if self.link(Alphabet::Spoken) { Ok(()) } else { Err(Rejected::NoTriesLeft) }
     }
 
     fn compare(&mut self, field: Field, value: Secret) -> Result<(), Rejected> {
@@ -169,6 +188,9 @@ impl Turn<'_, '_> {
 
     /// Step-up in mid call: only along a plan that policy itself would accept.
     fn prove(&mut self, agent: AgentId, action: Option<Action>, factors: Vec<FactorKind>) -> Result<(), Rejected> {
+        if self.call.disowned {
+            return Err(Rejected::Disowned);
+        }
         if self.call.challenge.is_some() {
             return Err(Rejected::Challenge);
         }

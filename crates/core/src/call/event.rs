@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::state::{Challenge, Ending, Queue, Stage};
+use super::state::{Challenge, Ending, Link, Origin, Queue, Stage};
 use crate::{
     action::{Action, Decision, Field, Level, Role},
     factor::{Class, FactorKind},
@@ -56,6 +56,10 @@ pub enum Closed {
     Throttled,
     /// The call ended or changed hands.
     CallMoved,
+    /// The customer said no.
+    Declined,
+    /// The customer said that they are not on the phone.
+    Disowned,
 }
 
 /// Why assurance changed.
@@ -70,6 +74,8 @@ pub enum LevelCause {
     Expiry,
     /// The account of the call was given up.
     Switch,
+    /// The customer said that they are not on the phone.
+    Disowned,
 }
 
 /// What happened.
@@ -86,6 +92,9 @@ pub enum Event {
         verstat: Verstat,
         /// The number is on the deny list.
         denied: bool,
+        /// Who began it.
+        #[serde(default, skip_serializing_if = "Origin::is_caller")]
+        origin: Origin,
     },
     /// The caller was asked for something.
     Asked {
@@ -154,6 +163,28 @@ pub enum Event {
         /// Which.
         challenge: Challenge,
     },
+    /// A code was given out, for whoever types it in the portal.
+    LinkOpened {
+        /// Which.
+        link: Link,
+    },
+    /// Nobody typed it.
+    LinkClosed {
+        /// Why.
+        why: Closed,
+    },
+    /// The customer of this account, asked for an approval, says that they are not on the phone.
+    Disowned {
+        /// Who says so.
+        account: AccountId,
+    },
+    /// Our call is on its way.
+    Rang {
+        /// The message that rings.
+        message: MessageId,
+    },
+    /// Our call was answered.
+    Answered,
     /// A wrong entry.
     ChallengeFailed {
         /// Which challenge.

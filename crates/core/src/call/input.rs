@@ -7,8 +7,8 @@ use crate::{
     account::Brief,
     action::{Action, Field, Policy, Role},
     claim::{Claim, ClaimKind},
-    factor::{FactorKind, Pepper, Verdict},
-    id::{AccountId, AgentId, AuthenticatorId, MessageId, NoteId},
+    factor::{Alphabet, FactorKind, Pepper, Transaction, Verdict},
+    id::{AccountId, AgentId, AuthenticatorId, CallId, ChallengeId, ContactId, MessageId, NoteId},
     message::{Change, Delivery, Message, PermittedChange},
     prompt::Prompt,
     risk::Verstat,
@@ -59,6 +59,16 @@ pub struct Params {
     /// Messages with codes per account and line of origin within the throttle window; sixteen times
     /// as many per account and hour from everywhere.
     pub sends: u32,
+    /// Approvals that may be asked for per account and line of origin within the throttle window;
+    /// four times as many per account and hour from everywhere. Whoever is asked again and again
+    /// gives in at some time.
+    pub approvals: u32,
+    /// Calls that a customer may ask for in the portal, and that one agent may make to one account,
+    /// per hour.
+    pub call_backs: u32,
+    /// Wrong codes typed in the portal for calls of nobody in particular, per account within the
+    /// throttle window; sixteen times as many per hour from everywhere.
+    pub typed_codes: u32,
     /// Life of assurance after the last proof.
     pub level_life: Span,
     /// Longest wait in a queue.
@@ -90,6 +100,9 @@ impl Default for Params {
             throttle_window: Span::minutes(15),
             lifetime_failures: 100,
             sends: 4,
+            approvals: 4,
+            call_backs: 4,
+            typed_codes: 5,
             level_life: Span::minutes(30),
             longest_wait: Span::minutes(30),
             longest_silence: Span::minutes(3),
@@ -121,7 +134,67 @@ pub enum Input {
         denied: bool,
         /// The accounts that have this number on file.
         accounts: Vec<Brief>,
+        /// It came to the number that only the portal dials: a token follows by itself.
+        dialled: bool,
     },
+    /// A program of the company, which has the caller on its own line, asks us to have an account's
+    /// holder prove who they are (OpenID CIBA).
+    Backchannel {
+        /// Which program.
+        client: String,
+        /// What it named the customer by.
+        kind: ClaimKind,
+        /// The accounts that fit.
+        accounts: Vec<Brief>,
+        /// What it asks for.
+        factor: FactorKind,
+    },
+    /// A program or device asks whose it is; a customer will type its code in the portal (RFC 8628).
+    Device {
+        /// Which program.
+        client: String,
+    },
+    /// We ring a customer at a number on file: because they asked in the portal, or because an
+    /// agent wants to speak to them.
+    CallOut {
+        /// Which adapter rings.
+        adapter: String,
+        /// Whom.
+        account: Brief,
+        /// At which contact point.
+        contact: ContactId,
+        /// The agent who wants to speak to them; `None`: they asked themselves.
+        agent: Option<(AgentId, Role)>,
+        /// What about.
+        matter: Option<Action>,
+    },
+    /// The call that we made was answered.
+    Answered,
+    /// The signed-in customer answered a request for approval.
+    Approval {
+        /// Who is signed in.
+        account: AccountId,
+        /// Which request.
+        challenge: ChallengeId,
+        /// What they answered.
+        reply: Approval,
+    },
+    /// A signed-in customer typed a code that this call was given.
+    Linked {
+        /// Who is signed in.
+        account: Brief,
+        /// What they typed.
+        code: Secret,
+    },
+    /// The company's sign-in provider answered, for a challenge to it.
+    Provided {
+        /// Which challenge.
+        challenge: ChallengeId,
+        /// Its answer; `None`: the customer declined, or it could not be asked.
+        answer: Option<Secret>,
+    },
+    /// The program that asked has its answer.
+    Collected,
     /// The caller keyed something.
     Keys(Keys),
     /// The caller was asked and keyed nothing in time.
@@ -150,6 +223,19 @@ pub enum Input {
     AccountFrozen,
     /// The answer to an [`Ask`].
     Answer(Answer),
+}
+
+/// What a customer answers to a request for approval.
+#[derive(Debug, Clone)]
+pub enum Approval {
+    /// The code that they were given on the call.
+    Typed(Secret),
+    /// A signature over the transaction, as the browser gave it.
+    Signed(Secret),
+    /// No.
+    Declined,
+    /// "I am not on the phone."
+    NotMe,
 }
 
 /// What an agent may do.
@@ -190,6 +276,8 @@ pub enum Command {
         /// With which factors, in this order.
         factors: Vec<FactorKind>,
     },
+    /// Give the caller a code to type in the portal, because nobody knows yet whose call it is.
+    OpenLink,
     /// The word the caller said, for an open verbal challenge.
     Word(Secret),
     /// Call the open challenge off.
@@ -255,6 +343,15 @@ pub enum Ask {
     Redeem {
         /// What was keyed.
         code: Secret,
+    },
+    /// Did the account's holder sign this transaction?
+    Attest {
+        /// What was asked for.
+        transaction: Transaction,
+        /// How.
+        kind: FactorKind,
+        /// What came back.
+        presented: Secret,
     },
 }
 
@@ -335,6 +432,8 @@ pub enum Check {
     Once {
         /// What.
         key: String,
+        /// It is remembered for ever, not for a day.
+        forever: bool,
     },
 }
 
@@ -368,6 +467,8 @@ pub enum Deny {
     Claims,
     /// Too many links lately.
     Online,
+    /// Too many calls to this customer lately.
+    CallOut,
 }
 
 /// Something the shell does because of a step: in the same transaction where it is a write, after
@@ -394,6 +495,43 @@ pub enum Effect {
     },
     /// Tell the lead, and nobody else.
     Alert(Alert),
+    /// Wake the customer's devices: an approval is asked for.
+    Wake {
+        /// Whose.
+        account: AccountId,
+        /// Which request.
+        challenge: ChallengeId,
+        /// What for.
+        action: Option<Action>,
+    },
+    /// Let a signed-in customer find this call by its code. A conflict if another live call has the
+    /// same one: the step is then taken again and draws another.
+    OpenLink {
+        /// Which call.
+        call: CallId,
+        /// Names the code.
+        link: ChallengeId,
+        /// What it is written in.
+        alphabet: Alphabet,
+        /// From when on it is worth nothing.
+        expires: crate::time::Timestamp,
+    },
+    /// The code finds nothing any more.
+    CloseLink {
+        /// Names the code.
+        link: ChallengeId,
+        /// What it is written in.
+        alphabet: Alphabet,
+    },
+    /// Have the company's sign-in provider ask its customer.
+    AskProvider {
+        /// Whose account there.
+        account: AccountId,
+        /// For which challenge.
+        challenge: ChallengeId,
+        /// What for.
+        action: Option<Action>,
+    },
 }
 
 /// What the lead is told at once.
@@ -408,6 +546,8 @@ pub enum Alert {
     Switched,
     /// The customer reported that a call was not theirs.
     Reported,
+    /// A customer who was asked to approve something on a call says that they are not on the phone.
+    Disowned,
 }
 
 /// Everything that comes out of a step besides the new state.
@@ -468,6 +608,12 @@ pub enum Rejected {
     /// Policy does not permit it now.
     #[error("not permitted now: see the reason beside the action")]
     NotPermitted,
+    /// The customer said that this call is not theirs.
+    #[error("the customer says that they are not on this call: nothing more can be asked of them on it")]
+    Disowned,
+    /// The request for approval is over, or never was this customer's.
+    #[error("this request is over")]
+    NoRequest,
     /// A reason is missing.
     #[error("write a reason of at least ten characters")]
     NoReason,

@@ -1,14 +1,14 @@
 //! The caller alone with the machine: greeting, language, recognition, claims by keypad, hold music.
 
 use super::{
-    Attempt, Closed, Deny, Event, Purpose, Queue, Rejected, Stage, Turn,
+    Attempt, Closed, Deny, Ending, Event, Origin, Purpose, Queue, Rejected, Stage, Turn,
     input::{Ask, Keys},
 };
 use crate::{
     account::Brief,
-    action::{Action, Level, Request},
+    action::Level,
     claim::{Claim, ClaimKind, Via},
-    factor::{FactorKind, Proof, Verdict},
+    factor::{Alphabet, FactorKind, Proof, Verdict},
     identify::{ClaimRecord, MAX_MATCHES},
     prompt::{Lang, Music, Prompt},
     risk::{self, Verstat},
@@ -20,8 +20,8 @@ use crate::{
 const MAX_SILENCES: u8 = 2;
 
 impl Turn<'_, '_> {
-    pub(super) fn begin(&mut self, adapter: String, number: Option<Blind>, verstat: Verstat, denied: bool, accounts: Vec<Brief>) {
-        self.emit(Event::Started { adapter, number, verstat, denied });
+    pub(super) fn begin(&mut self, adapter: String, number: Option<Blind>, verstat: Verstat, denied: bool, accounts: Vec<Brief>, dialled: bool) {
+        self.emit(Event::Started { adapter, number, verstat, denied, origin: Origin::Caller });
         if number.is_some() {
             self.record_claim(ClaimKind::Number, Via::Network, &accounts, false);
             self.settle(&accounts);
@@ -31,6 +31,11 @@ impl Turn<'_, '_> {
             return;
         }
         self.say(Prompt::Welcome);
+        if dialled { self.ask_for(Stage::KeyingToken) } else { self.welcome() }
+    }
+
+    /// The first question of a call.
+    fn welcome(&mut self) {
         match self.subject.as_ref().and_then(|b| b.language) {
             Some(lang) => {
                 self.emit(Event::LanguageChosen { lang });
@@ -79,6 +84,11 @@ impl Turn<'_, '_> {
             Stage::Menu => match text.as_str() {
                 "1" => self.ask_for(Stage::KeyingServiceCode),
                 "2" => self.ask_for(Stage::KeyingAccountNumber),
+                "3" => {
+                    if !self.link(Alphabet::Spoken) {
+                        self.ask_for(Stage::KeyingAccountNumber);
+                    }
+                }
                 "0" => return self.wants_agent(),
                 _ => self.no_keys(),
             },
@@ -90,8 +100,12 @@ impl Turn<'_, '_> {
                 self.say(Prompt::NoMoreTries);
                 self.after_service_code();
             }
-            Stage::KeyingServiceCode => self.out.ask = Some(Ask::Redeem { code: Secret::new(text) }),
+            // A token that cannot be looked at is no token: the call goes on as any other.
+            Stage::KeyingToken if self.refused(Deny::ServiceCode) => self.welcome(),
+            Stage::KeyingServiceCode | Stage::KeyingToken => self.out.ask = Some(Ask::Redeem { code: Secret::new(text) }),
             Stage::Proving => return self.prove_keys(&text),
+            Stage::Approving | Stage::Linking => self.waiting_keys(&text),
+            Stage::Confirming => return self.confirm(&text),
             Stage::Music => {
                 let music = choice(&text, &Music::ALL).unwrap_or_default();
                 self.emit(Event::MusicChosen { music });
@@ -103,7 +117,7 @@ impl Turn<'_, '_> {
                 }
             }
             // Keys while talking to an agent mean nothing to us and are not kept.
-            Stage::Talking | Stage::Ringing | Stage::Ended => {}
+            Stage::Talking | Stage::Ringing | Stage::Ended | Stage::Dialing | Stage::Remote => {}
         }
         Ok(())
     }
@@ -124,7 +138,7 @@ impl Turn<'_, '_> {
     }
 
     pub(super) fn no_keys(&mut self) {
-        if matches!(self.call.stage, Stage::Waiting | Stage::Talking | Stage::Ringing | Stage::Ended) {
+        if matches!(self.call.stage, Stage::Waiting | Stage::Talking | Stage::Ringing | Stage::Ended | Stage::Dialing | Stage::Remote) {
             return;
         }
         self.emit(Event::Silence);
@@ -137,6 +151,13 @@ impl Turn<'_, '_> {
             Stage::Recognised if self.call.silences >= MAX_SILENCES => self.authenticate(),
             Stage::Proving if self.call.silences >= MAX_SILENCES => self.close_challenge(Closed::CallerLeft),
             Stage::Music => self.enqueue(),
+            Stage::KeyingToken => self.welcome(),
+            // Who types elsewhere keys nothing here; it ends with the question's own time.
+            Stage::Approving | Stage::Linking => {}
+            Stage::Confirming if self.call.silences >= MAX_SILENCES => {
+                self.say(Prompt::Goodbye);
+                self.end(Ending::NotReached);
+            }
             _ if self.call.silences >= MAX_SILENCES => self.choose_music(),
             _ => {
                 self.say(Prompt::NothingHeard);
@@ -172,7 +193,7 @@ impl Turn<'_, '_> {
                 // Asking for a proof would tell that one of the two was right, and what its holder has.
                 if self.call.agreed { self.authenticate() } else { self.choose_music() }
             }
-            (Via::Agent | Via::Network, _) => {}
+            (Via::Agent | Via::Network | Via::Client, _) => {}
         }
     }
 
@@ -199,11 +220,13 @@ impl Turn<'_, '_> {
         // A call whose account is settled is not moved to another by a code: that would be a silent
         // switch. And a code of an account that we cannot read, or that policy does not let be used
         // there, is no better than a wrong one; nor is one that was used before.
+        let token = self.call.stage == Stage::KeyingToken;
         let fits = |turn: &Self, proof: &Proof| {
             (!turn.fixed() || turn.call.subject == Some(proof.account()))
                 && turn.call.delegate.is_none()
                 && !turn.refused(Deny::Spent)
-                && account.as_ref().is_some_and(|b| b.id == proof.account() && turn.may_redeem(b))
+                && !turn.call.disowned
+                && account.as_ref().is_some_and(|b| b.id == proof.account() && turn.may_use(proof.kind(), b))
         };
         let verdict = match verdict {
             Verdict::Proven { proof, once } if fits(self, &proof) => Some((proof, once)),
@@ -214,13 +237,22 @@ impl Turn<'_, '_> {
         self.count("service/everywhere".into(), Some(Span::hours(1)), params.service_failures, outcome, Deny::ServiceCode);
         match verdict {
             Some((proof, once)) => {
+                let lang = account.as_ref().and_then(|b| b.language);
                 if self.call.subject != Some(proof.account()) {
                     let before = self.call.subject;
                     self.identified(proof.account(), false, before, account);
                 }
+                if let (None, Some(lang)) = (self.call.lang, lang) {
+                    self.emit(Event::LanguageChosen { lang });
+                }
                 self.proved(proof, once, None);
                 self.say(Prompt::Verified);
                 self.choose_music();
+            }
+            // Nobody keyed it: nobody is told.
+            None if token => {
+                self.emit(Event::ServiceCodeFailed);
+                self.welcome();
             }
             None => {
                 self.emit(Event::ServiceCodeFailed);
@@ -230,21 +262,15 @@ impl Turn<'_, '_> {
         }
     }
 
-    /// Whether policy lets the portal's code be used for this account, once it is identified.
-    fn may_redeem(&self, brief: &Brief) -> bool {
-        let action = Action::use_factor(FactorKind::ServiceCode);
-        let mut facts = self.call.facts(Some(brief), &action);
-        facts.level = facts.level.max(Level::Identified);
-        facts.stronger_set_up = brief.usable(self.now()).any(|f| f.kind.strength() > FactorKind::ServiceCode.strength());
-        self.cx.policy.decide(&Request { actor: self.actor(), action: &action, facts: &facts }).permits()
-    }
-
     /// One try per call with a portal code; then the account number, or an agent.
     pub(super) fn after_service_code(&mut self) {
         if self.call.subject.is_some() { self.choose_music() } else { self.ask_for(Stage::KeyingAccountNumber) }
     }
 
     pub(super) fn choose_music(&mut self) {
+        if self.call.stage == Stage::Remote {
+            return;
+        }
         if self.call.music.is_some() { self.enqueue() } else { self.ask_for(Stage::Music) }
     }
 
@@ -264,7 +290,7 @@ impl Turn<'_, '_> {
     /// Asks for the first factor that this customer has, policy lets be used, and was not tried;
     /// without one, the caller waits for an agent with what they have.
     pub(super) fn authenticate(&mut self) {
-        if self.call.level >= Level::Authenticated {
+        if self.call.level >= Level::Authenticated || self.call.disowned {
             self.choose_music();
             return;
         }
@@ -273,12 +299,15 @@ impl Turn<'_, '_> {
         if self.call.stage == Stage::Ended {
             return;
         }
+        let reachable = self.principal.as_ref().is_some_and(|b| b.reachable);
         for kind in self.usable_kinds() {
-            if kind.is_keyed() && !self.call.tried.contains(&kind) && self.challenge(kind, None, Vec::new(), None) {
+            // Whoever has no device to wake would wait for nothing.
+            let asks = kind.is_keyed() || kind == FactorKind::Provider || (kind.is_portal() && reachable);
+            if asks && !self.call.tried.contains(&kind) && self.challenge(kind, None, Vec::new(), None) {
                 return;
             }
         }
-        let portal = !self.call.tried.contains(&FactorKind::ServiceCode) && self.principal.as_ref().is_some_and(|b| self.may_redeem(b));
+        let portal = !self.call.tried.contains(&FactorKind::ServiceCode) && self.principal.as_ref().is_some_and(|b| self.may_use(FactorKind::ServiceCode, b));
         if self.call.subject.is_some() && portal { self.ask_for(Stage::KeyingServiceCode) } else { self.choose_music() }
     }
 }

@@ -5,6 +5,7 @@
 //! that the record does not hold.
 
 mod desk;
+mod elsewhere;
 mod event;
 mod input;
 mod ivr;
@@ -16,10 +17,10 @@ mod tests;
 pub use self::{
     event::{Closed, EVENT_VERSION, Event, LevelCause, Recorded, encode},
     input::{
-        Alert, Answer, Ask, Attempt, Check, Command, Cx, Deny, Effect, Guard, Input, Outputs, Params, Purpose, Rejected,
+        Alert, Answer, Approval, Ask, Attempt, Check, Command, Cx, Deny, Effect, Guard, Input, Outputs, Params, Purpose, Rejected,
     },
     prove::usable_kinds,
-    state::{Call, Challenge, Ending, Proven, Queue, SpeaksFor, Stage},
+    state::{Call, Challenge, Ending, Link, Origin, Proven, Queue, SpeaksFor, Stage},
 };
 use crate::{
     id::{AccountId, ContactId, MessageId},
@@ -84,11 +85,20 @@ impl Turn<'_, '_> {
         let begun = self.call.stage != Stage::Ringing;
         self.lapse();
         match input {
-            Input::Incoming { .. } if begun => Err(Rejected::Begun),
-            Input::Incoming { adapter, number, verstat, denied, accounts } => {
-                self.begin(adapter, number, verstat, denied, accounts);
+            Input::Incoming { .. } | Input::Backchannel { .. } | Input::Device { .. } | Input::CallOut { .. } if begun => Err(Rejected::Begun),
+            Input::Incoming { adapter, number, verstat, denied, accounts, dialled } => {
+                self.begin(adapter, number, verstat, denied, accounts, dialled);
                 Ok(())
             }
+            Input::Backchannel { client, kind, accounts, factor } => {
+                self.begin_remote(client, kind, &accounts, factor);
+                Ok(())
+            }
+            Input::Device { client } => {
+                self.begin_device(client);
+                Ok(())
+            }
+            Input::CallOut { adapter, account, contact, agent, matter } => self.begin_call_out(&adapter, account, contact, agent, matter),
             _ if !begun => Err(Rejected::OutOfTurn),
             // A report on a message may well come after the end, and a hang-up twice.
             Input::Delivered { message, delivery } => {
@@ -117,6 +127,14 @@ impl Turn<'_, '_> {
                 }
                 Ok(())
             }
+            Input::Answered => self.answered(),
+            Input::Approval { account, challenge, reply } => self.approval(account, challenge, reply),
+            Input::Linked { account, code } => self.linked(account, &code),
+            Input::Provided { challenge, answer } => self.provided(challenge, answer),
+            Input::Collected => {
+                self.end(Ending::Collected);
+                Ok(())
+            }
             Input::Answer(answer) => self.answer(answer),
         }
     }
@@ -136,7 +154,7 @@ impl Turn<'_, '_> {
             Answer::Found { via, .. } => desk && *via == Via::Agent,
             Answer::Compared { .. } => desk,
             Answer::Verified(_) => self.call.challenge.as_ref().is_some_and(|c| c.hash.is_none()),
-            Answer::Redeemed { .. } => stage == Stage::KeyingServiceCode,
+            Answer::Redeemed { .. } => matches!(stage, Stage::KeyingServiceCode | Stage::KeyingToken),
         };
         if !awaited {
             return Err(Rejected::OutOfTurn);
@@ -199,7 +217,12 @@ impl Turn<'_, '_> {
     /// Where the call came from, for limits that must not be turned against the customer: a
     /// stranger's line has its own count.
     fn origin(&self) -> String {
-        self.call.number.map_or_else(|| "withheld".to_owned(), |blind| hex::encode(blind.0))
+        match (&self.call.origin, self.call.number) {
+            (Origin::Client(name), _) => format!("client:{name}"),
+            (_, Some(blind)) => hex::encode(blind.0),
+            (Origin::CallBack(contact) | Origin::Desk { contact, .. }, None) => contact.to_string(),
+            (Origin::Caller, None) => "withheld".to_owned(),
+        }
     }
 
     /// Counts one attempt within a window, under a key that names what is protected.
@@ -280,11 +303,23 @@ impl Turn<'_, '_> {
     fn tick(&mut self) {
         // First of all: a caller who is long gone is asked for nothing more.
         if self.over {
-            let ending = if self.call.stage == Stage::Waiting { Ending::NobodyFree } else { Ending::Silence };
+            let ending = match self.call.stage {
+                Stage::Waiting => Ending::NobodyFree,
+                Stage::Dialing | Stage::Confirming => Ending::NotReached,
+                Stage::Remote => Ending::Unanswered,
+                _ => Ending::Silence,
+            };
             self.say(if ending == Ending::NobodyFree { Prompt::NobodyFree } else { Prompt::Goodbye });
             self.end(ending);
         } else if self.call.challenge.as_ref().is_some_and(|c| c.expires <= self.now()) {
             self.close_challenge(Closed::Expired);
+        } else if self.call.link.as_ref().is_some_and(|l| l.expires <= self.now()) {
+            self.close_link(Closed::Expired);
+            match self.call.stage {
+                Stage::Remote => self.end(Ending::Unanswered),
+                Stage::Linking => self.after_service_code(),
+                _ => {}
+            }
         }
     }
 
@@ -294,6 +329,10 @@ impl Turn<'_, '_> {
         let ours = self.call.challenge.as_ref().is_some_and(|c| c.message == Some(message));
         if ours && delivery == Delivery::Failed {
             self.close_challenge(Closed::NotDelivered);
+        }
+        // Nobody knows whether it rang: nobody answers either way, and it is not rung twice.
+        if self.call.ring == Some(message) && self.call.stage == Stage::Dialing && matches!(delivery, Delivery::Failed | Delivery::Unknown) {
+            self.end(Ending::NotReached);
         }
     }
 
@@ -330,6 +369,7 @@ impl Turn<'_, '_> {
         if let Some(id) = self.call.challenge.as_ref().map(|c| c.id) {
             self.emit(Event::ChallengeClosed { challenge: id, why: Closed::CallMoved });
         }
+        self.close_link(Closed::CallMoved);
     }
 
     fn send(&mut self, to: OnFile, body: Body) -> MessageId {

@@ -1,7 +1,7 @@
 //! Challenges: asking for a factor, judging what comes back, raising assurance. The only caller of
 //! [`Turn::proved`] holds a [`Proof`], which only the factor code can make.
 
-use super::{Alert, Attempt, Challenge, Check, Closed, Deny, Effect, Event, LevelCause, Rejected, Stage, Turn, input::Ask};
+use super::{Alert, Attempt, Challenge, Check, Closed, Deny, Effect, Ending, Event, LevelCause, Rejected, Stage, Turn, input::Ask};
 use crate::{
     action::{Action, Level, Request},
     factor::{self, FactorKind, Owner, Proof, Spend, Verdict},
@@ -34,6 +34,8 @@ impl Turn<'_, '_> {
         if let (Stage::Talking, true, Some(action)) = (self.call.stage, kind.is_keyed(), &action) {
             self.say(Prompt::StepUp { action: action.clone() });
         }
+        // A code that is typed by whoever is signed in has no place beside one that is asked of somebody.
+        self.close_link(Closed::CallMoved);
         let id = ChallengeId(self.random.id());
         let mut challenge = Challenge {
             id, kind, authenticator: factor.authenticator, contact: factor.contact, hash: None, message: None,
@@ -49,13 +51,30 @@ impl Turn<'_, '_> {
             self.count(format!("send/{account}/{origin}"), Some(params.throttle_window), params.sends, Attempt::Failed, Deny::Send(kind));
             self.count(format!("send/{account}"), Some(Span::hours(1)), params.sends * 16, Attempt::Failed, Deny::Send(kind));
             let lang = self.principal.as_ref().and_then(|b| b.language).unwrap_or_else(|| self.call.language());
-            let body = Body::Code { code, challenge: id, kind, action };
+            let body = Body::Code { code, challenge: id, kind, action: action.clone() };
             self.out.effects.push(Effect::Send(Message { id: message, to: OnFile { account, contact }, lang, body }));
+        }
+        if kind.is_elsewhere() {
+            self.ask_elsewhere(account, id, kind, action);
         }
         // An authenticator that is locked for this line is not asked for at all.
         self.count_entry(account, factor.authenticator, kind, Attempt::Neutral, Deny::Locked(kind));
         self.emit(Event::Challenged { challenge });
         true
+    }
+
+    /// Asks over another channel. Whoever asks often enough is let in at some time by a tired
+    /// customer ("push bombing"): so it is limited, and a line that the customer disowned is not
+    /// heard for a day.
+    fn ask_elsewhere(&mut self, account: AccountId, challenge: ChallengeId, kind: FactorKind, action: Option<Action>) {
+        let (origin, params) = (self.origin(), self.cx.params);
+        self.count(format!("approval/{account}/{origin}"), Some(params.throttle_window), params.approvals, Attempt::Failed, Deny::Send(kind));
+        self.count(format!("approval/{account}"), Some(Span::hours(1)), params.approvals * 4, Attempt::Failed, Deny::Send(kind));
+        self.count(format!("disowned/{account}/{origin}"), Some(Span::days(1)), 1, Attempt::Neutral, Deny::Locked(kind));
+        self.out.effects.push(match kind {
+            FactorKind::Provider => Effect::AskProvider { account, challenge, action },
+            _ => Effect::Wake { account, challenge, action },
+        });
     }
 
     /// Counts one entry for an authenticator: per line of origin, so that a stranger locks out
@@ -114,11 +133,13 @@ impl Turn<'_, '_> {
         match verdict {
             // Right, but used before, counts as wrong, and is told apart by nobody.
             Verdict::Proven { proof, once }
-                if proof.account() == account && proof.authenticator() == authenticator && proof.kind() == kind && !self.refused(Deny::Spent) =>
+                if proof.account() == account && answers(&challenge, &proof) && !self.refused(Deny::Spent) =>
             {
                 self.count_entry(account, authenticator, kind, Attempt::Succeeded, Deny::Challenge);
                 self.proved(proof, once, Some(challenge.id));
-                self.say(Prompt::Verified);
+                if self.aloud(kind) {
+                    self.say(Prompt::Verified);
+                }
                 self.go_on(&challenge);
             }
             Verdict::Proven { .. } | Verdict::Wrong => {
@@ -132,22 +153,32 @@ impl Turn<'_, '_> {
     fn wrong(&mut self, challenge: &Challenge) {
         let left = challenge.left.saturating_sub(1);
         self.emit(Event::ChallengeFailed { challenge: challenge.id, left });
+        let aloud = self.aloud(challenge.kind);
         if left == 0 {
-            self.say(Prompt::NoMoreTries);
+            if aloud {
+                self.say(Prompt::NoMoreTries);
+            }
             self.close_challenge(Closed::Exhausted);
-        } else {
+        } else if aloud {
             self.say(Prompt::TryAgain);
         }
     }
+
+    /// Whether the telephone says how it went: not into a conversation, when the answer came from elsewhere.
+    fn aloud(&self, kind: FactorKind) -> bool { !kind.is_elsewhere() || self.call.agent.is_none() }
 
     /// Takes a proof in. Assurance rises here and nowhere else, by what policy makes of the proofs.
     pub(super) fn proved(&mut self, proof: Proof, once: Option<Spend>, challenge: Option<ChallengeId>) {
         match once {
             Some(Spend::Step(value)) => self.guard(Check::Step { authenticator: proof.authenticator(), value }, Deny::Spent),
-            Some(Spend::Once(key)) => self.guard(Check::Once { key }, Deny::Spent),
+            Some(Spend::Once(key)) => self.guard(Check::Once { key, forever: false }, Deny::Spent),
+            Some(Spend::Forever(key)) => self.guard(Check::Once { key, forever: true }, Deny::Spent),
             None => {}
         }
         let (kind, duress) = (proof.kind(), proof.duress());
+        if let Some(link) = &self.call.link {
+            self.out.effects.push(Effect::CloseLink { link: link.id, alphabet: link.alphabet });
+        }
         // An old proof must not be kept alive by a fresh one of another class.
         let fresh_from = self.now() - self.cx.params.level_life;
         self.emit(Event::Proved { account: proof.account(), authenticator: proof.authenticator(), kind, class: kind.class(), challenge, duress, fresh_from });
@@ -186,8 +217,10 @@ impl Turn<'_, '_> {
         self.emit(Event::ChallengeClosed { challenge: challenge.id, why });
         if challenge.agent.is_some() {
             self.back_to_agent();
-        } else if self.call.stage == Stage::Proving {
+        } else if matches!(self.call.stage, Stage::Proving | Stage::Approving) {
             self.authenticate();
+        } else if self.call.stage == Stage::Remote {
+            self.end(Ending::Unanswered);
         }
     }
 
@@ -199,6 +232,15 @@ impl Turn<'_, '_> {
     }
 }
 
+/// Whether this proof is one that the challenge asked for. A passkey is more than the code that may
+/// be typed instead of it; never the other way round.
+fn answers(challenge: &Challenge, proof: &Proof) -> bool {
+    match (challenge.kind, proof.kind()) {
+        (FactorKind::Approval | FactorKind::Passkey, FactorKind::Passkey) => true,
+        (asked, proved) => asked == proved && proof.authenticator() == challenge.authenticator,
+    }
+}
+
 /// The factors of who is speaking that may be asked for on this call, best first.
 pub fn usable_kinds(
     call: &super::Call,
@@ -207,7 +249,8 @@ pub fn usable_kinds(
     policy: &dyn crate::action::Policy,
     now: crate::time::Timestamp,
 ) -> Vec<FactorKind> {
-    let Some(brief) = principal else { return Vec::new() };
+    // Nothing more is asked of a customer who is not on the call.
+    let Some(brief) = principal.filter(|_| !call.disowned) else { return Vec::new() };
     let usable: Vec<FactorKind> = brief.usable(now).map(|f| f.kind).collect();
     let strongest = usable.iter().map(|k| k.strength()).max().unwrap_or(0);
     let mut out = Vec::new();

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Event, LevelCause, Recorded};
 use crate::{
-    account::Brief,
+    account::{Access, Brief},
     action::{Action, Decision, DelegateFacts, Facts, Field, Level, Role},
     claim::{ClaimKind, Via},
-    factor::{CodeHash, FactorKind},
+    factor::{Alphabet, CodeHash, FactorKind},
     id::{AccountId, AgentId, AuthenticatorId, CallId, ChallengeId, ContactId, DelegationId, MessageId},
     identify::ClaimRecord,
     message::Delivery,
@@ -36,8 +36,20 @@ pub enum Stage {
     KeyingPostalCode,
     /// Asked for the code shown in the portal.
     KeyingServiceCode,
+    /// The telephone keys a token by itself.
+    KeyingToken,
     /// Asked for what the open challenge wants.
     Proving,
+    /// Waits until the customer answers elsewhere.
+    Approving,
+    /// Was given a code, and waits until somebody types it in the portal.
+    Linking,
+    /// We ring the customer.
+    Dialing,
+    /// Our call was answered: asked for the key that the portal shows.
+    Confirming,
+    /// No telephone of ours: a program of the company waits for the answer.
+    Remote,
     /// Asked for the hold music.
     Music,
     /// Waiting in a queue.
@@ -82,6 +94,61 @@ pub enum Ending {
     NobodyFree,
     /// The caller keyed nothing for too long.
     Silence,
+    /// Our call was not answered, or not by the customer.
+    NotReached,
+    /// The customer said no, or nothing, to the program that asked.
+    Unanswered,
+    /// The program that asked has its answer.
+    Collected,
+}
+
+/// Who began a call.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The caller rang us.
+    #[default]
+    Caller,
+    /// A program of the company, by its name; the caller is on its line, not on ours.
+    Client(String),
+    /// The customer asked in the portal to be rung at this contact point.
+    CallBack(ContactId),
+    /// An agent rings the customer.
+    Desk {
+        /// Who.
+        agent: AgentId,
+        /// As what.
+        role: Role,
+        /// At which contact point.
+        contact: ContactId,
+        /// What about.
+        matter: Option<Action>,
+    },
+}
+
+impl Origin {
+    /// Whether the caller rang us.
+    pub fn is_caller(&self) -> bool { *self == Self::Caller }
+    /// Whether we rang them.
+    pub fn is_ours(&self) -> bool { matches!(self, Self::CallBack(_) | Self::Desk { .. }) }
+    /// Where we rang them.
+    pub fn contact(&self) -> Option<ContactId> {
+        match self {
+            Self::CallBack(contact) | Self::Desk { contact, .. } => Some(*contact),
+            Self::Caller | Self::Client(_) => None,
+        }
+    }
+}
+
+/// A code that was given out on this call, for whoever types it in the portal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Names the code: see [`crate::factor::Pepper::travel_code`].
+    pub id: ChallengeId,
+    /// What it is written in.
+    pub alphabet: Alphabet,
+    /// From when on it is worth nothing.
+    pub expires: Timestamp,
 }
 
 /// An open challenge: one use of one authenticator on this call.
@@ -148,6 +215,9 @@ pub struct Call {
     pub adapter: String,
     /// Keyed hash of the calling number.
     pub number: Option<Blind>,
+    /// Who began it.
+    #[serde(default)]
+    pub origin: Origin,
     /// The network's word on it.
     pub verstat: Verstat,
     /// The number is on the deny list.
@@ -183,6 +253,12 @@ pub struct Call {
     pub intent: bool,
     /// The open challenge.
     pub challenge: Option<Challenge>,
+    /// The code that was given out.
+    pub link: Option<Link>,
+    /// The message that rings the customer.
+    pub ring: Option<MessageId>,
+    /// The customer says that they are not on this call.
+    pub disowned: bool,
     /// Kinds that were tried and not proved; not offered again by the machine.
     pub tried: Vec<FactorKind>,
     /// Proofs that are still fresh.
@@ -233,10 +309,10 @@ impl Call {
     /// A call of which nothing has happened yet.
     pub fn new(id: CallId) -> Self {
         Self {
-            id, n: 0, started: Timestamp(0), updated: Timestamp(0), adapter: String::new(), number: None,
+            id, n: 0, started: Timestamp(0), updated: Timestamp(0), adapter: String::new(), number: None, origin: Origin::Caller,
             verstat: Verstat::None, denied: false, stage: Stage::Ringing, lang: None, music: None, silences: 0,
             claims: Vec::new(), contradictions: 0, misses: 0, subject: None, principal: None, agreed: false, settled: false,
-            number_set_aside: false, delegate: None, intent: false, challenge: None, tried: Vec::new(),
+            number_set_aside: false, delegate: None, intent: false, challenge: None, link: None, ring: None, disowned: false, tried: Vec::new(),
             proofs: Vec::new(), level: Level::Anonymous, level_expires: None, level_policies: Vec::new(), failures: 0,
             risk: 0, risk_parts: Vec::new(), queue: None, waiting_since: None, agent: None, handed_over: false, compared: Vec::new(),
             revealed: Vec::new(), decisions: Vec::new(), performed: Vec::new(), sent_online: Vec::new(),
@@ -261,12 +337,22 @@ impl Call {
             self.silences = 0;
         }
         match &recorded.event {
-            Event::Started { adapter, number, verstat, denied } => {
+            Event::Started { adapter, number, verstat, denied, origin } => {
                 self.started = recorded.at;
+                self.origin.clone_from(origin);
                 self.adapter.clone_from(adapter);
                 self.number = *number;
                 self.verstat = *verstat;
                 self.denied = *denied;
+                match origin {
+                    Origin::Caller => {}
+                    Origin::Client(_) => self.stage = Stage::Remote,
+                    Origin::CallBack(_) => self.stage = Stage::Dialing,
+                    Origin::Desk { agent, role, .. } => {
+                        self.agent = Some((*agent, *role));
+                        self.stage = Stage::Dialing;
+                    }
+                }
             }
             Event::Asked { stage } => self.stage = *stage,
             Event::Silence => self.silences = self.silences.saturating_add(1),
@@ -312,10 +398,30 @@ impl Call {
             Event::Challenged { challenge } => {
                 if challenge.kind.is_keyed() {
                     self.stage = Stage::Proving;
+                } else if challenge.kind.is_elsewhere() && self.stage != Stage::Remote && self.agent.is_none() {
+                    self.stage = Stage::Approving;
                 }
                 self.challenge = Some(challenge.clone());
                 (self.delivery, self.last_closed) = (None, None);
             }
+            Event::LinkOpened { link } => {
+                self.link = Some(link.clone());
+                if self.stage != Stage::Remote && self.agent.is_none() {
+                    self.stage = Stage::Linking;
+                }
+            }
+            Event::LinkClosed { why } => {
+                self.link = None;
+                self.last_closed = Some(*why);
+            }
+            Event::Disowned { .. } => {
+                self.disowned = true;
+                self.proofs.clear();
+                self.revealed.clear();
+                self.decisions.clear();
+            }
+            Event::Rang { message } => self.ring = Some(*message),
+            Event::Answered => self.stage = Stage::Confirming,
             Event::ChallengeFailed { left, .. } => {
                 self.failures += 1;
                 if let Some(challenge) = &mut self.challenge {
@@ -339,6 +445,7 @@ impl Call {
             Event::ServiceCodeThrottled => self.tried.push(FactorKind::ServiceCode),
             Event::Proved { authenticator, kind, duress, fresh_from, .. } => {
                 self.challenge = None;
+                self.link = None;
                 self.settled = true;
                 self.duress |= *duress;
                 self.proofs.retain(|p| p.at >= *fresh_from && (p.authenticator != *authenticator || p.kind != *kind));
@@ -354,7 +461,7 @@ impl Call {
                 }
             }
             Event::Delivered { message, delivery } => {
-                if self.challenge.as_ref().is_some_and(|c| c.message == Some(*message)) {
+                if self.challenge.as_ref().is_some_and(|c| c.message == Some(*message)) || self.ring == Some(*message) {
                     self.delivery = Some(*delivery);
                 }
             }
@@ -397,6 +504,7 @@ impl Call {
             Event::Ended { ending } => {
                 self.stage = Stage::Ended;
                 self.challenge = None;
+                self.link = None;
                 self.revealed.clear();
                 self.ended = Some((*ending, recorded.at));
             }
@@ -475,7 +583,8 @@ impl Call {
         if self.stage == Stage::Ended {
             return None;
         }
-        [self.patience(params), self.challenge.as_ref().map(|c| c.expires), self.level_expires].into_iter().flatten().min()
+        let open = [self.challenge.as_ref().map(|c| c.expires), self.link.as_ref().map(|l| l.expires)];
+        [self.patience(params), self.level_expires].into_iter().chain(open).flatten().min()
     }
 
     /// When the call itself ends if nothing happens. Never over the head of an agent who has it.
@@ -483,6 +592,9 @@ impl Call {
         match self.stage {
             Stage::Waiting => self.waiting_since.map(|since| since + params.longest_wait),
             Stage::Talking | Stage::Ended => None,
+            Stage::Dialing | Stage::Confirming => Some(self.updated + params.longest_silence),
+            // Who is asked elsewhere has until the question's own end.
+            Stage::Approving | Stage::Linking | Stage::Remote if self.challenge.is_some() || self.link.is_some() => None,
             _ if self.agent.is_some() => None,
             _ => Some(self.updated + params.longest_silence),
         }
@@ -506,10 +618,14 @@ impl Call {
 
     /// What the telephone should do now. A function of the state alone, so that a caller is picked
     /// up where they were after a restart, and a repeated webhook gets the same answer.
-    pub fn directives(&self, upcoming: Option<Timestamp>) -> Vec<Directive> {
+    ///
+    /// `access` is what the customer told us makes a call easier.
+    pub fn directives(&self, upcoming: Option<Timestamp>, access: Access) -> Vec<Directive> {
         let lang = self.language();
         let say = |prompt| Directive::Say { prompt, lang };
-        let gather = |max, timeout, secret| Directive::Gather { max, timeout, secret };
+        // A relay operator, a TTY or a slow hand takes two to three times as long.
+        let patience: u8 = if access == Access::default() { 1 } else { 3 };
+        let gather = |max, timeout: u8, secret| Directive::Gather { max, timeout: timeout.saturating_mul(patience), secret };
         match self.stage {
             Stage::Ringing => Vec::new(),
             Stage::Language => vec![say(Prompt::ChooseLanguage), gather(1, 8, false)],
@@ -525,10 +641,33 @@ impl Call {
                     Some(FactorKind::Totp) => Prompt::EnterTotp,
                     Some(FactorKind::Hotp) => Prompt::EnterHotp,
                     Some(FactorKind::ServiceCode) => Prompt::EnterServiceCode,
-                    Some(FactorKind::Pin | FactorKind::VerbalPassword) | None => Prompt::EnterPin,
+                    Some(FactorKind::BackupCode) => Prompt::EnterBackupCode,
+                    // The others are not keyed.
+                    Some(
+                        FactorKind::Pin | FactorKind::VerbalPassword | FactorKind::Passkey | FactorKind::Provider | FactorKind::AppCall
+                        | FactorKind::Callback | FactorKind::Approval,
+                    )
+                    | None => Prompt::EnterPin,
                 };
                 vec![say(prompt), say(Prompt::ProofHelp), gather(12, 20, true)]
             }
+            Stage::KeyingToken => vec![say(Prompt::OneMoment), gather(12, 6, true)],
+            Stage::Approving => {
+                let prompt = match &self.challenge {
+                    Some(c) if c.kind == FactorKind::Provider => Prompt::ApproveAtProvider { code: c.id },
+                    Some(c) if c.kind == FactorKind::Passkey => Prompt::ApproveWithPasskey,
+                    Some(c) => Prompt::ApproveInPortal { code: c.id },
+                    None => Prompt::NothingHeard,
+                };
+                vec![say(prompt), say(Prompt::ApproveHelp), gather(1, 30, false)]
+            }
+            Stage::Linking => match &self.link {
+                Some(link) => vec![say(Prompt::TypeInPortal { code: link.id }), say(Prompt::ApproveHelp), gather(1, 30, false)],
+                None => vec![gather(1, 30, false)],
+            },
+            Stage::Dialing | Stage::Remote => Vec::new(),
+            Stage::Confirming if matches!(self.origin, Origin::Desk { .. }) => vec![say(Prompt::WeCall), gather(1, 12, false)],
+            Stage::Confirming => vec![say(Prompt::CallBack), gather(1, 12, true)],
             Stage::Music => vec![say(Prompt::ChooseMusic), gather(1, 8, false)],
             Stage::Waiting => vec![Directive::Hold { music: self.music.unwrap_or_default() }],
             Stage::Talking => vec![Directive::Bridge],

@@ -1,9 +1,10 @@
 //! Authenticators and the only code that can turn one into a [`Proof`].
 //!
-//! A `Proof` has no public constructor: it comes out of [`check_code`], [`check_otp`],
-//! [`check_word`] or [`redeem`] and nowhere else. Claims cannot get in: no function here takes one.
+//! A `Proof` has no public constructor: it comes out of the functions here that begin with `check_`
+//! or of [`redeem`], and nowhere else. Claims cannot get in: no function here takes one.
 
 mod oath;
+mod travel;
 mod word;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 pub use self::{
     oath::{Algorithm, Otp, hotp, matching_counter},
+    travel::{Alphabet, Attested, Transaction, Watchwords, check_attested, check_callback, check_travel_code},
     word::{WordHash, WordRule, WordTooWeak},
 };
 use crate::{
@@ -29,12 +31,25 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FactorKind {
+    /// A passkey signs what is to be done, in the signed-in portal during the call. The device asks
+    /// its holder for a PIN or biometric first: two factors in one (NIST SP 800-63B-4 §3.1.7).
+    Passkey,
+    /// The company's own sign-in provider asks its customer during the call (OpenID CIBA).
+    Provider,
     /// Time-based one-time code from an app (RFC 6238).
     Totp,
     /// Counter-based one-time code from a token (RFC 4226).
     Hotp,
     /// Rotating code shown in the signed-in portal.
     ServiceCode,
+    /// One-time token in the number that the signed-in portal dialled (`silent_authentication`).
+    AppCall,
+    /// Rung back at the number on file, as asked in the signed-in portal, and one key pressed that
+    /// only the portal showed (`walmart_call_me`).
+    Callback,
+    /// A code given on the call and typed in the signed-in portal (NIST SP 800-63B-4 §3.1.3.2: the
+    /// call is the secondary channel; it is transferred, not compared).
+    Approval,
     /// One-time code texted to a number on file. Restricted: NIST SP 800-63B-4 §3.1.3.3.
     SmsCode,
     /// One-time code read out to a number on file. Restricted, as above.
@@ -43,6 +58,8 @@ pub enum FactorKind {
     VerbalPassword,
     /// A short number that the caller chose.
     Pin,
+    /// One code of a printed list, each good once (look-up secret, NIST SP 800-63B-4 §3.1.2).
+    BackupCode,
 }
 
 /// Knowledge, possession or inherence.
@@ -57,12 +74,19 @@ pub enum Class {
 
 impl FactorKind {
     /// All kinds, strongest first: the order in which a customer's factors are asked.
-    pub const ALL: [Self; 7] = [
-        Self::Totp, Self::Hotp, Self::ServiceCode, Self::SmsCode, Self::VoiceCode, Self::VerbalPassword, Self::Pin,
+    pub const ALL: [Self; 13] = [
+        Self::Passkey, Self::Provider, Self::Totp, Self::Hotp, Self::ServiceCode, Self::AppCall, Self::Callback, Self::Approval,
+        Self::SmsCode, Self::VoiceCode, Self::VerbalPassword, Self::Pin, Self::BackupCode,
     ];
     /// The name used in policies, events and forms.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Passkey => "passkey",
+            Self::Provider => "provider",
+            Self::AppCall => "app_call",
+            Self::Callback => "callback",
+            Self::Approval => "approval",
+            Self::BackupCode => "backup_code",
             Self::Totp => "totp",
             Self::Hotp => "hotp",
             Self::ServiceCode => "service_code",
@@ -77,30 +101,47 @@ impl FactorKind {
     /// Which class it belongs to.
     pub fn class(self) -> Class {
         match self {
-            Self::Totp | Self::Hotp | Self::ServiceCode | Self::SmsCode | Self::VoiceCode => Class::Possession,
+            Self::Passkey | Self::Provider | Self::Totp | Self::Hotp | Self::ServiceCode | Self::AppCall | Self::Callback
+            | Self::Approval | Self::SmsCode | Self::VoiceCode | Self::BackupCode => Class::Possession,
             Self::VerbalPassword | Self::Pin => Class::Knowledge,
         }
     }
+    /// Whether one proof of this kind is two factors: a thing held that works only for who knows
+    /// its PIN or has its holder's finger (NIST SP 800-63B-4 §3.1.7).
+    pub fn is_multi_factor(self) -> bool { self == Self::Passkey }
     /// Possession factors do not stand in for each other when a customer chose one; a knowledge
-    /// factor is not "weaker than the app", it is another class. Higher is stronger.
+    /// factor is not "weaker than the app", it is another class. Higher is stronger. The portal's
+    /// typed code ranks with texted ones: being signed in once is no choice of a second factor.
     pub fn strength(self) -> u8 {
         match self {
-            Self::Totp | Self::Hotp => 4,
-            Self::ServiceCode => 3,
-            Self::SmsCode | Self::VoiceCode => 2,
-            Self::VerbalPassword | Self::Pin => 1,
+            Self::Passkey => 5,
+            Self::Provider | Self::Totp | Self::Hotp => 4,
+            Self::ServiceCode | Self::AppCall | Self::Callback => 3,
+            Self::Approval | Self::SmsCode | Self::VoiceCode => 2,
+            Self::VerbalPassword | Self::Pin | Self::BackupCode => 1,
         }
     }
     /// Whether a fresh code is made and sent for each challenge.
     pub fn is_sent(self) -> bool { matches!(self, Self::SmsCode | Self::VoiceCode) }
-    /// Whether it is entered with the keypad. The others are said to the agent.
-    pub fn is_keyed(self) -> bool { self != Self::VerbalPassword }
+    /// Whether it is entered with the keypad in answer to a challenge.
+    pub fn is_keyed(self) -> bool {
+        match self {
+            Self::Totp | Self::Hotp | Self::ServiceCode | Self::SmsCode | Self::VoiceCode | Self::Pin | Self::BackupCode => true,
+            Self::Passkey | Self::Provider | Self::AppCall | Self::Callback | Self::Approval | Self::VerbalPassword => false,
+        }
+    }
+    /// Whether it is answered in the signed-in portal while the call waits.
+    pub fn is_portal(self) -> bool { matches!(self, Self::Passkey | Self::Approval) }
+    /// Whether the answer comes over another channel than the call.
+    pub fn is_elsewhere(self) -> bool { self.is_portal() || self == Self::Provider }
     /// RFC 8176 authentication method reference.
     pub fn amr(self) -> &'static str {
         match self {
-            Self::Totp | Self::Hotp | Self::ServiceCode => "otp",
+            Self::Passkey => "pop",
+            Self::Provider | Self::AppCall | Self::Approval => "mca",
+            Self::Totp | Self::Hotp | Self::ServiceCode | Self::BackupCode => "otp",
             Self::SmsCode => "sms",
-            Self::VoiceCode => "tel",
+            Self::VoiceCode | Self::Callback => "tel",
             Self::VerbalPassword => "pwd",
             Self::Pin => "pin",
         }
@@ -187,8 +228,10 @@ pub enum Verdict {
 pub enum Spend {
     /// The authenticator's counter or time step: only a greater one may follow.
     Step(u64),
-    /// This very thing.
+    /// This very thing; it dies by itself within a day.
     Once(String),
+    /// This very thing, for ever.
+    Forever(String),
 }
 
 /// Whose authenticator is being checked.
@@ -201,6 +244,9 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// The portal's own authenticator: one per account.
+    pub fn portal(account: AccountId) -> Self { Self { account, authenticator: AuthenticatorId(account.0) } }
+
     fn proven(self, kind: FactorKind, duress: bool, once: Option<Spend>) -> Verdict {
         Verdict::Proven { proof: Proof { account: self.account, authenticator: self.authenticator, kind, duress }, once }
     }
@@ -243,16 +289,51 @@ pub struct ServiceCode {
     pub account: AccountId,
     /// From when on it is worth nothing.
     pub expires: Timestamp,
+    /// It stands in the number that the portal dialled, and nobody read it.
+    #[serde(default)]
+    pub dialled: bool,
 }
 
-/// Redeems a service code that the caller keyed. `slot` names it, so that it counts once.
+/// Redeems a code of the portal that the caller's telephone keyed. `slot` names it, so that it
+/// counts once.
 pub fn redeem(code: &ServiceCode, slot: &str, now: Timestamp) -> Verdict {
     if now >= code.expires {
         return Verdict::Wrong;
     }
-    // The portal's own authenticator: one per account.
-    let owner = Owner { account: code.account, authenticator: AuthenticatorId(code.account.0) };
-    owner.proven(FactorKind::ServiceCode, false, Some(Spend::Once(format!("service/{slot}"))))
+    let kind = if code.dialled { FactorKind::AppCall } else { FactorKind::ServiceCode };
+    Owner::portal(code.account).proven(kind, false, Some(Spend::Once(format!("service/{slot}"))))
+}
+
+/// A printed list of codes, hashed with the pepper, each bound to its place in the list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupCodes(Vec<CodeHash>);
+
+impl BackupCodes {
+    /// Hashes a fresh list for this authenticator.
+    pub fn make(authenticator: AuthenticatorId, codes: &[Secret], pepper: &Pepper) -> Self {
+        Self(codes.iter().map(|code| pepper.code_hash(ChallengeId(authenticator.0), code)).collect())
+    }
+    /// How many there were.
+    pub fn len(&self) -> usize { self.0.len() }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool { self.0.is_empty() }
+    /// The name under which the one at `place` is spent.
+    pub fn spent(authenticator: AuthenticatorId, place: usize) -> String { format!("backup/{authenticator}/{place}") }
+}
+
+/// Checks a code of a printed list. All of them are compared, whichever fits.
+pub fn check_backup(owner: Owner, codes: &BackupCodes, presented: &Secret, pepper: &Pepper) -> Verdict {
+    let given = pepper.code_hash(ChallengeId(owner.authenticator.0), presented);
+    let mut found = None;
+    for (place, code) in codes.0.iter().enumerate() {
+        if bool::from(given.0.ct_eq(&code.0)) {
+            found = Some(place);
+        }
+    }
+    match found {
+        Some(place) => owner.proven(FactorKind::BackupCode, false, Some(Spend::Forever(BackupCodes::spent(owner.authenticator, place)))),
+        None => Verdict::Wrong,
+    }
 }
 
 #[cfg(test)]
@@ -285,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_service_code_dies_at_its_hour() {
-        let code = ServiceCode { account: AccountId([1; 16]), expires: Timestamp(1000) };
+        let code = ServiceCode { account: AccountId([1; 16]), expires: Timestamp(1000), dialled: false };
         assert!(matches!(redeem(&code, "x", Timestamp(999)), Verdict::Proven { .. }));
         assert_eq!(redeem(&code, "x", Timestamp(1000)), Verdict::Wrong);
     }

@@ -106,7 +106,7 @@ fn strong_means_two_classes(compiled: &Compiled, faults: &mut Faults) {
     let action = Action::new(Verb::Reach, Level::Strong.name());
     let Some(slot) = compiled.slots.get(&action) else { return };
     for class in [Class::Knowledge, Class::Possession] {
-        let all: Vec<FactorKind> = FactorKind::ALL.into_iter().filter(|kind| kind.class() == class).collect();
+        let all: Vec<FactorKind> = FactorKind::ALL.into_iter().filter(|kind| kind.class() == class && !kind.is_multi_factor()).collect();
         for who in Who::ALL {
             for proofs in all.iter().map(std::slice::from_ref).chain([all.as_slice()]) {
                 let facts = Facts { level: Level::Authenticated, ..knows_everything(proofs) };

@@ -7,6 +7,7 @@ pub mod twilio;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use countersign_core::{
     account::ContactKind,
     call::Input,
@@ -29,16 +30,46 @@ const LEASE: Span = Span::minutes(2);
 /// After so many attempts a message is given up.
 const MAX_ATTEMPTS: u32 = 6;
 
+/// Carries what is no message to a contact on file: a wake-up for a device, a question to another
+/// server. The same rule as for providers: one command, at most one effect that cannot be taken back.
+#[async_trait]
+pub trait Courier: Send + Sync {
+    /// The topic it carries.
+    fn topic(&self) -> &'static str;
+    /// Tries once.
+    async fn carry(&self, item: &OutboxItem) -> Carried;
+}
+
+/// How an errand ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carried {
+    /// Done.
+    Done,
+    /// Not yet: again after this time.
+    Again(Span),
+    /// It will not come about.
+    Never,
+}
+
 /// Sends what waits.
 pub struct Outbox {
     runner: Arc<Runner>,
     texts: Arc<Texts>,
     providers: Vec<Arc<dyn Provider>>,
+    couriers: Vec<Arc<dyn Courier>>,
 }
 
 impl Outbox {
     /// An outbox over its providers; the first that serves a channel gets its messages.
-    pub fn new(runner: Arc<Runner>, texts: Arc<Texts>, providers: Vec<Arc<dyn Provider>>) -> Self { Self { runner, texts, providers } }
+    pub fn new(runner: Arc<Runner>, texts: Arc<Texts>, providers: Vec<Arc<dyn Provider>>) -> Self {
+        Self { runner, texts, providers, couriers: Vec::new() }
+    }
+
+    /// With somebody for errands of another kind.
+    pub fn with(mut self, courier: Arc<dyn Courier>) -> Self {
+        self.couriers.push(courier);
+        self
+    }
 
     /// Sends everything that is due. Returns how many messages were taken.
     pub async fn flush(&self) -> Result<usize, RunError> {
@@ -56,6 +87,9 @@ impl Outbox {
     }
 
     async fn one(&self, item: OutboxItem) -> Result<(), RunError> {
+        if item.topic != "message" {
+            return self.errand(&item).await;
+        }
         let id = MessageId(item.id);
         let message: Message = match self.runner.vault.unseal("outbox", &item.id, &item.body) {
             Ok(message) => message,
@@ -103,6 +137,22 @@ impl Outbox {
         }
     }
 
+    async fn errand(&self, item: &OutboxItem) -> Result<(), RunError> {
+        let courier = self.couriers.iter().find(|c| c.topic() == item.topic);
+        let carried = match courier {
+            Some(courier) => courier.carry(item).await,
+            // Without a courier nobody was promised anything: the portal shows requests by itself.
+            None => Carried::Never,
+        };
+        let settle = match carried {
+            Carried::Done => Settle::Done,
+            Carried::Never => Settle::Dead,
+            Carried::Again(after) => Settle::Retry((self.runner.now() + after).0),
+        };
+        self.runner.store.outbox_settle(item.id, settle).await?;
+        Ok(())
+    }
+
     /// Whether the call still waits for this code.
     async fn awaited(&self, call: CallId, challenge: ChallengeId) -> Result<bool, RunError> {
         let now = self.runner.now();
@@ -114,8 +164,8 @@ impl Outbox {
     async fn prepare(&self, message: &Message, item: &OutboxItem) -> Result<Option<(Outgoing, &Arc<dyn Provider>)>, RunError> {
         let Some(loaded) = self.runner.directory.load(message.to.account).await? else { return Ok(None) };
         let Some(contact) = loaded.profile.contacts.iter().find(|c| c.id == message.to.contact) else { return Ok(None) };
-        // A notice may go to a contact that was replaced; a code may not, however short a while ago.
-        if contact.retired.is_some() && matches!(message.body, Body::Code { .. }) {
+        // A notice may go to a contact that was replaced; a code or a ring may not, however short a while ago.
+        if contact.retired.is_some() && matches!(message.body, Body::Code { .. } | Body::Ring { .. }) {
             return Ok(None);
         }
         let channel = match (&message.body, contact.kind) {
@@ -123,6 +173,8 @@ impl Outbox {
             (Body::Code { kind: FactorKind::VoiceCode, .. }, ContactKind::Mobile | ContactKind::Landline) => Channel::Voice,
             // A code never goes by e-mail (NIST SP 800-63B-4 §3.1.3).
             (Body::Code { .. }, _) => return Ok(None),
+            (Body::Ring { .. }, ContactKind::Mobile | ContactKind::Landline) => Channel::Ring,
+            (Body::Ring { .. }, ContactKind::Email) => return Ok(None),
             (_, ContactKind::Email) => Channel::Email,
             (_, ContactKind::Mobile) => Channel::Sms,
             // The only contact of its customer: the words are read out, without links.
@@ -130,6 +182,8 @@ impl Outbox {
         };
         let Some(provider) = self.providers.iter().find(|p| p.channels().contains(&channel)) else { return Ok(None) };
         let (subject, text) = match channel {
+            // What a telephony provider needs is the call's name: it asks us what to say when somebody answers.
+            Channel::Ring => (None, item_call(item)),
             Channel::Sms => (None, self.texts.sms(message.lang, &message.body)),
             Channel::Voice => (None, self.texts.voice_code(message.lang, &message.body)),
             Channel::Email => {
@@ -154,6 +208,8 @@ impl Outbox {
         delivered(&self.runner, CallId(item.owner), MessageId(item.id), delivery).await
     }
 }
+
+fn item_call(item: &OutboxItem) -> String { CallId(item.owner).to_string() }
 
 /// Tells a call how one of its messages fared.
 pub async fn delivered(runner: &Runner, call: CallId, message: MessageId, delivery: Delivery) -> Result<(), RunError> {

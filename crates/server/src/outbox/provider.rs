@@ -18,12 +18,14 @@ pub enum Channel {
     Voice,
     /// An e-mail.
     Email,
+    /// A call that goes on with us once it is answered; the text names it.
+    Ring,
 }
 
 impl Channel {
     /// The name on the wire.
     pub fn name(self) -> &'static str {
-        match self { Self::Sms => "sms", Self::Voice => "voice", Self::Email => "email" }
+        match self { Self::Sms => "sms", Self::Voice => "voice", Self::Email => "email", Self::Ring => "ring" }
     }
 }
 impl fmt::Display for Channel {

@@ -28,6 +28,11 @@ pub const TIMEOUT: Span = Span::seconds(10);
 /// The query parameter of the status callback that names the message.
 pub const MESSAGE_PARAMETER: &str = "message";
 
+/// The query parameter that names a call of ours.
+pub const CALL_PARAMETER: &str = "call";
+/// The last part of the address that is asked when a call of ours is answered.
+pub const ANSWERED: &str = "answered";
+
 /// Most characters of a text message (Twilio's error 21617).
 const MAX_TEXT: usize = 1600;
 /// Most characters of the `Twiml` parameter.
@@ -151,6 +156,13 @@ impl Twilio {
         }
     }
 
+    /// Where Twilio asks what to say once a call of ours is answered: beside the status address.
+    fn answer_url(&self, call: &str) -> Option<String> {
+        let mut url = self.status_url.as_ref()?.join(ANSWERED).ok()?;
+        url.query_pairs_mut().append_pair(CALL_PARAMETER, call);
+        Some(url.into())
+    }
+
     fn callback(&self, id: MessageId) -> Option<String> {
         let mut url = self.status_url.clone()?;
         url.query_pairs_mut().append_pair(MESSAGE_PARAMETER, &id.to_string());
@@ -167,7 +179,7 @@ fn call_path(call_sid: &str) -> Result<String, LiveError> {
 #[async_trait]
 impl Provider for Twilio {
     fn name(&self) -> &'static str { "twilio" }
-    fn channels(&self) -> &[Channel] { &[Channel::Sms, Channel::Voice] }
+    fn channels(&self) -> &[Channel] { &[Channel::Sms, Channel::Voice, Channel::Ring] }
 
     async fn send(&self, m: &Outgoing) -> Sent {
         let rejected = |reason| Sent::Rejected { reason };
@@ -180,6 +192,10 @@ impl Provider for Twilio {
         let Ok(to) = E164::parse(m.to.expose()) else { return rejected(reason::INVALID_NUMBER) };
         let (path, words, key, most) = match m.channel {
             Channel::Voice => ("Calls.json", twiml::read_code(m.lang, &m.text), "Twiml", MAX_TWIML),
+            Channel::Ring => match self.answer_url(m.text.expose()) {
+                Some(url) => ("Calls.json", Secret::new(url), "Url", MAX_TWIML),
+                None => return rejected(reason::BAD_SENDER),
+            },
             Channel::Sms | Channel::Email => ("Messages.json", m.text.clone(), "Body", MAX_TEXT),
         };
         if words.expose().chars().count() > most {
@@ -187,7 +203,7 @@ impl Provider for Twilio {
         }
         let callback = self.callback(m.id);
         let mut form = vec![("To", to.expose()), ("From", self.from.expose()), (key, words.expose())];
-        if m.channel == Channel::Voice {
+        if m.channel != Channel::Sms {
             form.push(("Timeout", RINGS));
         }
         if let Some(url) = &callback {

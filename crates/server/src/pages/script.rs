@@ -35,6 +35,12 @@ pub enum Line {
     Keying,
     /// The caller says a word.
     Word,
+    /// The caller types a code in the portal.
+    Approving,
+    /// The caller signs in the portal, or at the sign-in provider.
+    Signing,
+    /// The customer is somebody else.
+    Disowned,
     /// The last proof did not come about.
     AnotherWay,
     /// The message did not arrive.
@@ -63,8 +69,18 @@ pub fn script(view: &AgentView) -> Option<Script> {
     if !view.mine || view.stage == Stage::Ended {
         return None;
     }
+    if view.disowned {
+        return with(Line::Disowned, "The customer, signed in, says that this is not them. Do not say so; end the call, or hand it to a specialist.");
+    }
+    if view.link.is_some() {
+        return with(Line::Approving, "Read the code below out. Whose portal it is typed in, that customer's call this is.");
+    }
     if let Some(challenge) = &view.challenge {
-        return if challenge.keyed {
+        return if challenge.kind == FactorKind::Approval {
+            with(Line::Approving, "Read the code below out, slowly. You see here what the customer answers.")
+        } else if challenge.kind.is_elsewhere() {
+            with(Line::Signing, "There is nothing to say or to key. You see here what the customer answers.")
+        } else if challenge.keyed {
             with(Line::Keying, "You hear no keys, and never ask for the code itself.")
         } else {
             with(Line::Word, "Type what you hear. You learn match or no match, never the word on file.")
@@ -156,6 +172,41 @@ impl Line {
                 "Thank you. Could you give me one more detail, for example your full name or your postal code?",
                 "Gracias. ¿Me puede dar un dato más, por ejemplo su nombre completo o su código postal?",
                 "Vielen Dank. Sagen Sie mir bitte noch etwas, zum Beispiel Ihren vollen Namen oder Ihre Postleitzahl?",
+            ],
+            Self::Proof(FactorKind::Passkey) => [
+                "Before I go on, I need to check that it is you. Please sign in on our website and approve there with your passkey.",
+                "Antes de seguir tengo que comprobar que es usted. Inicie sesión en nuestra página y apruébelo allí con su llave de acceso.",
+                "Bevor ich weitermache, muss ich prüfen, dass Sie es sind. Bitte melden Sie sich auf unserer Website an und bestätigen Sie dort mit Ihrem Passkey.",
+            ],
+            Self::Proof(FactorKind::Approval | FactorKind::AppCall | FactorKind::Callback) => [
+                "Before I go on, I need to check that it is you. Please sign in on our website; I will read you a code to type there.",
+                "Antes de seguir tengo que comprobar que es usted. Inicie sesión en nuestra página; le leeré un código para escribirlo allí.",
+                "Bevor ich weitermache, muss ich prüfen, dass Sie es sind. Bitte melden Sie sich auf unserer Website an; ich lese Ihnen einen Code vor, den Sie dort eintippen.",
+            ],
+            Self::Proof(FactorKind::Provider) => [
+                "Before I go on, I need to check that it is you. The sign-in of our website will ask you to approve.",
+                "Antes de seguir tengo que comprobar que es usted. El inicio de sesión de nuestra página le pedirá que lo apruebe.",
+                "Bevor ich weitermache, muss ich prüfen, dass Sie es sind. Die Anmeldung unserer Website bittet Sie gleich um eine Bestätigung.",
+            ],
+            Self::Proof(FactorKind::BackupCode) => [
+                "Before I go on, I need to check that it is you. Please take your printed list of codes; you key one of them on your phone.",
+                "Antes de seguir tengo que comprobar que es usted. Tome por favor su lista impresa de códigos; uno de ellos se marca en el teléfono.",
+                "Bevor ich weitermache, muss ich prüfen, dass Sie es sind. Bitte nehmen Sie Ihre ausgedruckte Codeliste; einen der Codes tippen Sie am Telefon ein.",
+            ],
+            Self::Approving => [
+                "Please sign in on our website. It asks for the code from the phone: I read it to you now. Give it to nobody else.",
+                "Inicie sesión en nuestra página. Allí se le pide el código del teléfono: se lo leo ahora. No se lo dé a nadie más.",
+                "Bitte melden Sie sich auf unserer Website an. Dort wird nach dem Code vom Telefon gefragt: Ich lese ihn jetzt vor. Geben Sie ihn niemandem sonst.",
+            ],
+            Self::Signing => [
+                "Please sign in on our website and approve there with your passkey. I see here when it is done.",
+                "Inicie sesión en nuestra página y apruébelo allí con su llave de acceso. Yo veo aquí cuándo está hecho.",
+                "Bitte melden Sie sich auf unserer Website an und bestätigen Sie dort mit Ihrem Passkey. Ich sehe hier, wenn es geschehen ist.",
+            ],
+            Self::Disowned => [
+                "I am sorry, I cannot go on with this call. Please sign in on our website, or call us again.",
+                "Lo siento, no puedo continuar con esta llamada. Inicie sesión en nuestra página o vuelva a llamarnos.",
+                "Es tut mir leid, ich kann diesen Anruf nicht fortsetzen. Bitte melden Sie sich auf unserer Website an oder rufen Sie erneut an.",
             ],
             Self::Proof(FactorKind::Totp) => [
                 "Before I go on, I need to check that it is you. Please open your authenticator app; you key the code on your phone.",

@@ -62,6 +62,12 @@ pub fn short(id: &impl std::fmt::Display) -> String {
 /// Something proved or to be proved.
 pub fn factor(kind: &FactorKind) -> &'static str {
     match kind {
+        FactorKind::Passkey => "passkey",
+        FactorKind::Provider => "website sign-in",
+        FactorKind::AppCall => "call from the portal",
+        FactorKind::Callback => "rung back",
+        FactorKind::Approval => "portal approval",
+        FactorKind::BackupCode => "backup code",
         FactorKind::Totp => "app code",
         FactorKind::Hotp => "token code",
         FactorKind::ServiceCode => "portal code",
@@ -142,7 +148,13 @@ pub fn stage(stage: &Stage) -> &'static str {
         Stage::KeyingAccountNumber => "keying an account number",
         Stage::KeyingPostalCode => "keying a postal code",
         Stage::KeyingServiceCode => "keying a portal code",
+        Stage::KeyingToken => "calling from the portal",
         Stage::Proving => "keying a proof",
+        Stage::Approving => "answering in the portal",
+        Stage::Linking => "typing a code in the portal",
+        Stage::Dialing => "being rung",
+        Stage::Confirming => "answering our call",
+        Stage::Remote => "on another line",
         Stage::Music => "choosing music",
         Stage::Waiting => "waiting",
         Stage::Talking => "talking",
@@ -169,6 +181,7 @@ pub fn via(via: &Via) -> &'static str {
         Via::Network => "from the network",
         Via::Keypad => "keyed",
         Via::Agent => "said",
+        Via::Client => "named by a program",
     }
 }
 
@@ -278,6 +291,8 @@ pub fn closed(why: &Closed) -> &'static str {
         Closed::NotDelivered => "Not proved: the message did not arrive.",
         Closed::Throttled => "Not proved: too many wrong entries lately.",
         Closed::CallMoved => "Not proved: the call moved on.",
+        Closed::Declined => "Not proved: the customer said no.",
+        Closed::Disowned => "Not proved: the customer says that they are not on the phone.",
     }
 }
 
@@ -292,6 +307,7 @@ pub fn risk_part(name: &str) -> String {
         "claims_contradict" => "details contradict each other".to_owned(),
         "look_alike" => "look-alike of another customer".to_owned(),
         "contact_changed_lately" => "contact changed lately".to_owned(),
+        "customer_not_on_the_phone" => "the customer says that they are not on the phone".to_owned(),
         "account_frozen" => "account frozen".to_owned(),
         other => plain(other),
     }

@@ -150,7 +150,7 @@ async fn dial(State(app): State<App>, Json(dial): Json<Dial>) -> Result<Json<ser
     };
     let id = CallId(app.runner.vault.id()?);
     let verstat = if number.is_some() { Verstat::PassedA } else { Verstat::None };
-    let first = incoming(&app, NAME, number.as_ref(), verstat).await?;
+    let first = incoming(&app, NAME, number.as_ref(), verstat, false).await?;
     let line = Line { reference: id.to_string(), number };
     let reply = app.runner.begin(id, format!("handset/{id}/in"), line, || first.input()).await?;
     handsets.show(id, &reply);

@@ -15,14 +15,14 @@ use countersign_core::{
 use crate::{App, runner::RunError};
 
 /// Looks the calling number up and makes the first input of a call, the same for every adapter.
-pub async fn incoming(app: &App, adapter: &str, number: Option<&E164>, verstat: Verstat) -> Result<Incoming, RunError> {
+pub async fn incoming(app: &App, adapter: &str, number: Option<&E164>, verstat: Verstat, dialled: bool) -> Result<Incoming, RunError> {
     let accounts = match number {
         Some(number) => app.runner.directory.find(ClaimKind::Number, number.expose(), app.runner.now()).await?.0,
         None => Vec::new(),
     };
     let denied = number.is_some_and(|n| app.deny_numbers.contains(n));
     let number = number.and_then(|n| app.runner.vault.index.exact(ClaimKind::Number, n.expose()));
-    Ok(Incoming { adapter: adapter.into(), number, verstat, denied, accounts })
+    Ok(Incoming { adapter: adapter.into(), number, verstat, denied, accounts, dialled })
 }
 
 /// A first input that can be made more than once.
@@ -32,12 +32,13 @@ pub struct Incoming {
     verstat: Verstat,
     denied: bool,
     accounts: Vec<Brief>,
+    dialled: bool,
 }
 
 impl Incoming {
     /// The input.
     pub fn input(&self) -> Input {
-        let Self { adapter, number, verstat, denied, accounts } = self;
-        Input::Incoming { adapter: adapter.clone(), number: *number, verstat: *verstat, denied: *denied, accounts: accounts.clone() }
+        let Self { adapter, number, verstat, denied, accounts, dialled } = self;
+        Input::Incoming { adapter: adapter.clone(), number: *number, verstat: *verstat, denied: *denied, accounts: accounts.clone(), dialled: *dialled }
     }
 }

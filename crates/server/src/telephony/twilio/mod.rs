@@ -34,7 +34,7 @@ use super::incoming;
 use crate::{
     App,
     hub::Telephone,
-    outbox::{delivered, twilio::{MESSAGE_PARAMETER, Twilio as Rest}},
+    outbox::{delivered, twilio::{CALL_PARAMETER, MESSAGE_PARAMETER, Twilio as Rest}},
     runner::{Line, Reply, RunError},
 };
 
@@ -79,7 +79,8 @@ impl Telephone for Twilio {
             self.ring_agent(call).await;
         }
         self.pending().insert(call.id, reply.clone());
-        let url = format!("{}/twilio/resume?n={}", self.public_url, reply.n);
+        let ours = if call.origin.is_ours() { format!("&{CALL_PARAMETER}={}", call.id) } else { String::new() };
+        let url = format!("{}/twilio/resume?n={}{ours}", self.public_url, reply.n);
         if let Err(reason) = self.rest.redirect(&line.reference, &url).await {
             tracing::warn!(call = %call.id, reason = %reason, "Twilio did not move the call; it goes on when it next asks");
         }
@@ -104,6 +105,7 @@ impl Twilio {
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/twilio/voice", post(voice))
+        .route("/twilio/answered", post(answered))
         .route("/twilio/step", post(step))
         .route("/twilio/resume", post(resume))
         .route("/twilio/status", post(status))
@@ -157,14 +159,33 @@ fn event(fields: &Fields) -> Result<VoiceEvent, Refused> {
     VoiceEvent::from_fields(fields).map_err(|e| Refused(StatusCode::BAD_REQUEST, e.to_string()))
 }
 
-/// Our id of their call: the same from every node, and not to be guessed from outside.
-fn call_id(app: &App, event: &VoiceEvent) -> CallId { CallId(app.runner.vault.index.blind("twilio", event.call_sid.as_str()).0) }
+/// Our id of their call: the same from every node, and not to be guessed from outside. A call of ours
+/// has its name in the address, which the signature covers.
+fn call_id(app: &App, event: &VoiceEvent, query: Option<&str>) -> CallId {
+    let ours = query.into_iter().flat_map(|q| url::form_urlencoded::parse(q.as_bytes())).find(|(key, _)| key == CALL_PARAMETER);
+    let ours = ours.and_then(|(_, id)| id.parse::<CallId>().ok());
+    ours.unwrap_or_else(|| CallId(app.runner.vault.index.blind("twilio", event.call_sid.as_str()).0))
+}
+
+/// A call of ours was answered.
+async fn answered(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
+    let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
+    let event = event(&fields)?;
+    let id = call_id(&app, &event, uri.query());
+    let line = Line { reference: event.call_sid.as_str().to_owned(), number: event.to.clone() };
+    let reply = match app.runner.answer_out(id, format!("twilio/{}/answered", event.call_sid.as_str()), line).await {
+        // Too late: nobody waits for it any more.
+        Err(RunError::Rejected(_)) => Reply { n: 0, directives: vec![Directive::HangUp] },
+        other => other?,
+    };
+    answer(&app, twilio, id, &reply).await
+}
 
 async fn voice(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
     let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
     let event = event(&fields)?;
-    let id = call_id(&app, &event);
-    let first = incoming(&app, NAME, event.from.as_ref(), event.stir).await?;
+    let id = call_id(&app, &event, None);
+    let first = incoming(&app, NAME, event.from.as_ref(), event.stir, false).await?;
     let line = Line { reference: event.call_sid.as_str().to_owned(), number: event.from.clone() };
     let reply = app.runner.begin(id, format!("twilio/{}/in", event.call_sid.as_str()), line, || first.input()).await?;
     answer(&app, twilio, id, &reply).await
@@ -173,7 +194,7 @@ async fn voice(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes
 async fn step(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query): Query<HashMap<String, String>>, body: Bytes) -> Result<Response, Refused> {
     let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
     let event = event(&fields)?;
-    let id = call_id(&app, &event);
+    let id = call_id(&app, &event, uri.query());
     let n: u64 = query.get("n").and_then(|n| n.parse().ok()).ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "the query has no step number: use the address from our TwiML as it is".into()))?;
     let command = format!("twilio/{}/step/{n}", event.call_sid.as_str());
     let make = || match &event.digits {
@@ -198,7 +219,7 @@ async fn step(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query)
 /// Twilio asks what a moved or waiting call is to do.
 async fn resume(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
     let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
-    let id = call_id(&app, &event(&fields)?);
+    let id = call_id(&app, &event(&fields)?, uri.query());
     let now = present(&app, id).await?;
     // The words that go with the move still fit if they lead to what is to be done now. The number
     // tells nothing: the report that a text went comes in between more often than not.
@@ -216,7 +237,7 @@ async fn present(app: &App, id: CallId) -> Result<Reply, RunError> {
 async fn status(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<StatusCode, Refused> {
     let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
     let event = event(&fields)?;
-    let id = call_id(&app, &event);
+    let id = call_id(&app, &event, uri.query());
     if event.call_status.is_over() {
         twilio.pending().remove(&id);
         twilio.rung.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -236,7 +257,7 @@ async fn agent(State(app): State<App>, uri: Uri, headers: HeaderMap, Path((call,
 
 /// How a message fared.
 async fn message(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query): Query<HashMap<String, String>>, body: Bytes) -> Result<StatusCode, Refused> {
-    let (_, fields) = checked(&app, &uri, &headers, &body)?;
+    let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
     let message: MessageId = query.get(MESSAGE_PARAMETER).and_then(|m| m.parse().ok())
         .ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "the query names no message: use the status address that was given with it".into()))?;
     let Some(record) = app.runner.store.outbox_record(message.0).await.map_err(RunError::from)? else { return Ok(StatusCode::NO_CONTENT) };
@@ -246,6 +267,15 @@ async fn message(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(que
     let delivery = match status {
         Some("delivered" | "read") => Delivery::Delivered,
         Some("failed" | "undelivered" | "busy" | "no-answer" | "canceled") => Delivery::Failed,
+        // A call of ours is over.
+        Some("completed") if app.runner.call(call).await?.is_some_and(|live| live.call.ring == Some(message)) => {
+            twilio.pending().remove(&call);
+            twilio.rung.lock().unwrap_or_else(PoisonError::into_inner).remove(&call);
+            return match app.runner.run(call, format!("twilio/{message}/over"), || Input::HungUp).await {
+                Ok(_) | Err(RunError::NoCall | RunError::Rejected(_)) => Ok(StatusCode::NO_CONTENT),
+                Err(e) => Err(e.into()),
+            };
+        }
         _ => return Ok(StatusCode::NO_CONTENT),
     };
     app.runner.metrics.message(if delivery == Delivery::Failed { "failed" } else { "delivered" });
@@ -265,10 +295,15 @@ async fn answer(app: &App, twilio: &Twilio, id: CallId, reply: &Reply) -> Result
         false => None,
     };
     let url = &twilio.public_url;
+    // A call of ours cannot be found by Twilio's name for it.
+    let ours = match app.runner.call(id).await? {
+        Some(live) if live.call.origin.is_ours() => format!("&{CALL_PARAMETER}={id}"),
+        _ => String::new(),
+    };
     let ctx = twiml::Ctx {
         texts: &|lang, prompt| app.texts.spoken(lang, prompt),
-        action_url: &format!("{url}/twilio/step?n={}", reply.n),
-        wait_url: &format!("{url}/twilio/resume?n={}", reply.n),
+        action_url: &format!("{url}/twilio/step?n={}{ours}", reply.n),
+        wait_url: &format!("{url}/twilio/resume?n={}{ours}", reply.n),
         conference: &conference(id, agent),
         music_url: &|music| (music != countersign_core::prompt::Music::Silence).then(|| format!("{url}/assets/music/{}.wav", music.name())),
         voices: &[],
