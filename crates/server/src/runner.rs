@@ -294,7 +294,10 @@ impl Runner {
                 (live.line, live.sealed) = (line, sealed);
                 self.drive(id, command, &mut guard, &|| Input::Answered).await
             }
-            _ => Err(RunError::NoCall),
+            _ => {
+                self.drop_slot(id);
+                Err(RunError::NoCall)
+            }
         }
     }
 

@@ -22,7 +22,7 @@ fn view() -> AgentView {
         identified: false, opened: false, claims: Vec::new(), misses_left: 5, compared: Vec::new(), challenge: None, last_closed: None,
         factors: Vec::new(), fields: Vec::new(), actions: Vec::new(), risk: 0, band: Band::Low, risk_parts: Vec::new(), number_set_aside: false,
         contradictions: 0, frozen: false, phone_lock: false, delegate: None, intent: false, performed: Vec::new(), sent_online: Vec::new(),
-        duress: false, ended: None,
+        duress: false, ended: None, link: None, may_link: false, watchwords: None, disowned: false, origin: Default::default(), access: Default::default(),
     }
 }
 
@@ -65,7 +65,7 @@ fn every_page() -> Vec<String> {
     let code = ServiceCodeView { code: "1234 5678".into(), expires: NOW, life_seconds: 60, now: NOW };
     let mut word = full();
     word.challenge = Some(ChallengeView {
-        kind: FactorKind::VerbalPassword, keyed: false, expires: NOW, left: 1, action: None, then: Vec::new(), delivery: None,
+        kind: FactorKind::VerbalPassword, keyed: false, expires: NOW, left: 1, action: None, then: Vec::new(), delivery: None, code: None,
     });
     let flash = Flash { kind: FlashKind::Bad, text: text.clone() };
     let demo = DemoView {
@@ -148,7 +148,7 @@ fn duress_is_on_the_page_only_when_it_is_in_the_view() {
 fn forms_use_the_routes_and_fields_that_the_desk_has() {
     let mut word = full();
     word.challenge = Some(ChallengeView {
-        kind: FactorKind::VerbalPassword, keyed: false, expires: NOW, left: 1, action: None, then: Vec::new(), delivery: None,
+        kind: FactorKind::VerbalPassword, keyed: false, expires: NOW, left: 1, action: None, then: Vec::new(), delivery: None, code: None,
     });
     let waiting = AgentView { mine: false, stage: Stage::Waiting, ..view() };
     let html = [full(), word, waiting].iter().map(panel).collect::<String>();

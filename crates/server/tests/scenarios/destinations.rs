@@ -124,7 +124,7 @@ async fn unknown_fields_of_programs_are_refused() {
 fn no_command_carries_a_destination() {
     fn destination(command: &Command) -> Option<&str> {
         match command {
-            Command::Accept | Command::CancelChallenge | Command::End => None,
+            Command::Accept | Command::CancelChallenge | Command::OpenLink | Command::End => None,
             Command::Claim { kind: _, value: _ } | Command::Compare { field: _, value: _ } | Command::Reveal { field: _, reason: _ } => None,
             Command::Request { action: _ } | Command::Prove { action: _, factors: _ } | Command::Word(_) => None,
             // The one place where a new number is written. It becomes a contact that cools off.
@@ -140,6 +140,7 @@ fn no_command_carries_a_destination() {
         match body {
             Body::Code { code: _, challenge: _, kind: _, action: _ } | Body::Changed { action: _, undo: _ } => {}
             Body::Summary { actions: _, report: _ } | Body::Online { action: _ } => {}
+            Body::Ring { call: _ } | Body::ChangedOnline { action: _, report: _ } => {}
         }
         OnFile { account: *account, contact: *contact }
     }
@@ -147,6 +148,7 @@ fn no_command_carries_a_destination() {
         match ask {
             Ask::Find { claim: _, purpose: _ } | Ask::Compare { account: _, field: _, value: _ } => None,
             Ask::Verify { account: _, authenticator: _, kind: _, presented: _ } | Ask::Redeem { code: _ } => None,
+            Ask::Attest { transaction: _, kind: _, presented: _ } => None,
         }
     }
     assert_eq!(destination(&Command::Accept), None);
