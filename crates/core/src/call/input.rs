@@ -611,6 +611,9 @@ pub enum Rejected {
     /// The customer said that this call is not theirs.
     #[error("the customer says that they are not on this call: nothing more can be asked of them on it")]
     Disowned,
+    /// The customer did not take the call yet.
+    #[error("the customer has not answered yet")]
+    NotAnswered,
     /// The request for approval is over, or never was this customer's.
     #[error("this request is over")]
     NoRequest,
