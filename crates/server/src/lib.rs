@@ -12,6 +12,7 @@ pub mod hub;
 pub mod i18n;
 pub mod metrics;
 pub mod music;
+pub mod oauth;
 pub mod outbox;
 pub mod pages;
 pub mod portal;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub deny_numbers: Vec<E164>,
     /// Programs that may ask.
     pub api: Vec<ApiClient>,
+    /// The OpenID provider, if somebody is configured who may ask.
+    pub oauth: Option<Arc<oauth::OAuth>>,
     /// Twilio, if configured.
     pub twilio: Option<Arc<Twilio>>,
     /// The demo runs.
@@ -101,6 +104,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(pages)
         .merge(api::routes())
+        .merge(oauth::routes())
         .merge(telephony::twilio::routes())
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

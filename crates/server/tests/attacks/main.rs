@@ -16,5 +16,6 @@ mod guessing;
 mod leaks;
 mod links;
 mod markup;
+mod openid;
 mod sessions;
 mod webhooks;

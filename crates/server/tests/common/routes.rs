@@ -26,8 +26,9 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 46] = [
+pub const ROUTES: [(&str, &str, Who); 51] = [
     ("GET", "/", Who::Demo),
+    ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
     ("GET", "/admin/calls/{id}", Who::Admin),
     ("GET", "/admin/policy", Who::Admin),
@@ -48,6 +49,7 @@ pub const ROUTES: [(&str, &str, Who); 46] = [
     ("GET", "/me/enter", Who::Link),
     ("GET", "/metrics", Who::Anybody),
     ("GET", "/not-me/{token}", Who::Link),
+    ("GET", "/oauth/jwks", Who::Anybody),
     ("GET", "/readyz", Who::Anybody),
     ("GET", "/undo/{token}", Who::Link),
     ("POST", "/admin/agents/{id}/sign-out", Who::Admin),
@@ -66,6 +68,9 @@ pub const ROUTES: [(&str, &str, Who); 46] = [
     ("POST", "/me/freeze", Who::Portal),
     ("POST", "/me/sign-out", Who::OwnPage),
     ("POST", "/not-me/{token}", Who::Link),
+    ("POST", "/oauth/bc-authorize", Who::Program),
+    ("POST", "/oauth/device_authorization", Who::Program),
+    ("POST", "/oauth/token", Who::Program),
     ("POST", "/twilio/agent/{call}/{agent}", Who::Twilio),
     ("POST", "/twilio/message", Who::Twilio),
     ("POST", "/twilio/resume", Who::Twilio),

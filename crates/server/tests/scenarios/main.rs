@@ -15,6 +15,7 @@ mod follow_up;
 mod identity;
 mod languages;
 mod lifecycle;
+mod openid;
 mod recognition;
 mod refusals;
 mod service_code;
