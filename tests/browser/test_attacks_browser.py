@@ -142,7 +142,7 @@ def test_nobody_gets_in_without_a_session(demo: Demo) -> None:
             assert (reply.status, reply.location) == (303, AWAY), verb
         reply = stranger.get("/me")
         assert (reply.status, reply.location) == (303, "/"), reply
-        assert stranger.get("/me/code").status == 303
+        assert stranger.get("/me/service-code").status == 303
         assert stranger.post("/me/freeze").status == 303
 
     # A customer's session opens no desk, and an agent's opens no portal.

@@ -97,6 +97,9 @@ pub struct Twilio {
     pub auth_token_file: Option<PathBuf>,
     /// The number that texts and codes come from.
     pub from: E164,
+    /// A number of its own that only the portal dials: calls to it begin with a token
+    /// (`silent_authentication`). Without it the portal offers no such call.
+    pub app_number: Option<E164>,
     /// Only for tests: another address than Twilio's.
     pub base_url: Option<String>,
     /// The telephones of agents, by sign-in name.

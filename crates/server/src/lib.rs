@@ -67,6 +67,10 @@ pub struct Parts {
     pub oauth: Option<Arc<oauth::OAuth>>,
     /// Twilio, if configured.
     pub twilio: Option<Arc<Twilio>>,
+    /// The adapter that can ring customers, if there is one.
+    pub rings: Option<&'static str>,
+    /// The number that only the portal dials: calls to it begin with a token.
+    pub app_number: Option<E164>,
     /// The demo runs.
     pub demo: bool,
     /// Its people.
@@ -87,6 +91,8 @@ impl Deref for App {
 impl App {
     /// Whose pages these are.
     pub fn company(&self) -> &str { &self.texts.company().name }
+    /// What a program that asks for an approval wants the customer to read.
+    pub async fn asked(&self, _call: countersign_core::id::CallId) -> Result<Option<String>, WebError> { Ok(None) }
     /// Whether cookies may only travel over TLS.
     pub fn secure(&self) -> bool { self.public_url.starts_with("https://") }
 }

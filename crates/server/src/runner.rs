@@ -248,6 +248,12 @@ impl Runner {
         self.load(id).await
     }
 
+    /// A call that is going on here.
+    pub async fn in_memory(&self, id: CallId) -> Option<Live> {
+        let slot = self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()?;
+        slot.lock().await.clone().filter(|live| live.call.n > 0)
+    }
+
     /// The events of a call.
     pub async fn events(&self, id: CallId) -> Result<Vec<Recorded>, RunError> {
         let stored = self.store.events(Stream { kind: record::CALL, id: id.0 }).await?;

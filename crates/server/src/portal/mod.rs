@@ -1,6 +1,8 @@
 //! The customer's side: the rotating service code, the history of calls, "this wasn't me", and
 //! the links that notices carry.
 
+pub mod phone;
+
 use std::collections::HashMap;
 
 use axum::{
@@ -52,7 +54,8 @@ const GRACE: Span = Span::seconds(60);
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/me", get(home))
-        .route("/me/code", get(code))
+        .merge(phone::routes())
+        .route("/me/service-code", get(code))
         .route("/me/enter", get(enter))
         .route("/me/freeze", post(freeze))
         .route("/me/sign-out", post(sign_out))
@@ -132,7 +135,7 @@ async fn enter(State(app): State<App>, Query(query): Query<HashMap<String, Strin
     Ok(([(header::SET_COOKIE, set)], onward).into_response())
 }
 
-async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
+async fn home(State(app): State<App>, headers: HeaderMap, Query(query): Query<HashMap<String, String>>) -> Result<Html<String>, WebError> {
     let account = who(&app, &headers).await?;
     let loaded = app.runner.directory.load(account).await?.ok_or(WebError::NotFound)?;
     let (profile, now) = (&loaded.profile, app.runner.now());
@@ -153,7 +156,8 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
     calls.truncate(20);
     let view = PortalView {
         name: profile.name.expose().to_owned(), frozen: profile.frozen.is_some(), code: service_code(&app.runner, account).await?, factors, contacts, calls,
-        notices: notices(&app, account).await?,
+        notices: notices(&app, account).await?, live: phone::live(&app, account, profile).await?,
+        done: query.get("done").and_then(|word| phone::done(word)),
     };
     let shell = Shell { company: app.company(), user: None, demo: app.demo };
     Ok(Html(pages::portal(&shell, &view)?))

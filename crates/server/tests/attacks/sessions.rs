@@ -154,7 +154,7 @@ async fn a_portal_session_ends() {
     portal.home().await.ok();
     world.pass(Span::seconds(1));
     portal.home().await.is(422).shows("You are signed out.").hides(&people::ANA_PRIVATE);
-    portal.get("/me/code").await.is(422);
+    portal.get("/me/service-code").await.is(422);
     portal.post("/me/freeze", &[]).await.is(422);
     let portal = Portal::enter(&world, "10004711").await;
     portal.post("/me/sign-out", &[]).await.is(303);

@@ -57,6 +57,8 @@ pub const START: Timestamp = Timestamp(1_780_308_000_000);
 pub const URL: &str = "https://calls.example.com";
 pub const COMPANY: &str = "Juniper & Co";
 pub const FRAUD_LINE: &str = "+1 202 555 0100";
+/// The number that only the portal dials.
+pub const APP_NUMBER: &str = "+12025550101";
 pub const TOKEN: &str = "a-token-that-signs-webhooks";
 pub const API_KEY: &str = "a-key-of-the-companys-own-program";
 const MASTER: [u8; 32] = *b"thirty-two bytes for these tests";
@@ -186,7 +188,7 @@ impl World {
         let agents = Arc::new(Agents::new(runner.clone()));
         agents.refresh().await.unwrap();
         let company = Company { name: COMPANY.into(), fraud_line: FRAUD_LINE.into(), link_base: URL.into() };
-        let texts = Arc::new(Texts::load(company).unwrap());
+        let texts = Arc::new(Texts::load(company).unwrap().with_codes(runner.vault.pepper.clone()));
         let rest = Arc::new(rest::Twilio::new(rest::TwilioConfig {
             account_sid: format!("AC{}", "0".repeat(32)), auth_token: TOKEN.into(), from: E164::parse("+12025550100").unwrap(),
             // Nobody listens there: what a call is to do next waits until the telephone asks.
@@ -204,7 +206,7 @@ impl World {
             oauth: oauth.clone(), runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(),
             deny_numbers: setup.deny.iter().map(|n| E164::parse(n).unwrap()).collect(),
             api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(API_KEY)) }],
-            twilio: Some(voice), demo: setup.demo, demo_people: Vec::new(), handsets,
+            twilio: Some(voice), rings: Some(twilio::NAME), app_number: Some(E164::parse(APP_NUMBER).unwrap()), demo: setup.demo, demo_people: Vec::new(), handsets,
             policy_files: Sources::shipped().files, policy_matrix: String::new(),
         }));
         let mut outbox = Outbox::new(runner.clone(), texts, vec![ground.post.clone()]);

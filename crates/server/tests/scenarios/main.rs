@@ -16,6 +16,7 @@ mod identity;
 mod languages;
 mod lifecycle;
 mod openid;
+mod portal;
 mod recognition;
 mod refusals;
 mod service_code;
