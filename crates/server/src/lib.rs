@@ -92,7 +92,11 @@ impl App {
     /// Whose pages these are.
     pub fn company(&self) -> &str { &self.texts.company().name }
     /// What a program that asks for an approval wants the customer to read.
-    pub async fn asked(&self, _call: countersign_core::id::CallId) -> Result<Option<String>, WebError> { Ok(None) }
+    pub async fn asked(&self, call: countersign_core::id::CallId) -> Result<Option<String>, WebError> {
+        Ok(oauth::asked(&self.runner, call).await?.and_then(|asked| asked.binding_message))
+    }
+    /// What customers know a program by.
+    pub fn client_name(&self, id: &str) -> String { self.oauth.as_ref().and_then(|o| o.client_name(id)).unwrap_or(id).to_owned() }
     /// Whether cookies may only travel over TLS.
     pub fn secure(&self) -> bool { self.public_url.starts_with("https://") }
 }

@@ -44,7 +44,7 @@ pub(super) async fn authorize(runner: &Runner, oauth: &OAuth, client: &Client, f
         "device_code": device_code.expose(),
         "user_code": user_code,
         "verification_uri": oauth.url("/me/code"),
-        "verification_uri_complete": oauth.url(&format!("/me/code?code={user_code}")),
+        "verification_uri_complete": oauth.url(&format!("/me/code?user_code={user_code}")),
         "expires_in": (link.expires - now).ceil_seconds(),
         "interval": INTERVAL.ceil_seconds(),
     }))

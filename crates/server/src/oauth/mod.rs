@@ -66,6 +66,9 @@ impl OAuth {
     /// Who carries the notices of ping mode.
     pub fn courier(&self, runner: Arc<Runner>) -> Result<ping::Pings, ClientError> { ping::Pings::new(runner, &self.clients) }
 
+    /// What customers know a program by.
+    pub fn client_name(&self, id: &str) -> Option<&str> { self.clients.iter().find(|c| c.settings.id == id).map(|c| c.settings.name.as_str()) }
+
     fn url(&self, path: &str) -> String { format!("{}{path}", self.issuer) }
 }
 

@@ -22,6 +22,7 @@ use crate::common::{
     openid::{CIBA, NOTICE_TOKEN, Program, Taken, settings},
     pages,
     people::{ANA, ANA_LINE, ANA_MAIL, LIAM, SOFIA},
+    portal::Portal,
 };
 
 /// Ana was in the portal lately: she can be asked there.
@@ -247,7 +248,7 @@ async fn a_device_finds_out_whose_it_is() {
     let code = taken.answer["user_code"].as_str().unwrap();
     assert_eq!((code.len(), &code[4..5]), (9, "-"));
     assert_eq!(taken.answer["verification_uri"], format!("{URL}/me/code"));
-    assert_eq!(taken.answer["verification_uri_complete"], format!("{URL}/me/code?code={code}"));
+    assert_eq!(taken.answer["verification_uri_complete"], format!("{URL}/me/code?user_code={code}"));
     assert_eq!(asked(&world.app.runner, taken.call).await.unwrap().unwrap().client_name, "The kiosk");
     kiosk.poll_device(&taken).await.fails(400, "authorization_pending");
     kiosk.poll_device(&taken).await.fails(400, "slow_down");
@@ -262,6 +263,30 @@ async fn a_device_finds_out_whose_it_is() {
     kiosk.poll_device(&late).await.fails(400, "expired_token");
     // The other grant is not the kiosk's.
     kiosk.authorize(&[("login_hint", "10004711")]).await.fails(400, "unauthorized_client");
+}
+
+/// Through the portal's own pages: the customer reads who asks and what for, types, and confirms.
+#[tokio::test]
+async fn the_portal_shows_who_asks_and_takes_the_answer() {
+    let world = world().await;
+    let till = Program::till(&world);
+    let taken = till.ask_with(&[("login_hint", "10004711"), ("binding_message", "Refund of <20 €>, till 4")]).await;
+    let portal = Portal::enter(&world, "10004711").await;
+    portal.home().await.ok().shows("on a line of The till").shows("Refund of <20 €>, till 4");
+    let challenge = taken.challenge(&world).await;
+    portal.post(&format!("/me/approvals/{challenge}/type"), &[("code", taken.answer["approval_code"].as_str().unwrap())]).await.is(303);
+    till.poll(&taken).await.ok();
+    let no = till.ask("10004711").await;
+    portal.post(&format!("/me/approvals/{}/not-me", no.challenge(&world).await), &[]).await.is(303);
+    till.poll(&no).await.fails(400, "access_denied");
+    let kiosk = Program { world: &world, id: "kiosk" };
+    let device = kiosk.device().await;
+    let code = device.answer["user_code"].as_str().unwrap();
+    let complete = device.answer["verification_uri_complete"].as_str().unwrap();
+    portal.get(complete.strip_prefix(URL).unwrap()).await.ok().shows(code);
+    portal.post("/me/code", &[("code", code)]).await.ok().shows("The kiosk");
+    portal.post("/me/code/confirm", &[("code", code), ("answer", "yes")]).await.is(303);
+    kiosk.poll_device(&device).await.ok();
 }
 
 // ── Ping ───────────────────────────────────────────────────────────────────────────────────────
