@@ -12,6 +12,7 @@ use countersign_server::{
     hub::Hub,
     i18n::{Company, Texts},
     metrics::Metrics,
+    oauth::OAuth,
     outbox::{
         Outbox,
         http::{Http, HttpConfig},
@@ -81,16 +82,20 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
         runner.hub.register(twilio_voice::NAME, twilio.clone());
     }
     let (policy_files, policy_matrix) = policies(Some(&config))?;
+    let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, texts: texts.clone(), public_url: config.listen.public_url.clone(),
-        deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), rings: twilio.is_some().then_some(twilio_voice::NAME),
+        deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), oauth: oauth.clone(), rings: twilio.is_some().then_some(twilio_voice::NAME),
         app_number: config.twilio.as_ref().and_then(|t| t.app_number.clone()), twilio, demo: false, demo_people: Vec::new(),
         handsets: None, policy_files, policy_matrix,
     }));
     let resumed = runner.resume().await?;
     let listener = listen(config.listen.address).await?;
     tracing::info!(address = %listener.local_addr()?, calls = resumed, policy = runner.policy.version(), "serving");
-    let outbox = Outbox::new(runner, texts, providers);
+    let mut outbox = Outbox::new(runner.clone(), texts, providers);
+    if let Some(oauth) = oauth {
+        outbox = outbox.with(Arc::new(oauth.courier(runner)?));
+    }
     run_server(app, outbox, listener, stop()).await?;
     tracing::info!("stopped; every call is on record and goes on at the next start");
     Ok(ExitCode::SUCCESS)
@@ -163,7 +168,7 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     runner.hub.register(handset::NAME, handsets.clone());
     let (policy_files, policy_matrix) = policies(None)?;
     let app = App(Arc::new(Parts {
-        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), twilio: None,
+        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), oauth: None, twilio: None,
         rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people, handsets: Some(handsets.clone()), policy_files, policy_matrix,
     }));
     let inbox = handset::Inbox { handsets, now: Arc::new(system_clock) };

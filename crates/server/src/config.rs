@@ -6,6 +6,8 @@ use countersign_core::call::Params;
 use countersign_core::secret::{E164, Secret};
 use serde::Deserialize;
 
+use crate::oauth::clients::{self, ClientSettings};
+
 /// `countersign.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +38,9 @@ pub struct Config {
     /// Programs that may ask us.
     #[serde(default)]
     pub api: Vec<ApiClient>,
+    /// Programs that may ask for a proof (OpenID).
+    #[serde(default)]
+    pub oauth_clients: Vec<ClientSettings>,
 }
 
 /// Who we answer for.
@@ -260,6 +265,7 @@ impl Config {
                 say(Severity::Missing, "api.key_sha256", format!("of {} is not 64 hexadecimal digits: printf %s KEY | sha256sum", client.name));
             }
         }
+        clients::examine(&self.oauth_clients, &mut say);
         limits(&self.calls, &mut say);
         out.sort_by_key(|f| std::cmp::Reverse(f.severity));
         out

@@ -12,6 +12,7 @@ pub mod hub;
 pub mod i18n;
 pub mod metrics;
 pub mod music;
+pub mod oauth;
 pub mod outbox;
 pub mod pages;
 pub mod portal;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub deny_numbers: Vec<E164>,
     /// Programs that may ask.
     pub api: Vec<ApiClient>,
+    /// The OpenID provider, if somebody is configured who may ask.
+    pub oauth: Option<Arc<oauth::OAuth>>,
     /// Twilio, if configured.
     pub twilio: Option<Arc<Twilio>>,
     /// The adapter that can ring customers, if there is one.
@@ -89,7 +92,11 @@ impl App {
     /// Whose pages these are.
     pub fn company(&self) -> &str { &self.texts.company().name }
     /// What a program that asks for an approval wants the customer to read.
-    pub async fn asked(&self, _call: countersign_core::id::CallId) -> Result<Option<String>, WebError> { Ok(None) }
+    pub async fn asked(&self, call: countersign_core::id::CallId) -> Result<Option<String>, WebError> {
+        Ok(oauth::asked(&self.runner, call).await?.and_then(|asked| asked.binding_message))
+    }
+    /// What customers know a program by.
+    pub fn client_name(&self, id: &str) -> String { self.oauth.as_ref().and_then(|o| o.client_name(id)).unwrap_or(id).to_owned() }
     /// Whether cookies may only travel over TLS.
     pub fn secure(&self) -> bool { self.public_url.starts_with("https://") }
 }
@@ -107,6 +114,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(pages)
         .merge(api::routes())
+        .merge(oauth::routes())
         .merge(telephony::twilio::routes())
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

@@ -29,6 +29,7 @@ use crate::{
     effects,
     hub::{Hub, Notice},
     metrics::Metrics,
+    oauth::ping,
     record,
     vault::{Vault, VaultError},
 };
@@ -528,6 +529,7 @@ impl Runner {
             self.keep_line(live, call, &mut commit);
         }
         effects::write(self, call, &turned.out, &mut commit).await?;
+        ping::write(self, call, &turned.out.events, &mut commit).await?;
         Ok((commit, denials))
     }
 

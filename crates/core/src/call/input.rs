@@ -148,6 +148,8 @@ pub enum Input {
         accounts: Vec<Brief>,
         /// What it asks for.
         factor: FactorKind,
+        /// For how long it asks, if that is shorter than [`Params::challenge_life`].
+        life: Option<Span>,
     },
     /// A program or device asks whose it is; a customer will type its code in the portal (RFC 8628).
     Device {

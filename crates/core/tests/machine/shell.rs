@@ -306,7 +306,7 @@ impl Shell {
             Do::Desk(agent, role, command) => Input::Desk { agent, role, command },
             Do::Delivered(message, delivery) => Input::Delivered { message, delivery },
             Do::Backchannel(number, factor) => Input::Backchannel {
-                client: "till".into(), kind: ClaimKind::AccountNumber, accounts: self.find(ClaimKind::AccountNumber, number).0, factor,
+                client: "till".into(), kind: ClaimKind::AccountNumber, accounts: self.find(ClaimKind::AccountNumber, number).0, factor, life: None,
             },
             Do::Device => Input::Device { client: "till".into() },
             Do::CallOut { whom, contact, agent } => Input::CallOut {

@@ -98,9 +98,9 @@ fn tail(profile: &Profile, contact: ContactId) -> String {
 }
 
 /// Where a call comes from, as far as the customer may know: a stranger's number is not theirs to read.
-fn from(profile: &Profile, live: &Live) -> (String, bool) {
+fn from(app: &App, profile: &Profile, live: &Live) -> (String, bool) {
     match (&live.call.origin, &live.line.number) {
-        (Origin::Client(name), _) => (format!("on a line of {name}"), false),
+        (Origin::Client(name), _) => (format!("on a line of {}", app.client_name(name)), false),
         (Origin::CallBack(_) | Origin::Desk { .. }, _) => ("on a call that we made to you".to_owned(), true),
         (Origin::Caller, None) => ("from a withheld number".to_owned(), false),
         (Origin::Caller, Some(number)) => {
@@ -116,7 +116,7 @@ async fn approval_view(app: &App, account: AccountId, profile: &Profile, live: &
     let Some(challenge) = call.challenge.as_ref().filter(|c| c.kind.is_portal() && call.principal == Some(account) && c.expires > app.runner.now()) else { return Ok(None) };
     let lang = Default::default();
     let what = challenge.action.as_ref().map_or_else(|| "prove that it is you".to_owned(), |action| app.texts.action(lang, action));
-    let (from, known) = from(profile, live);
+    let (from, known) = from(app, profile, live);
     Ok(Some(ApprovalView {
         challenge: challenge.id, from, known, what, expires: challenge.expires, left: challenge.left, started: call.started,
         typed: challenge.kind == FactorKind::Approval,
@@ -133,7 +133,7 @@ fn call_view(app: &App, account: AccountId, profile: &Profile, live: &Live) -> L
     };
     let words = app.runner.vault.pepper.watchwords(call.id, account);
     LiveCallView {
-        ours: call.origin.is_ours(), from: from(profile, live).0, started: call.started, proved: !call.proofs.is_empty() && call.principal == Some(account),
+        ours: call.origin.is_ours(), from: from(app, profile, live).0, started: call.started, proved: !call.proofs.is_empty() && call.principal == Some(account),
         agent: call.agent.map(|(agent, _)| app.agents.name(agent)), matter: matter.map(|m| app.texts.action(Default::default(), &m)),
         words, talks: call.agent.is_some() || call.stage == Stage::Waiting,
     }
@@ -265,8 +265,8 @@ async fn code_look(State(app): State<App>, headers: HeaderMap, Form(form): Form<
     match found(&app, account, &code).await? {
         Some(live) => {
             let loaded = app.runner.directory.load(account).await?.ok_or(WebError::NotFound)?;
-            let (from, known) = from(&loaded.profile, &live);
-            let client = match &live.call.origin { Origin::Client(name) => Some(name.clone()), _ => None };
+            let (from, known) = from(&app, &loaded.profile, &live);
+            let client = match &live.call.origin { Origin::Client(name) => Some(app.client_name(name)), _ => None };
             let view = CodeConfirmView { code, from, known, started: live.call.started, client, now: app.runner.now() };
             Ok(Html(pages::portal_code_confirm(&shell(&app), &view)?).into_response())
         }

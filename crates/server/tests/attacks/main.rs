@@ -17,5 +17,6 @@ mod leaks;
 mod links;
 mod markup;
 mod portal;
+mod openid;
 mod sessions;
 mod webhooks;

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part of the harness")]
 
 pub mod desk;
+pub mod openid;
 pub mod pages;
 pub mod people;
 pub mod phone;
@@ -39,6 +40,7 @@ use countersign_server::{
     hub::Hub,
     i18n::{Company, Texts},
     metrics::Metrics,
+    oauth::{OAuth, clients::ClientSettings},
     outbox::{Outbox, twilio as rest},
     router,
     runner::Runner,
@@ -70,11 +72,13 @@ pub struct Setup {
     pub params: Params,
     pub deny: Vec<&'static str>,
     pub people: bool,
+    /// Programs that may ask by OpenID.
+    pub openid: Vec<ClientSettings>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { demo: false, file: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true }
+        Self { demo: false, file: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, openid: openid::everybody() }
     }
 }
 
@@ -197,14 +201,19 @@ impl World {
         if let Some(handsets) = &handsets {
             runner.hub.register(handset::NAME, handsets.clone());
         }
+        let oauth = OAuth::new(URL, &setup.openid).unwrap();
         let app = App(Arc::new(Parts {
-            runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(),
+            oauth: oauth.clone(), runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(),
             deny_numbers: setup.deny.iter().map(|n| E164::parse(n).unwrap()).collect(),
             api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(API_KEY)) }],
             twilio: Some(voice), rings: Some(twilio::NAME), app_number: Some(E164::parse(APP_NUMBER).unwrap()), demo: setup.demo, demo_people: Vec::new(), handsets,
             policy_files: Sources::shipped().files, policy_matrix: String::new(),
         }));
-        let outbox = Arc::new(Outbox::new(runner, texts, vec![ground.post.clone()]));
+        let mut outbox = Outbox::new(runner.clone(), texts, vec![ground.post.clone()]);
+        if let Some(oauth) = oauth {
+            outbox = outbox.with(Arc::new(oauth.courier(runner).unwrap()));
+        }
+        let outbox = Arc::new(outbox);
         Self { ground, router: router(app.clone()), app, outbox }
     }
 

@@ -26,8 +26,9 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 60] = [
+pub const ROUTES: [(&str, &str, Who); 65] = [
     ("GET", "/", Who::Demo),
+    ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
     ("GET", "/admin/calls/{id}", Who::Admin),
     ("GET", "/admin/policy", Who::Admin),
@@ -52,6 +53,7 @@ pub const ROUTES: [(&str, &str, Who); 60] = [
     ("GET", "/me/phone", Who::Anybody),
     ("GET", "/metrics", Who::Anybody),
     ("GET", "/not-me/{token}", Who::Link),
+    ("GET", "/oauth/jwks", Who::Anybody),
     ("GET", "/readyz", Who::Anybody),
     ("GET", "/undo/{token}", Who::Link),
     ("POST", "/admin/agents/{id}/sign-out", Who::Admin),
@@ -79,6 +81,9 @@ pub const ROUTES: [(&str, &str, Who); 60] = [
     ("POST", "/me/freeze", Who::Portal),
     ("POST", "/me/sign-out", Who::OwnPage),
     ("POST", "/not-me/{token}", Who::Link),
+    ("POST", "/oauth/bc-authorize", Who::Program),
+    ("POST", "/oauth/device_authorization", Who::Program),
+    ("POST", "/oauth/token", Who::Program),
     ("POST", "/twilio/agent/{call}/{agent}", Who::Twilio),
     ("POST", "/twilio/answered", Who::Twilio),
     ("POST", "/twilio/message", Who::Twilio),

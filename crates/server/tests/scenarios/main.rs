@@ -15,6 +15,7 @@ mod follow_up;
 mod identity;
 mod languages;
 mod lifecycle;
+mod openid;
 mod portal;
 mod recognition;
 mod refusals;
