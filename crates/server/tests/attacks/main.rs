@@ -16,5 +16,6 @@ mod guessing;
 mod leaks;
 mod links;
 mod markup;
+mod passkeys;
 mod sessions;
 mod webhooks;

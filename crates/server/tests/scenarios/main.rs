@@ -17,6 +17,7 @@ mod languages;
 mod lifecycle;
 mod recognition;
 mod refusals;
+mod security;
 mod service_code;
 mod step_up;
 mod tapes;
