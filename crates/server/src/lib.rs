@@ -15,6 +15,7 @@ pub mod music;
 pub mod oauth;
 pub mod outbox;
 pub mod pages;
+pub mod passkeys;
 pub mod portal;
 pub mod record;
 pub mod runner;
@@ -106,6 +107,7 @@ const MAX_BODY: usize = 32 * 1024;
 
 /// All routes.
 pub fn router(app: App) -> Router {
+    passkeys::install(&app);
     let mut pages = desk::routes().merge(portal::routes()).merge(admin::routes());
     if app.demo {
         pages = pages.merge(demo::routes()).merge(telephony::handset::routes());

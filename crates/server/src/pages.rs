@@ -19,9 +19,12 @@ use countersign_core::{
 
 mod desk;
 mod script;
+mod security;
 #[cfg(test)]
 mod tests;
 mod words;
+
+pub use self::security::{PasskeyLine, RemoveView, SecurityView, SignInView, portal_codes, portal_remove, portal_security, portal_sign_in, portal_totp};
 
 /// What is around every page.
 #[derive(Debug, Clone, Copy)]

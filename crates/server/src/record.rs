@@ -44,6 +44,26 @@ pub enum AccountEvent {
         /// Which call, if it was reported for one.
         call: Option<CallId>,
     },
+    /// Signed in to the portal.
+    SignedIn {
+        /// How: `link`, `passkey`, `provider` or `demo`.
+        how: String,
+    },
+    /// An authenticator came, signed in. One that takes the place of another is both.
+    AuthenticatorAdded {
+        /// Which kind.
+        kind: String,
+    },
+    /// An authenticator went, signed in.
+    AuthenticatorRemoved {
+        /// Which kind.
+        kind: String,
+    },
+    /// A preference was set, signed in.
+    PreferenceChanged {
+        /// Which, and for a limit whether it is on: see docs/events.md.
+        what: String,
+    },
     /// The counts of wrong entries were set back by a command.
     Unlocked,
     /// A one-time code of an authenticator was checked for another system.

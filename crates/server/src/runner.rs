@@ -611,7 +611,8 @@ pub fn newest_first(at: Timestamp, id: [u8; 16]) -> Vec<u8> {
     [&inverted.to_be_bytes()[..], &id].concat()
 }
 
-fn step_key(id: AuthenticatorId) -> String { format!("step/{id}") }
+/// Under which name the count or time step of an authenticator is kept.
+pub fn step_key(id: AuthenticatorId) -> String { format!("step/{id}") }
 
 /// A guard of the machine in the words of the store.
 pub fn stored_guard(check: &Check, now: Timestamp) -> Guard {

@@ -99,6 +99,14 @@ fn every_page() -> Vec<String> {
         calls: vec![AdminCall { id: CALL, started: NOW, ended: None, level: Level::Strong, band: Band::High, ending: Some(text.clone()) }],
         agents: vec![(text.clone(), Role::Agent, true, AgentId([1; 16]))], factors: vec![FactorStat { name: text.clone(), asked: 3, proved: 2 }],
     };
+    let security_view = SecurityView {
+        name: text.clone(), frozen: false, fresh: true, works: true, elsewhere: Some("//localhost:1".into()), app: Some(text.clone()), token: Some(text.clone()),
+        passkeys: vec![PasskeyLine { id: text.clone(), name: text.clone(), added: NOW }], pin: Some(text.clone()), verbal: Some(text.clone()),
+        provider: Some(text.clone()), codes: Some((text.clone(), 10, NOW)), preferred: vec![(FactorKind::Pin, true)], never_sms: true, phone_lock: true,
+        access: Default::default(), flash: Some(flash.clone()), sign_ins: vec![line.clone()],
+    };
+    let stale = SecurityView { fresh: false, elsewhere: None, ..security_view.clone() };
+    let remove_view = RemoveView { id: text.clone(), what: text.clone(), name: Some(text.clone()), last_sign_in: true, last: true };
     let link_view = LinkView { title: text.clone(), what: text.clone(), button: Some(text.clone()), done: Some(text.clone()) };
     [
         desk(&shell, NOW, &[], &BTreeMap::new(), Some(&full()), Some(&flash), std::slice::from_ref(&line)),
@@ -107,6 +115,10 @@ fn every_page() -> Vec<String> {
         sign_in(&shell, Some(&text)), portal(&shell, &portal_view), portal_code(&portal_view.code), link(&shell, &link_view), admin(&shell, &admin_view),
         story(&shell, &text, NOW, &[line]), policy(&shell, &text, &[(text.clone(), text.clone())], &text), landing(&shell, &demo),
         portal_live(&portal_view.live), portal_code_page(&shell, &text, Some(&text)), portal_code_confirm(&shell, &confirm), portal_dial(&shell, "tel:+12025550101,,1%23", 180),
+        portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: None, provider: Some(&text) }),
+        portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: Some("//localhost:1"), provider: None }),
+        portal_security(&shell, &security_view), portal_security(&shell, &stale), portal_totp(&shell, &text, Some(&text)),
+        portal_codes(&shell, NOW, std::slice::from_ref(&text)), portal_remove(&shell, &remove_view),
         handset(&shell, &demo), error(&shell, 404, &text, &text),
     ].into_iter().map(Result::unwrap).collect()
 }

@@ -3,6 +3,7 @@
 //! letter box in place of every provider.
 #![allow(dead_code, reason = "every test binary uses its own part of the harness")]
 
+pub mod authenticator;
 pub mod desk;
 pub mod openid;
 pub mod pages;
