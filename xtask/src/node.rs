@@ -8,7 +8,7 @@ use crate::{
     shell::{self, cache, root},
 };
 
-const FOLDER: &str = "tests/openid";
+const FOLDER: &str = "tests/node";
 const FILES: [&str; 2] = ["package.json", "package-lock.json"];
 /// Written last, so that an interrupted installation is not taken for a whole one.
 const COMPLETE: &str = "complete";

@@ -80,5 +80,9 @@ async function run(button) {
   }
 }
 
-for (const button of document.querySelectorAll("[data-passkey]")) button.addEventListener("click", () => run(button));
+// Also what comes onto the page later.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-passkey]");
+  if (button) run(button);
+});
 for (const button of document.querySelectorAll("[data-print]")) button.addEventListener("click", () => window.print());

@@ -5,7 +5,8 @@
 use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use axum::{
-    Form, Router,
+    Form, Json, Router,
+    body::Bytes,
     extract::{Path, Query, State},
     http::HeaderMap,
     response::{Html, IntoResponse, Redirect, Response, Sse, sse::{Event as SseEvent, KeepAlive}},
@@ -22,11 +23,16 @@ use countersign_core::{
 };
 use countersign_store::{Commit, CommitError, DocWrite, Expect, Guard, Outcome};
 use futures_util::stream;
+use serde_json::{Value, json};
 
-use super::who;
+use super::{
+    session::{signed, who},
+    sign_in::{Finish, Start, read},
+};
 use crate::{
     App,
     effects::{LINK_CODE, OpenLink},
+    passkeys::{begin_approval, presented},
     pages::{self, ApprovalView, CallBackView, CodeConfirmView, LiveCallView, LiveView, Shell},
     runner::{APPROVALS, Line, Live, RunError},
     web::WebError,
@@ -46,6 +52,8 @@ pub fn routes() -> Router<App> {
         .route("/me/live", get(live_page))
         .route("/me/events", get(events))
         .route("/me/approvals/{challenge}/type", post(type_code))
+        .route("/me/approvals/{challenge}/passkey/start", post(sign_start))
+        .route("/me/approvals/{challenge}/passkey/finish", post(sign_finish))
         .route("/me/approvals/{challenge}/decline", post(decline))
         .route("/me/approvals/{challenge}/not-me", post(not_me))
         .route("/me/code", get(code_page).post(code_look))
@@ -238,6 +246,24 @@ async fn type_code(State(app): State<App>, headers: HeaderMap, Path(challenge): 
     replied(&app, &headers, challenge, Approval::Typed(code)).await
 }
 
+/// Begins a signature over exactly what this request asks for.
+async fn sign_start(State(app): State<App>, headers: HeaderMap, Path(challenge): Path<ChallengeId>, body: Bytes) -> Result<Json<Value>, WebError> {
+    let signed = signed(&app, &headers).await?;
+    let Start {} = read(&body)?;
+    let over = || WebError::Bad("That request is over. Ask for a new one on your call.".into());
+    let asked = transaction(&app, signed.account, challenge).await?.ok_or_else(over)?;
+    let (ceremony, options) = begin_approval(&app, &asked, signed.binding()).await?;
+    Ok(Json(json!({ "ceremony": ceremony.expose(), "options": options })))
+}
+
+async fn sign_finish(State(app): State<App>, headers: HeaderMap, Path(challenge): Path<ChallengeId>, body: Bytes) -> Result<Json<Value>, WebError> {
+    let signed = signed(&app, &headers).await?;
+    let Finish { ceremony, credential } = read(&body)?;
+    let reply = Approval::Signed(presented(signed.binding(), ceremony.expose(), &credential));
+    let done = answer(&app, signed.account, challenge, reply).await?;
+    Ok(Json(json!({ "to": format!("/me?done={}", if done == "wrong" { "not-signed" } else { done }) })))
+}
+
 async fn decline(State(app): State<App>, headers: HeaderMap, Path(challenge): Path<ChallengeId>) -> Result<Redirect, WebError> {
     replied(&app, &headers, challenge, Approval::Declined).await
 }
@@ -398,6 +424,7 @@ pub fn done(word: &str) -> Option<(bool, &'static str)> {
         "declined" => (true, "Declined. Nothing was approved."),
         "not-me" => (true, "Thank you for telling us. Nothing on that call counts any more, and our security team knows. If you are worried, freeze your account below."),
         "wrong" => (false, "That is not the code you were given. Nothing was approved. Try again."),
+        "not-signed" => (false, "That signature does not hold. Nothing was approved. Try again."),
         "no-code" => (false, "A code has six or eight characters. Nothing was tried."),
         "no-more" => (false, "Not approved: too many wrong codes. Ask for a new request on your call."),
         "passkey" => (false, "This request wants your passkey, not a code."),

@@ -26,7 +26,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 82] = [
+pub const ROUTES: [(&str, &str, Who); 84] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -77,6 +77,8 @@ pub const ROUTES: [(&str, &str, Who); 82] = [
     ("POST", "/handset/calls/{id}/silence", Who::Demo),
     ("POST", "/me/approvals/{challenge}/decline", Who::Portal),
     ("POST", "/me/approvals/{challenge}/not-me", Who::Portal),
+    ("POST", "/me/approvals/{challenge}/passkey/finish", Who::Portal),
+    ("POST", "/me/approvals/{challenge}/passkey/start", Who::Portal),
     ("POST", "/me/approvals/{challenge}/type", Who::Portal),
     ("POST", "/me/call-me", Who::Portal),
     ("POST", "/me/code", Who::Portal),

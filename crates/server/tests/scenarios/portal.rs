@@ -4,7 +4,7 @@
 use countersign_core::{account::{Authenticator, Material}, action::Role, factor::FactorKind, id::AuthenticatorId, time::Span};
 use countersign_server::outbox::provider::Channel;
 
-use crate::common::{World, hides, people::*, phone::Phone, portal::Portal};
+use crate::common::{World, authenticator::{self, Device}, hides, people::*, phone::Phone, portal::Portal};
 
 /// From the call to the portal: the machine reads a code out to somebody of whom nothing is known.
 async fn to_the_portal(world: World) {
@@ -114,6 +114,71 @@ async fn flex_push() { push(World::new().await).await; }
 
 #[tokio::test]
 async fn flex_push_in_a_file() { push(World::in_file().await).await; }
+
+/// The same with a passkey: nothing to read out, nothing that could be passed on, and "strong".
+#[tokio::test]
+async fn flex_push_by_passkey() {
+    let world = World::new().await;
+    let mut robin = world.robin().await;
+    let (ana, mut device) = (Portal::enter(&world, "10004711").await, Device::new(1));
+    authenticator::add(&world.router, &ana.cookie, &mut device).await.ok();
+    world.deliver().await;
+    let mut call = world.call(ANA_LINE).await;
+    call.presses(&["2", "*", "0", "1"]).await;
+    robin.take(&mut call).await.shows("prove-passkey");
+    let page = robin.prove("passkey", "change:phone").await;
+    page.ok().shows("The customer signs in the portal. There is nothing to read out.").lacks("Code to read out");
+    let challenge = ana.asked().await.unwrap();
+    ana.get("/me/live").await.shows("Approve with my passkey").lacks("The code you hear on the call");
+    // A code is not enough here, whatever it is.
+    assert_eq!(ana.answer(&challenge, "type", "123456").await, "passkey");
+    let base = format!("/me/approvals/{challenge}/passkey");
+    let begun = authenticator::start(&world.router, &base, Some(&ana.cookie)).await;
+    let credential = device.sign(&begun.options);
+    authenticator::finish(&world.router, &base, Some(&ana.cookie), &begun, &credential).await.ok().shows("/me?done=approved");
+    let page = robin.panel().await;
+    assert_eq!(page.level(), "strong");
+    page.shows("strong_by_passkey");
+    robin.change_phone("+12025550150").await.says("Done.");
+    // The same answer once more is no answer.
+    authenticator::finish(&world.router, &base, Some(&ana.cookie), &begun, &credential).await.ok().shows("/me?done=over");
+}
+
+/// A signature is for one request: not for the next one, not for another purpose, not from another's key.
+#[tokio::test]
+async fn a_signature_is_for_one_request() {
+    let world = World::new().await;
+    let mut robin = world.robin().await;
+    let (ana, mut device) = (Portal::enter(&world, "10004711").await, Device::new(1));
+    authenticator::add(&world.router, &ana.cookie, &mut device).await.ok();
+    let mut call = world.call(ANA_LINE).await;
+    call.presses(&["2", "*", "0", "1"]).await;
+    robin.take(&mut call).await;
+    robin.prove("passkey", "view:orders").await.ok();
+    let first = ana.asked().await.unwrap();
+    let begun = authenticator::start(&world.router, &format!("/me/approvals/{first}/passkey"), Some(&ana.cookie)).await;
+    let credential = device.sign(&begun.options);
+    robin.act("cancel", &[]).await.ok();
+    // She approved looking at orders. Now it is to be a new number.
+    robin.prove("passkey", "change:phone").await.ok();
+    let second = ana.asked().await.unwrap();
+    let swapped = format!("/me/approvals/{second}/passkey");
+    authenticator::finish(&world.router, &swapped, Some(&ana.cookie), &begun, &credential).await.ok().shows("/me?done=not-signed");
+    assert_eq!(robin.panel().await.level(), "identified");
+    // Another's key, over the right request, in her session.
+    let (tina, mut theirs) = (Portal::enter(&world, "10004716").await, Device::new(2));
+    authenticator::add(&world.router, &tina.cookie, &mut theirs).await.ok();
+    let begun = authenticator::start(&world.router, &swapped, Some(&ana.cookie)).await;
+    let key = theirs.keys[0].clone();
+    let credential = theirs.sign_with(&key, &begun.options);
+    authenticator::finish(&world.router, &swapped, Some(&ana.cookie), &begun, &credential).await.ok().shows("/me?done=not-signed");
+    // Nor can she begin to sign what is not hers.
+    authenticator::post(&world.router, &format!("{swapped}/start"), Some(&tina.cookie), &serde_json::json!({})).await.is(422).shows("That request is over.");
+    let begun = authenticator::start(&world.router, &swapped, Some(&ana.cookie)).await;
+    let credential = device.sign(&begun.options);
+    authenticator::finish(&world.router, &swapped, Some(&ana.cookie), &begun, &credential).await.ok().shows("/me?done=approved");
+    assert_eq!(robin.panel().await.level(), "strong");
+}
 
 /// "I am not on the phone": whatever was proved counts no more, the desk and the lead are told, and
 /// nobody asks that customer again from that line.
