@@ -313,3 +313,105 @@ pub(super) fn seconds(value: &Value) -> Option<Timestamp> {
     };
     (whole.abs() < 1_000_000_000_000).then(|| Timestamp(whole * 1000))
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::{encoding::AsDer, rand::SystemRandom, rsa, signature::Ed25519KeyPair};
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::{EncodingKey, Header};
+    use serde_json::json;
+
+    use super::*;
+
+    fn settings(text: &str) -> ClientSettings { toml::from_str(&format!("id = \"till\"\nname = \"The till\"\n{text}")).unwrap() }
+
+    fn refuses(text: &str) -> &'static str { Client::load(&settings(text)).err().map_or("nothing", |e| e.setting) }
+
+    fn key_file(keys: &Value) -> PathBuf {
+        let name = hex::encode(Sha256::digest(keys.to_string().as_bytes()));
+        let file = std::env::temp_dir().join(format!("countersign-keys-{}-{name}.json", std::process::id()));
+        std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
+        file
+    }
+
+    fn with_keys(keys: &Value) -> Result<Client, ClientError> {
+        let file = key_file(keys);
+        let client = Client::load(&settings(&format!("jwks_file = {:?}\ngrants = [\"ciba\"]", file.display().to_string())));
+        std::fs::remove_file(file).unwrap();
+        client
+    }
+
+    #[test]
+    fn bad_settings_are_named() {
+        let secret = format!("secret_sha256 = \"{}\"", "a".repeat(64));
+        assert_eq!(refuses(&format!("{secret}\ngrants = [\"ciba\", \"device\"]")), "nothing");
+        for (text, setting) in [
+            (format!("{secret}\ngrants = []"), "grants"),
+            ("secret_sha256 = \"abc\"\ngrants = [\"ciba\"]".into(), "secret_sha256"),
+            ("grants = [\"ciba\"]".into(), "secret_sha256 / jwks_file"),
+            (format!("{secret}\njwks_file = \"x\"\ngrants = [\"ciba\"]"), "secret_sha256 / jwks_file"),
+            ("jwks_file = \"/nowhere/keys.json\"\ngrants = [\"ciba\"]".into(), "jwks_file"),
+            (format!("{secret}\ngrants = [\"ciba\"]\ndelivery = \"ping\""), "notification_endpoint"),
+            (format!("{secret}\ngrants = [\"ciba\"]\nnotification_endpoint = \"https://a.example/x\""), "notification_endpoint"),
+            (format!("{secret}\ngrants = [\"ciba\"]\ndelivery = \"ping\"\nnotification_endpoint = \"http://a.example/x\""), "notification_endpoint"),
+            (format!("{secret}\ngrants = [\"ciba\"]\ndelivery = \"ping\"\nnotification_endpoint = \"https://u:p@a.example/x\""), "notification_endpoint"),
+            (format!("{secret}\ngrants = [\"ciba\"]\nunknown_per_hour = 0"), "unknown_per_hour / requests_per_hour"),
+        ] {
+            assert_eq!(refuses(&text), setting, "{text}");
+            let mut said = Vec::new();
+            examine(&[settings(&text)], &mut |severity, setting, _| said.push((severity, setting.to_owned())));
+            assert!(said.contains(&(Severity::Missing, format!("oauth_clients.{setting}"))), "{said:?}");
+        }
+        let twice = settings(&format!("{secret}\ngrants = [\"ciba\"]"));
+        assert_eq!(load(&[twice.clone(), twice]).err().map(|e| e.setting), Some("id"));
+        assert!(toml::from_str::<ClientSettings>("id = \"a\"\nname = \"b\"\ngrants = [\"ciba\"]\nsecret = \"shown\"").is_err(), "a secret in clear is no setting");
+    }
+
+    #[test]
+    fn keys_that_are_too_weak_shared_or_private_are_refused() {
+        let modulus = |bytes: usize| URL_SAFE_NO_PAD.encode(vec![0xff; bytes]);
+        for bad in [
+            json!([]),
+            json!([{ "kty": "oct", "k": "c2VjcmV0" }]),
+            json!([{ "kty": "RSA", "n": modulus(128), "e": "AQAB" }]),
+            json!([{ "kty": "RSA", "n": modulus(256), "e": "AQAB", "d": "AQAB" }]),
+            json!([{ "kty": "RSA", "n": modulus(256), "e": "AQAB", "use": "enc" }]),
+            json!([{ "kty": "RSA", "n": modulus(256), "e": "AQAB", "alg": "RS512" }]),
+            json!([{ "kty": "EC", "crv": "P-384", "x": modulus(48), "y": modulus(48) }]),
+        ] {
+            assert_eq!(with_keys(&bad).err().map(|e| e.setting), Some("jwks_file"), "{bad}");
+        }
+    }
+
+    /// A key counts for its own algorithms, and for no other kind.
+    #[test]
+    fn every_algorithm_that_is_named_is_taken() {
+        let edwards = Ed25519KeyPair::generate().unwrap();
+        let edwards_key = EncodingKey::from_ed_der(edwards.to_pkcs8v1().unwrap().as_ref());
+        let mut edwards_public = Jwk::from_encoding_key(&edwards_key, Algorithm::EdDSA).unwrap();
+        edwards_public.common.key_id = Some("ed".into());
+        let rsa = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
+        let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = rsa.as_der().unwrap();
+        // PKCS#8 is PKCS#1 in a wrapper of 26 bytes; the library wants what is inside.
+        let rsa_key = EncodingKey::from_rsa_der(&der.as_ref()[26..]);
+        let mut rsa_public = Jwk::from_encoding_key(&rsa_key, Algorithm::RS256).unwrap();
+        rsa_public.common.key_algorithm = None;
+        let client = with_keys(&json!([edwards_public, rsa_public])).unwrap();
+        let sign = |alg, key| jsonwebtoken::encode(&Header::new(alg), &json!({ "sub": "till" }), key).unwrap();
+        for (alg, key) in [(Algorithm::EdDSA, &edwards_key), (Algorithm::RS256, &rsa_key), (Algorithm::PS256, &rsa_key)] {
+            assert!(client.signed(&sign(alg, key)).is_some(), "{alg:?}");
+        }
+        assert!(client.signed(&sign(Algorithm::RS512, &rsa_key)).is_none(), "not one of ours");
+        let _ = SystemRandom::new();
+    }
+
+    #[test]
+    fn names_and_secrets_are_decoded_as_forms_are() {
+        let header = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        let (id, secret) = basic(&header("till%3A1:a%2Bb+c")).unwrap();
+        assert_eq!((id.as_str(), secret.expose()), ("till:1", "a+b c"));
+        for bad in ["Bearer abc", "Basic", "Basic !!!", &header("no colon")] {
+            assert!(basic(bad).is_none(), "{bad}");
+        }
+    }
+}
