@@ -32,7 +32,7 @@ pub struct Device {
     pub counter: Option<u32>,
     /// Its holder gave finger or PIN.
     pub verified: bool,
-    seed: u8,
+    pub seed: u8,
 }
 
 impl Device {
