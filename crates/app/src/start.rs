@@ -12,6 +12,7 @@ use countersign_server::{
     hub::Hub,
     i18n::{Company, Texts},
     metrics::Metrics,
+    push::{self, Push, address::Rules},
     outbox::{
         Outbox,
         http::{Http, HttpConfig},
@@ -80,16 +81,17 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     if let Some(twilio) = &twilio {
         runner.hub.register(twilio_voice::NAME, twilio.clone());
     }
+    let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
     let (policy_files, policy_matrix) = policies(Some(&config))?;
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, texts: texts.clone(), public_url: config.listen.public_url.clone(),
-        deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), twilio, demo: false, demo_people: Vec::new(),
+        deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), push: push.clone(), twilio, demo: false, demo_people: Vec::new(),
         handsets: None, policy_files, policy_matrix,
     }));
     let resumed = runner.resume().await?;
     let listener = listen(config.listen.address).await?;
     tracing::info!(address = %listener.local_addr()?, calls = resumed, policy = runner.policy.version(), "serving");
-    let outbox = Outbox::new(runner, texts, providers);
+    let outbox = Outbox::new(runner, texts, providers).with(Arc::new(push::Shared(push)));
     run_server(app, outbox, listener, stop()).await?;
     tracing::info!("stopped; every call is on record and goes on at the next start");
     Ok(ExitCode::SUCCESS)
@@ -160,13 +162,15 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     let texts = Arc::new(Texts::load(company)?);
     let handsets = Arc::new(handset::Handsets::new(texts.clone()));
     runner.hub.register(handset::NAME, handsets.clone());
+    // Nothing real is on this machine that a fictional customer could reach.
+    let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, &url)?);
     let (policy_files, policy_matrix) = policies(None)?;
     let app = App(Arc::new(Parts {
-        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), twilio: None,
+        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), push: push.clone(), twilio: None,
         demo: true, demo_people: people, handsets: Some(handsets.clone()), policy_files, policy_matrix,
     }));
     let inbox = handset::Inbox { handsets, now: Arc::new(system_clock) };
-    let outbox = Outbox::new(runner, texts, vec![Arc::new(inbox)]);
+    let outbox = Outbox::new(runner, texts, vec![Arc::new(inbox)]).with(Arc::new(push::Shared(push)));
     anstream::println!("{GOOD}Countersign demo{GOOD:#} — fictional people, on this machine only (127.0.0.1). One click signs in.\n");
     for (what, path, why) in [
         ("Start here", "/", "a walk-through of five minutes"),

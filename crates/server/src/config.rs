@@ -6,6 +6,8 @@ use countersign_core::call::Params;
 use countersign_core::secret::{E164, Secret};
 use serde::Deserialize;
 
+use crate::push::address::Rules;
+
 /// `countersign.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +35,9 @@ pub struct Config {
     pub messages: Option<HttpMessages>,
     /// A mail server for notices.
     pub mail: Option<Mail>,
+    /// Waking customers' devices.
+    #[serde(default)]
+    pub push: PushServices,
     /// Programs that may ask us.
     #[serde(default)]
     pub api: Vec<ApiClient>,
@@ -127,6 +132,23 @@ pub struct Mail {
 }
 
 fn submission() -> u16 { 587 }
+
+/// Where wake-ups for customers' devices may go, beside the push services of the browsers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PushServices {
+    /// Further hosts: `push.example.com` or `*.push.example.com`.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Only for tests: plain http on this machine.
+    #[serde(default)]
+    pub loopback: bool,
+}
+
+impl PushServices {
+    /// As the sender judges by it.
+    pub fn rules(&self) -> Rules { Rules { hosts: self.hosts.clone(), loopback: self.loopback } }
+}
 
 /// A program that may ask us.
 #[derive(Debug, Clone, Deserialize)]
@@ -251,6 +273,12 @@ impl Config {
         }
         if let Some(messages) = &self.messages {
             private_file(&messages.secret_file, "messages.secret_file", &mut say);
+        }
+        for entry in self.push.rules().unusable() {
+            say(Severity::Missing, "push.hosts", format!("{entry:?} names no host: write push.example.com, or *.push.example.com for all hosts under it"));
+        }
+        if self.push.loopback {
+            say(Severity::Unsafe, "push.loopback", "lets customers' browsers name addresses on this machine: only for tests".into());
         }
         for client in &self.api {
             if client.key_sha256.len() != 64 || !client.key_sha256.bytes().all(|b| b.is_ascii_hexdigit()) {

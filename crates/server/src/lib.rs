@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod agents;
+pub mod amend;
 pub mod api;
 pub mod config;
 pub mod demo;
@@ -15,6 +16,7 @@ pub mod music;
 pub mod outbox;
 pub mod pages;
 pub mod portal;
+pub mod push;
 pub mod record;
 pub mod runner;
 pub mod serve;
@@ -39,6 +41,7 @@ use crate::{
     config::ApiClient,
     demo::Person,
     i18n::Texts,
+    push::Push,
     runner::Runner,
     telephony::{handset::Handsets, twilio::Twilio},
     web::WebError,
@@ -62,6 +65,8 @@ pub struct Parts {
     pub deny_numbers: Vec<E164>,
     /// Programs that may ask.
     pub api: Vec<ApiClient>,
+    /// Wakes customers' devices.
+    pub push: Arc<Push>,
     /// Twilio, if configured.
     pub twilio: Option<Arc<Twilio>>,
     /// The demo runs.
@@ -144,6 +149,7 @@ async fn asset(Path(path): Path<String>) -> Result<Response, WebError> {
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
         Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
         Some("webmanifest") => "application/manifest+json",
         _ => "text/plain; charset=utf-8",
     };

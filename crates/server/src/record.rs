@@ -44,6 +44,10 @@ pub enum AccountEvent {
         /// Which call, if it was reported for one.
         call: Option<CallId>,
     },
+    /// The customer let us wake a device, or a device's keys were renewed.
+    PushAdded,
+    /// A device is not woken any more: the customer said so, or its push service.
+    PushRemoved,
     /// The counts of wrong entries were set back by a command.
     Unlocked,
     /// A one-time code of an authenticator was checked for another system.

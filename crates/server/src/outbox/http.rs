@@ -152,12 +152,12 @@ fn judge(answer: &Answer) -> Sent {
 }
 
 /// Whether a provider's name for a message has the shape of one: it is logged.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
 /// An address to post to: https, or http on this machine; no user name in it.
-pub(super) fn endpoint(setting: &'static str, text: &str) -> Result<Url, SetupError> {
+pub(crate) fn endpoint(setting: &'static str, text: &str) -> Result<Url, SetupError> {
     let bad = |rule| SetupError::setting(setting, rule);
     let url = Url::parse(text).map_err(|_| bad("is not an address: write https://messages.example.com/send"))?;
     let host = url.host_str().ok_or_else(|| bad("names no host: write https://messages.example.com/send"))?;
@@ -171,7 +171,7 @@ pub(super) fn endpoint(setting: &'static str, text: &str) -> Result<Url, SetupEr
 }
 
 /// A client that never acts twice by itself: no redirects, no repeats.
-pub(super) fn client(url: &Url, timeout: Span) -> Result<Client, SetupError> {
+pub(crate) fn client(url: &Url, timeout: Span) -> Result<Client, SetupError> {
     let timeout = millis(timeout);
     let mut builder = Client::builder()
         .redirect(redirect::Policy::none())
@@ -191,7 +191,7 @@ pub(super) fn client(url: &Url, timeout: Span) -> Result<Client, SetupError> {
 
 /// How an exchange failed. The library's error is dropped: it quotes addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The request certainly did not leave.
     NotSent,
     /// The request may have been carried out.
@@ -199,21 +199,21 @@ pub(super) enum Failure {
 }
 
 /// An answer, as far as it was read.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) retry_after: Option<Span>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) retry_after: Option<Span>,
     /// `None`: cut off or too long.
     body: Option<Vec<u8>>,
 }
 
 impl Answer {
-    pub(super) fn json<'de, T: Deserialize<'de>>(&'de self) -> Option<T> {
+    pub(crate) fn json<'de, T: Deserialize<'de>>(&'de self) -> Option<T> {
         self.body.as_deref().and_then(|body| serde_json::from_slice(body).ok())
     }
 }
 
 /// Sends once and reads what comes back.
-pub(super) async fn exchange(request: RequestBuilder) -> Result<Answer, Failure> {
+pub(crate) async fn exchange(request: RequestBuilder) -> Result<Answer, Failure> {
     let mut response = request.send().await.map_err(|e| {
         if e.is_connect() || e.is_builder() { Failure::NotSent } else { Failure::NoAnswer }
     })?;
@@ -237,11 +237,11 @@ pub(super) async fn exchange(request: RequestBuilder) -> Result<Answer, Failure>
     Ok(Answer { status, retry_after, body })
 }
 
-pub(super) fn millis(span: Span) -> Duration { Duration::from_millis(u64::try_from(span.0).unwrap_or(0).max(1)) }
+pub(crate) fn millis(span: Span) -> Duration { Duration::from_millis(u64::try_from(span.0).unwrap_or(0).max(1)) }
 
 /// A small scripted HTTP server on this machine, for the tests of this folder.
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use std::{
         io::{Read, Write},
         net::TcpListener,

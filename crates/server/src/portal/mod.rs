@@ -1,6 +1,8 @@
 //! The customer's side: the rotating service code, the history of calls, "this wasn't me", and
 //! the links that notices carry.
 
+pub mod push;
+
 use std::collections::HashMap;
 
 use axum::{
@@ -58,6 +60,7 @@ pub fn routes() -> Router<App> {
         .route("/me/sign-out", post(sign_out))
         .route("/undo/{token}", get(link_page).post(link_do))
         .route("/not-me/{token}", get(link_page).post(link_do))
+        .merge(push::routes())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -202,6 +205,8 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
             }
             AccountEvent::Undone { .. } => "A change was undone.".into(),
             AccountEvent::Frozen { .. } => "The account was frozen.".into(),
+            AccountEvent::PushAdded => "A device was set up to wake when we ask for your approval.".into(),
+            AccountEvent::PushRemoved => "A device is not woken any more.".into(),
         };
         lines.push(StoryLine { at: Timestamp(event.at), text });
     }

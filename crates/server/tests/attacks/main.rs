@@ -16,5 +16,6 @@ mod guessing;
 mod leaks;
 mod links;
 mod markup;
+mod push;
 mod sessions;
 mod webhooks;

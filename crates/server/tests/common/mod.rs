@@ -3,6 +3,7 @@
 //! letter box in place of every provider.
 #![allow(dead_code, reason = "every test binary uses its own part of the harness")]
 
+pub mod browser;
 pub mod desk;
 pub mod pages;
 pub mod people;
@@ -39,6 +40,7 @@ use countersign_server::{
     hub::Hub,
     i18n::{Company, Texts},
     metrics::Metrics,
+    push::{self, Push, address::Rules},
     outbox::{Outbox, twilio as rest},
     router,
     runner::Runner,
@@ -195,14 +197,15 @@ impl World {
         if let Some(handsets) = &handsets {
             runner.hub.register(handset::NAME, handsets.clone());
         }
+        let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, URL).unwrap());
         let app = App(Arc::new(Parts {
             runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(),
             deny_numbers: setup.deny.iter().map(|n| E164::parse(n).unwrap()).collect(),
             api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(API_KEY)) }],
-            twilio: Some(voice), demo: setup.demo, demo_people: Vec::new(), handsets,
+            push: push.clone(), twilio: Some(voice), demo: setup.demo, demo_people: Vec::new(), handsets,
             policy_files: Sources::shipped().files, policy_matrix: String::new(),
         }));
-        let outbox = Arc::new(Outbox::new(runner, texts, vec![ground.post.clone()]));
+        let outbox = Arc::new(Outbox::new(runner, texts, vec![ground.post.clone()]).with(Arc::new(push::Shared(push))));
         Self { ground, router: router(app.clone()), app, outbox }
     }
 

@@ -26,7 +26,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 46] = [
+pub const ROUTES: [(&str, &str, Who); 51] = [
     ("GET", "/", Who::Demo),
     ("GET", "/admin", Who::Admin),
     ("GET", "/admin/calls/{id}", Who::Admin),
@@ -46,9 +46,12 @@ pub const ROUTES: [(&str, &str, Who); 46] = [
     ("GET", "/me", Who::Portal),
     ("GET", "/me/code", Who::Portal),
     ("GET", "/me/enter", Who::Link),
+    ("GET", "/me/push/key", Who::Portal),
     ("GET", "/metrics", Who::Anybody),
     ("GET", "/not-me/{token}", Who::Link),
+    ("GET", "/portal.webmanifest", Who::Anybody),
     ("GET", "/readyz", Who::Anybody),
+    ("GET", "/sw.js", Who::Anybody),
     ("GET", "/undo/{token}", Who::Link),
     ("POST", "/admin/agents/{id}/sign-out", Who::Admin),
     ("POST", "/api/v1/authenticators/check", Who::Program),
@@ -64,6 +67,8 @@ pub const ROUTES: [(&str, &str, Who); 46] = [
     ("POST", "/handset/calls/{id}/keys", Who::Demo),
     ("POST", "/handset/calls/{id}/silence", Who::Demo),
     ("POST", "/me/freeze", Who::Portal),
+    ("POST", "/me/push/subscribe", Who::Portal),
+    ("POST", "/me/push/unsubscribe", Who::Portal),
     ("POST", "/me/sign-out", Who::OwnPage),
     ("POST", "/not-me/{token}", Who::Link),
     ("POST", "/twilio/agent/{call}/{agent}", Who::Twilio),
