@@ -7,11 +7,13 @@ use countersign_policy::{Engine, Sources};
 use countersign_server::{
     App, Parts,
     agents::Agents,
-    config::{Config, read_secret},
+    config::{Config, read_secret, scope},
     demo,
     hub::Hub,
     i18n::{Company, Texts},
     metrics::Metrics,
+    oidc::{OpenId, Registration},
+    portal::oidc::SignIn,
     push::{self, Push, address::Rules},
     outbox::{
         Outbox,
@@ -23,6 +25,7 @@ use countersign_server::{
     runner::Runner,
     serve::{serve as run_server, system_clock},
     telephony::{handset, twilio::{self as twilio_voice, Twilio}},
+    upstream::{Errands, Questions, Upstream},
     vault::Vault,
 };
 use countersign_store::{Options, Store};
@@ -82,16 +85,17 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
         runner.hub.register(twilio_voice::NAME, twilio.clone());
     }
     let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
+    let (sign_in, upstream) = openid(&config, &runner)?;
     let (policy_files, policy_matrix) = policies(Some(&config))?;
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, texts: texts.clone(), public_url: config.listen.public_url.clone(),
-        deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), push: push.clone(), twilio, demo: false, demo_people: Vec::new(),
+        deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), push: push.clone(), sign_in, upstream: upstream.clone(), twilio, demo: false, demo_people: Vec::new(),
         handsets: None, policy_files, policy_matrix,
     }));
     let resumed = runner.resume().await?;
     let listener = listen(config.listen.address).await?;
     tracing::info!(address = %listener.local_addr()?, calls = resumed, policy = runner.policy.version(), "serving");
-    let outbox = Outbox::new(runner, texts, providers).with(Arc::new(push::Shared(push)));
+    let outbox = Outbox::new(runner.clone(), texts, providers).with(Arc::new(push::Shared(push))).with(Arc::new(Errands::new(runner, upstream)));
     run_server(app, outbox, listener, stop()).await?;
     tracing::info!("stopped; every call is on record and goes on at the next start");
     Ok(ExitCode::SUCCESS)
@@ -99,6 +103,38 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}. Is another program using the port? Choose one with --port or listen.address").into())
+}
+
+type Portal = (Option<Arc<SignIn>>, Option<Arc<Upstream>>);
+
+/// The company's OpenID provider, for sign-in and for questions during calls.
+fn openid(config: &Config, runner: &Arc<Runner>) -> Result<Portal, Failure> {
+    let clock: Clock = Arc::new(system_clock);
+    let connect = |section: &str, issuer: &str, client_id: &str, secret: Option<countersign_core::secret::Secret>| {
+        let client_secret = secret.ok_or_else(|| format!("{section}.client_secret_file is missing: name it, or set COUNTERSIGN_{}_SECRET", section.to_uppercase()))?;
+        let registration = Registration { issuer: issuer.into(), client_id: client_id.into(), client_secret };
+        OpenId::new(registration, clock.clone()).map(Arc::new).map_err(|e| format!("[{section}] {e}"))
+    };
+    let sign_in = match &config.sign_in {
+        Some(at) => {
+            let secret = read_secret("COUNTERSIGN_SIGN_IN_SECRET", at.client_secret_file.as_deref())?;
+            let openid = connect("sign_in", &at.issuer, &at.client_id, secret)?;
+            Some(Arc::new(SignIn { openid, name: at.name.clone(), claim: at.claim.clone(), scopes: scope(&at.scopes), acr_values: at.acr_values.clone() }))
+        }
+        None => None,
+    };
+    let upstream = match &config.provider {
+        Some(at) => {
+            let secret = read_secret("COUNTERSIGN_PROVIDER_SECRET", at.client_secret_file.as_deref())?;
+            let openid = connect("provider", &at.issuer, &at.client_id, secret)?;
+            let questions = Questions { hint: at.login_hint, scope: scope(&at.scopes), acr_values: at.acr_values.clone() };
+            let upstream = Arc::new(Upstream::new(runner.clone(), openid, questions));
+            runner.attests(countersign_core::factor::FactorKind::Provider, upstream.clone());
+            Some(upstream)
+        }
+        None => None,
+    };
+    Ok((sign_in, upstream))
 }
 
 type Wired = (Vec<Arc<dyn Provider>>, Option<Arc<Twilio>>);
@@ -166,7 +202,7 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, &url)?);
     let (policy_files, policy_matrix) = policies(None)?;
     let app = App(Arc::new(Parts {
-        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), push: push.clone(), twilio: None,
+        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), push: push.clone(), sign_in: None, upstream: None, twilio: None,
         demo: true, demo_people: people, handsets: Some(handsets.clone()), policy_files, policy_matrix,
     }));
     let inbox = handset::Inbox { handsets, now: Arc::new(system_clock) };

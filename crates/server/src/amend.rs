@@ -2,7 +2,7 @@
 //! account's record, in one commit.
 
 use countersign_core::{account::Profile, id::AccountId};
-use countersign_store::{Commit, CommitError, DocWrite};
+use countersign_store::{Commit, CommitError, DocWrite, IndexWrite};
 
 use crate::{
     record::{self, AccountEvent},
@@ -16,11 +16,13 @@ impl Runner {
     /// Changes a profile. `change` says what happened; `None`: nothing, and nothing is written. It is
     /// called again on a fresh profile when somebody else was faster.
     pub async fn amend(&self, account: AccountId, change: impl Fn(&mut Profile) -> Option<AccountEvent> + Send) -> Result<(), RunError> {
-        self.amend_with(account, Vec::new(), change).await
+        self.amend_with(account, Vec::new(), Vec::new(), change).await
     }
 
     /// The same, with other writes of the same commit.
-    pub async fn amend_with(&self, account: AccountId, docs: Vec<DocWrite>, change: impl Fn(&mut Profile) -> Option<AccountEvent> + Send) -> Result<(), RunError> {
+    pub async fn amend_with(
+        &self, account: AccountId, docs: Vec<DocWrite>, index: Vec<IndexWrite>, change: impl Fn(&mut Profile) -> Option<AccountEvent> + Send,
+    ) -> Result<(), RunError> {
         for _ in 0..TRIES {
             let before = self.directory.load(account).await?.ok_or(RunError::NoCall)?;
             let (mut after, now) = (before.profile.clone(), self.now());
@@ -29,6 +31,7 @@ impl Runner {
             after.events += 1;
             let mut writes = self.directory.update(&before, &after)?;
             writes.docs.extend(docs.clone());
+            writes.index.extend(index.clone());
             let result = self.store.commit(Commit { now: now.0, appends: vec![append], docs: writes.docs, index: writes.index, ..Commit::default() }).await;
             self.directory.forget(account);
             match result {

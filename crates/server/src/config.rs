@@ -6,7 +6,7 @@ use countersign_core::call::Params;
 use countersign_core::secret::{E164, Secret};
 use serde::Deserialize;
 
-use crate::push::address::Rules;
+use crate::{outbox::http::endpoint, push::address::Rules, upstream::Hint};
 
 /// `countersign.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,6 +38,10 @@ pub struct Config {
     /// Waking customers' devices.
     #[serde(default)]
     pub push: PushServices,
+    /// Sign-in to the portal through the company's OpenID provider.
+    pub sign_in: Option<SignInAt>,
+    /// Asking at the company's OpenID provider during a call.
+    pub provider: Option<AskAt>,
     /// Programs that may ask us.
     #[serde(default)]
     pub api: Vec<ApiClient>,
@@ -132,6 +136,57 @@ pub struct Mail {
 }
 
 fn submission() -> u16 { 587 }
+
+/// Sign-in to the portal through the company's OpenID provider.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignInAt {
+    /// Its address, exactly as its discovery document says.
+    pub issuer: String,
+    /// Our name there.
+    pub client_id: String,
+    /// A file with our secret there. `COUNTERSIGN_SIGN_IN_SECRET` in the environment comes first.
+    pub client_secret_file: Option<PathBuf>,
+    /// What the button says.
+    pub name: String,
+    /// The claim that holds the account number.
+    #[serde(default = "subject_claim")]
+    pub claim: String,
+    /// What is asked for, beside `openid`.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// How sure the provider has to be, in its own words: one of these.
+    pub acr_values: Option<String>,
+}
+
+fn subject_claim() -> String { "sub".into() }
+
+/// Asking at the company's OpenID provider during a call (CIBA).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskAt {
+    /// Its address, exactly as its discovery document says.
+    pub issuer: String,
+    /// Our name there.
+    pub client_id: String,
+    /// A file with our secret there. `COUNTERSIGN_PROVIDER_SECRET` in the environment comes first.
+    pub client_secret_file: Option<PathBuf>,
+    /// By what it is told whom to ask.
+    #[serde(default)]
+    pub login_hint: Hint,
+    /// What is asked for, beside `openid`.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// How sure the provider has to be, in its own words: one of these.
+    pub acr_values: Option<String>,
+}
+
+/// `openid` and what comes with it, as it is asked for.
+pub fn scope(more: &[String]) -> String {
+    let mut all = vec!["openid"];
+    all.extend(more.iter().map(String::as_str).filter(|s| *s != "openid"));
+    all.join(" ")
+}
 
 /// Where wake-ups for customers' devices may go, beside the push services of the browsers.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -273,6 +328,27 @@ impl Config {
         }
         if let Some(messages) = &self.messages {
             private_file(&messages.secret_file, "messages.secret_file", &mut say);
+        }
+        let mut provider = |section: &str, issuer: &str, file: &Option<PathBuf>, variable: &str| {
+            if let Err(e) = endpoint("issuer", issuer) {
+                say(Severity::Missing, &format!("{section}.issuer"), format!("{e}; http is for a provider on this machine only"));
+            }
+            match (file, std::env::var_os(variable)) {
+                (None, None) => say(Severity::Missing, &format!("{section}.client_secret_file"), format!("no secret: name the file with what the provider gave you, or set {variable}")),
+                (Some(path), None) => private_file(path, &format!("{section}.client_secret_file"), &mut say),
+                _ => {}
+            }
+        };
+        if let Some(at) = &self.sign_in {
+            provider("sign_in", &at.issuer, &at.client_secret_file, "COUNTERSIGN_SIGN_IN_SECRET");
+        }
+        if let Some(at) = &self.provider {
+            provider("provider", &at.issuer, &at.client_secret_file, "COUNTERSIGN_PROVIDER_SECRET");
+        }
+        match (&self.sign_in, &self.provider) {
+            (None, Some(_)) => say(Severity::Missing, "provider", "nobody can be asked there: accounts are linked when their holders sign in, so configure [sign_in] as well".into()),
+            (Some(a), Some(b)) if a.issuer != b.issuer => say(Severity::Missing, "provider.issuer", "is not the one of [sign_in]: its names for customers are not those that were linked".into()),
+            _ => {}
         }
         for entry in self.push.rules().unusable() {
             say(Severity::Missing, "push.hosts", format!("{entry:?} names no host: write push.example.com, or *.push.example.com for all hosts under it"));

@@ -13,6 +13,7 @@ pub mod hub;
 pub mod i18n;
 pub mod metrics;
 pub mod music;
+pub mod oidc;
 pub mod outbox;
 pub mod pages;
 pub mod portal;
@@ -21,6 +22,7 @@ pub mod record;
 pub mod runner;
 pub mod serve;
 pub mod telephony;
+pub mod upstream;
 pub mod vault;
 pub mod web;
 
@@ -41,9 +43,11 @@ use crate::{
     config::ApiClient,
     demo::Person,
     i18n::Texts,
+    portal::oidc::SignIn,
     push::Push,
     runner::Runner,
     telephony::{handset::Handsets, twilio::Twilio},
+    upstream::Upstream,
     web::WebError,
 };
 
@@ -67,6 +71,10 @@ pub struct Parts {
     pub api: Vec<ApiClient>,
     /// Wakes customers' devices.
     pub push: Arc<Push>,
+    /// Sign-in through the company's provider, if configured.
+    pub sign_in: Option<Arc<SignIn>>,
+    /// Asking at the company's provider during a call, if configured.
+    pub upstream: Option<Arc<Upstream>>,
     /// Twilio, if configured.
     pub twilio: Option<Arc<Twilio>>,
     /// The demo runs.

@@ -48,6 +48,8 @@ pub enum AccountEvent {
     PushAdded,
     /// A device is not woken any more: the customer said so, or its push service.
     PushRemoved,
+    /// The customer signed in through the company's provider, which can be asked on calls from now on.
+    ProviderLinked,
     /// The counts of wrong entries were set back by a command.
     Unlocked,
     /// A one-time code of an authenticator was checked for another system.

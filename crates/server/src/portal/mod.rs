@@ -1,6 +1,7 @@
 //! The customer's side: the rotating service code, the history of calls, "this wasn't me", and
 //! the links that notices carry.
 
+pub mod oidc;
 pub mod push;
 
 use std::collections::HashMap;
@@ -61,6 +62,7 @@ pub fn routes() -> Router<App> {
         .route("/undo/{token}", get(link_page).post(link_do))
         .route("/not-me/{token}", get(link_page).post(link_do))
         .merge(push::routes())
+        .merge(oidc::routes())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -205,6 +207,7 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
             }
             AccountEvent::Undone { .. } => "A change was undone.".into(),
             AccountEvent::Frozen { .. } => "The account was frozen.".into(),
+            AccountEvent::ProviderLinked => "Your sign-in was linked: on a call, we can ask you there.".into(),
             AccountEvent::PushAdded => "A device was set up to wake when we ask for your approval.".into(),
             AccountEvent::PushRemoved => "A device is not woken any more.".into(),
         };

@@ -202,7 +202,7 @@ impl World {
             runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(),
             deny_numbers: setup.deny.iter().map(|n| E164::parse(n).unwrap()).collect(),
             api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(API_KEY)) }],
-            push: push.clone(), twilio: Some(voice), demo: setup.demo, demo_people: Vec::new(), handsets,
+            push: push.clone(), sign_in: None, upstream: None, twilio: Some(voice), demo: setup.demo, demo_people: Vec::new(), handsets,
             policy_files: Sources::shipped().files, policy_matrix: String::new(),
         }));
         let outbox = Arc::new(Outbox::new(runner, texts, vec![ground.post.clone()]).with(Arc::new(push::Shared(push))));

@@ -26,7 +26,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 51] = [
+pub const ROUTES: [(&str, &str, Who); 53] = [
     ("GET", "/", Who::Demo),
     ("GET", "/admin", Who::Admin),
     ("GET", "/admin/calls/{id}", Who::Admin),
@@ -47,6 +47,8 @@ pub const ROUTES: [(&str, &str, Who); 51] = [
     ("GET", "/me/code", Who::Portal),
     ("GET", "/me/enter", Who::Link),
     ("GET", "/me/push/key", Who::Portal),
+    ("GET", "/me/sign-in/callback", Who::Link),
+    ("GET", "/me/sign-in/provider", Who::Anybody),
     ("GET", "/metrics", Who::Anybody),
     ("GET", "/not-me/{token}", Who::Link),
     ("GET", "/portal.webmanifest", Who::Anybody),
