@@ -7,12 +7,15 @@ use countersign_policy::{Engine, Sources};
 use countersign_server::{
     App, Parts,
     agents::Agents,
-    config::{Config, read_secret},
+    config::{Config, read_secret, scope},
     demo,
     hub::Hub,
     i18n::{Company, Texts},
     metrics::Metrics,
     oauth::OAuth,
+    oidc::{OpenId, Registration},
+    portal::oidc::SignIn,
+    push::{self, Push, address::Rules},
     outbox::{
         Outbox,
         http::{Http, HttpConfig},
@@ -23,6 +26,7 @@ use countersign_server::{
     runner::Runner,
     serve::{serve as run_server, system_clock},
     telephony::{handset, twilio::{self as twilio_voice, Twilio}},
+    upstream::{Errands, Questions, Upstream},
     vault::Vault,
 };
 use countersign_store::{Options, Store};
@@ -81,18 +85,21 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     if let Some(twilio) = &twilio {
         runner.hub.register(twilio_voice::NAME, twilio.clone());
     }
+    let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
+    let (sign_in, upstream) = openid(&config, &runner)?;
     let (policy_files, policy_matrix) = policies(Some(&config))?;
     let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, texts: texts.clone(), public_url: config.listen.public_url.clone(),
-        deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), oauth: oauth.clone(), rings: twilio.is_some().then_some(twilio_voice::NAME),
+        deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), oauth: oauth.clone(), push: push.clone(), sign_in, upstream: upstream.clone(),
+        rings: twilio.is_some().then_some(twilio_voice::NAME),
         app_number: config.twilio.as_ref().and_then(|t| t.app_number.clone()), twilio, demo: false, demo_people: Vec::new(),
         handsets: None, policy_files, policy_matrix,
     }));
     let resumed = runner.resume().await?;
     let listener = listen(config.listen.address).await?;
     tracing::info!(address = %listener.local_addr()?, calls = resumed, policy = runner.policy.version(), "serving");
-    let mut outbox = Outbox::new(runner.clone(), texts, providers);
+    let mut outbox = Outbox::new(runner.clone(), texts, providers).with(Arc::new(push::Shared(push))).with(Arc::new(Errands::new(runner.clone(), upstream)));
     if let Some(oauth) = oauth {
         outbox = outbox.with(Arc::new(oauth.courier(runner)?));
     }
@@ -103,6 +110,38 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}. Is another program using the port? Choose one with --port or listen.address").into())
+}
+
+type Portal = (Option<Arc<SignIn>>, Option<Arc<Upstream>>);
+
+/// The company's OpenID provider, for sign-in and for questions during calls.
+fn openid(config: &Config, runner: &Arc<Runner>) -> Result<Portal, Failure> {
+    let clock: Clock = Arc::new(system_clock);
+    let connect = |section: &str, issuer: &str, client_id: &str, secret: Option<countersign_core::secret::Secret>| {
+        let client_secret = secret.ok_or_else(|| format!("{section}.client_secret_file is missing: name it, or set COUNTERSIGN_{}_SECRET", section.to_uppercase()))?;
+        let registration = Registration { issuer: issuer.into(), client_id: client_id.into(), client_secret };
+        OpenId::new(registration, clock.clone()).map(Arc::new).map_err(|e| format!("[{section}] {e}"))
+    };
+    let sign_in = match &config.sign_in {
+        Some(at) => {
+            let secret = read_secret("COUNTERSIGN_SIGN_IN_SECRET", at.client_secret_file.as_deref())?;
+            let openid = connect("sign_in", &at.issuer, &at.client_id, secret)?;
+            Some(Arc::new(SignIn { openid, name: at.name.clone(), claim: at.claim.clone(), scopes: scope(&at.scopes), acr_values: at.acr_values.clone() }))
+        }
+        None => None,
+    };
+    let upstream = match &config.provider {
+        Some(at) => {
+            let secret = read_secret("COUNTERSIGN_PROVIDER_SECRET", at.client_secret_file.as_deref())?;
+            let openid = connect("provider", &at.issuer, &at.client_id, secret)?;
+            let questions = Questions { hint: at.login_hint, scope: scope(&at.scopes), acr_values: at.acr_values.clone() };
+            let upstream = Arc::new(Upstream::new(runner.clone(), openid, questions));
+            runner.attests(countersign_core::factor::FactorKind::Provider, upstream.clone());
+            Some(upstream)
+        }
+        None => None,
+    };
+    Ok((sign_in, upstream))
 }
 
 type Wired = (Vec<Arc<dyn Provider>>, Option<Arc<Twilio>>);
@@ -166,13 +205,16 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     let texts = Arc::new(Texts::load(company)?.with_codes(runner.vault.pepper.clone()));
     let handsets = Arc::new(handset::Handsets::new(texts.clone()));
     runner.hub.register(handset::NAME, handsets.clone());
+    // Nothing real is on this machine that a fictional customer could reach.
+    let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, &url)?);
     let (policy_files, policy_matrix) = policies(None)?;
     let app = App(Arc::new(Parts {
-        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), oauth: None, twilio: None,
-        rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people, handsets: Some(handsets.clone()), policy_files, policy_matrix,
+        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), oauth: None,
+        push: push.clone(), sign_in: None, upstream: None, twilio: None, rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people,
+        handsets: Some(handsets.clone()), policy_files, policy_matrix,
     }));
     let inbox = handset::Inbox { handsets, now: Arc::new(system_clock) };
-    let outbox = Outbox::new(runner, texts, vec![Arc::new(inbox)]);
+    let outbox = Outbox::new(runner, texts, vec![Arc::new(inbox)]).with(Arc::new(push::Shared(push)));
     anstream::println!("{GOOD}Countersign demo{GOOD:#} — fictional people, on this machine only (127.0.0.1). One click signs in.\n");
     for (what, path, why) in [
         ("Start here", "/", "a walk-through of five minutes"),

@@ -6,7 +6,12 @@ use countersign_core::call::Params;
 use countersign_core::secret::{E164, Secret};
 use serde::Deserialize;
 
-use crate::oauth::clients::{self, ClientSettings};
+use crate::{
+    oauth::clients::{self, ClientSettings},
+    outbox::http::endpoint,
+    push::address::Rules,
+    upstream::Hint,
+};
 
 /// `countersign.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,6 +40,13 @@ pub struct Config {
     pub messages: Option<HttpMessages>,
     /// A mail server for notices.
     pub mail: Option<Mail>,
+    /// Waking customers' devices.
+    #[serde(default)]
+    pub push: PushServices,
+    /// Sign-in to the portal through the company's OpenID provider.
+    pub sign_in: Option<SignInAt>,
+    /// Asking at the company's OpenID provider during a call.
+    pub provider: Option<AskAt>,
     /// Programs that may ask us.
     #[serde(default)]
     pub api: Vec<ApiClient>,
@@ -135,6 +147,74 @@ pub struct Mail {
 }
 
 fn submission() -> u16 { 587 }
+
+/// Sign-in to the portal through the company's OpenID provider.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignInAt {
+    /// Its address, exactly as its discovery document says.
+    pub issuer: String,
+    /// Our name there.
+    pub client_id: String,
+    /// A file with our secret there. `COUNTERSIGN_SIGN_IN_SECRET` in the environment comes first.
+    pub client_secret_file: Option<PathBuf>,
+    /// What the button says.
+    pub name: String,
+    /// The claim that holds the account number.
+    #[serde(default = "subject_claim")]
+    pub claim: String,
+    /// What is asked for, beside `openid`.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// How sure the provider has to be, in its own words: one of these.
+    pub acr_values: Option<String>,
+}
+
+fn subject_claim() -> String { "sub".into() }
+
+/// Asking at the company's OpenID provider during a call (CIBA).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskAt {
+    /// Its address, exactly as its discovery document says.
+    pub issuer: String,
+    /// Our name there.
+    pub client_id: String,
+    /// A file with our secret there. `COUNTERSIGN_PROVIDER_SECRET` in the environment comes first.
+    pub client_secret_file: Option<PathBuf>,
+    /// By what it is told whom to ask.
+    #[serde(default)]
+    pub login_hint: Hint,
+    /// What is asked for, beside `openid`.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// How sure the provider has to be, in its own words: one of these.
+    pub acr_values: Option<String>,
+}
+
+/// `openid` and what comes with it, as it is asked for.
+pub fn scope(more: &[String]) -> String {
+    let mut all = vec!["openid"];
+    all.extend(more.iter().map(String::as_str).filter(|s| *s != "openid"));
+    all.join(" ")
+}
+
+/// Where wake-ups for customers' devices may go, beside the push services of the browsers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PushServices {
+    /// Further hosts: `push.example.com` or `*.push.example.com`.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Only for tests: plain http on this machine.
+    #[serde(default)]
+    pub loopback: bool,
+}
+
+impl PushServices {
+    /// As the sender judges by it.
+    pub fn rules(&self) -> Rules { Rules { hosts: self.hosts.clone(), loopback: self.loopback } }
+}
 
 /// A program that may ask us.
 #[derive(Debug, Clone, Deserialize)]
@@ -259,6 +339,33 @@ impl Config {
         }
         if let Some(messages) = &self.messages {
             private_file(&messages.secret_file, "messages.secret_file", &mut say);
+        }
+        let mut provider = |section: &str, issuer: &str, file: &Option<PathBuf>, variable: &str| {
+            if let Err(e) = endpoint("issuer", issuer) {
+                say(Severity::Missing, &format!("{section}.issuer"), format!("{e}; http is for a provider on this machine only"));
+            }
+            match (file, std::env::var_os(variable)) {
+                (None, None) => say(Severity::Missing, &format!("{section}.client_secret_file"), format!("no secret: name the file with what the provider gave you, or set {variable}")),
+                (Some(path), None) => private_file(path, &format!("{section}.client_secret_file"), &mut say),
+                _ => {}
+            }
+        };
+        if let Some(at) = &self.sign_in {
+            provider("sign_in", &at.issuer, &at.client_secret_file, "COUNTERSIGN_SIGN_IN_SECRET");
+        }
+        if let Some(at) = &self.provider {
+            provider("provider", &at.issuer, &at.client_secret_file, "COUNTERSIGN_PROVIDER_SECRET");
+        }
+        match (&self.sign_in, &self.provider) {
+            (None, Some(_)) => say(Severity::Missing, "provider", "nobody can be asked there: accounts are linked when their holders sign in, so configure [sign_in] as well".into()),
+            (Some(a), Some(b)) if a.issuer != b.issuer => say(Severity::Missing, "provider.issuer", "is not the one of [sign_in]: its names for customers are not those that were linked".into()),
+            _ => {}
+        }
+        for entry in self.push.rules().unusable() {
+            say(Severity::Missing, "push.hosts", format!("{entry:?} names no host: write push.example.com, or *.push.example.com for all hosts under it"));
+        }
+        if self.push.loopback {
+            say(Severity::Unsafe, "push.loopback", "lets customers' browsers name addresses on this machine: only for tests".into());
         }
         for client in &self.api {
             if client.key_sha256.len() != 64 || !client.key_sha256.bytes().all(|b| b.is_ascii_hexdigit()) {

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod agents;
+pub mod amend;
 pub mod api;
 pub mod config;
 pub mod demo;
@@ -13,14 +14,17 @@ pub mod i18n;
 pub mod metrics;
 pub mod music;
 pub mod oauth;
+pub mod oidc;
 pub mod outbox;
 pub mod pages;
 pub mod passkeys;
 pub mod portal;
+pub mod push;
 pub mod record;
 pub mod runner;
 pub mod serve;
 pub mod telephony;
+pub mod upstream;
 pub mod vault;
 pub mod web;
 
@@ -41,8 +45,11 @@ use crate::{
     config::ApiClient,
     demo::Person,
     i18n::Texts,
+    portal::oidc::SignIn,
+    push::Push,
     runner::Runner,
     telephony::{handset::Handsets, twilio::Twilio},
+    upstream::Upstream,
     web::WebError,
 };
 
@@ -66,6 +73,12 @@ pub struct Parts {
     pub api: Vec<ApiClient>,
     /// The OpenID provider, if somebody is configured who may ask.
     pub oauth: Option<Arc<oauth::OAuth>>,
+    /// Wakes customers' devices.
+    pub push: Arc<Push>,
+    /// Sign-in through the company's provider, if configured.
+    pub sign_in: Option<Arc<SignIn>>,
+    /// Asking at the company's provider during a call, if configured.
+    pub upstream: Option<Arc<Upstream>>,
     /// Twilio, if configured.
     pub twilio: Option<Arc<Twilio>>,
     /// The adapter that can ring customers, if there is one.
@@ -160,6 +173,7 @@ async fn asset(Path(path): Path<String>) -> Result<Response, WebError> {
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
         Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
         Some("webmanifest") => "application/manifest+json",
         _ => "text/plain; charset=utf-8",
     };

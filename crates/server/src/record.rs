@@ -64,6 +64,12 @@ pub enum AccountEvent {
         /// Which, and for a limit whether it is on: see docs/events.md.
         what: String,
     },
+    /// The customer let us wake a device, or a device's keys were renewed.
+    PushAdded,
+    /// A device is not woken any more: the customer said so, or its push service.
+    PushRemoved,
+    /// The customer signed in through the company's provider, which can be asked on calls from now on.
+    ProviderLinked,
     /// The counts of wrong entries were set back by a command.
     Unlocked,
     /// A one-time code of an authenticator was checked for another system.

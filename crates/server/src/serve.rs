@@ -16,6 +16,7 @@ pub fn system_clock() -> Timestamp {
 /// How often calls are woken, messages sent and old things forgotten.
 const TICK: Duration = Duration::from_millis(500);
 const FLUSH: Duration = Duration::from_millis(150);
+const POLL: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// Serves until `stop` is done; then no new connection is taken, what is under way is finished,
@@ -38,6 +39,12 @@ pub async fn serve(app: App, outbox: Outbox, listener: TcpListener, stop: impl F
         let runner = runner.clone();
         async move { sweep(&runner).await }
     }));
+    if let Some(upstream) = app.upstream.clone() {
+        work.spawn(every(POLL, on.clone(), move || {
+            let upstream = upstream.clone();
+            async move { upstream.poll().await.map(|_| ()).map_err(|e| e.to_string()) }
+        }));
+    }
     let store = app.runner.store.clone();
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     let mut closing = on;
@@ -90,7 +97,7 @@ async fn sweep(runner: &Runner) -> Result<(), String> {
             break;
         }
     }
-    for kind in ["service", "service-shown", "link", "link-code", "session", "portal-session", "webauthn", "totp-pending", crate::oauth::request::KIND] {
+    for kind in ["service", "service-shown", "link", "link-code", "session", "portal-session", "webauthn", "totp-pending", "oidc", crate::oauth::request::KIND] {
         let due = runner.store.docs_due(kind, (now - Span::minutes(1)).0, 500).await.map_err(|e| e.to_string())?;
         if due.is_empty() {
             continue;

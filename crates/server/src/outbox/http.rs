@@ -152,7 +152,7 @@ fn judge(answer: &Answer) -> Sent {
 }
 
 /// Whether a provider's name for a message has the shape of one: it is logged.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
@@ -207,7 +207,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn json<'de, T: Deserialize<'de>>(&'de self) -> Option<T> {
+    pub(crate) fn json<'de, T: Deserialize<'de>>(&'de self) -> Option<T> {
         self.body.as_deref().and_then(|body| serde_json::from_slice(body).ok())
     }
 }
@@ -237,11 +237,11 @@ pub(crate) async fn exchange(request: RequestBuilder) -> Result<Answer, Failure>
     Ok(Answer { status, retry_after, body })
 }
 
-pub(super) fn millis(span: Span) -> Duration { Duration::from_millis(u64::try_from(span.0).unwrap_or(0).max(1)) }
+pub(crate) fn millis(span: Span) -> Duration { Duration::from_millis(u64::try_from(span.0).unwrap_or(0).max(1)) }
 
 /// A small scripted HTTP server on this machine, for the tests of this folder.
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use std::{
         io::{Read, Write},
         net::TcpListener,

@@ -110,7 +110,7 @@ pub enum SetupError {
 }
 
 impl SetupError {
-    pub(super) fn setting(setting: &'static str, rule: &'static str) -> Self { Self::Setting { setting, rule } }
+    pub(crate) fn setting(setting: &'static str, rule: &'static str) -> Self { Self::Setting { setting, rule } }
 }
 
 /// Least time before another attempt after a failure that usually passes soon.
@@ -169,7 +169,7 @@ pub mod reason {
 }
 
 /// Whether this host is this machine: the only place where anything may go unencrypted.
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

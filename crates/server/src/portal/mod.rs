@@ -2,7 +2,9 @@
 //! the links that notices carry.
 
 mod change;
+pub mod oidc;
 pub mod phone;
+pub mod push;
 mod security;
 mod session;
 mod sign_in;
@@ -72,6 +74,8 @@ pub fn routes() -> Router<App> {
         .merge(sign_in::routes())
         .merge(security::routes())
         .merge(totp::routes())
+        .merge(push::routes())
+        .merge(oidc::routes())
 }
 
 /// The code that the portal shows now: the same in every window of the account.
@@ -197,6 +201,9 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
             AccountEvent::PreferenceChanged { what } => security::preference_words(&what).into(),
             AccountEvent::Undone { .. } => "A change was undone.".into(),
             AccountEvent::Frozen { .. } => "The account was frozen.".into(),
+            AccountEvent::ProviderLinked => "Your sign-in was linked: on a call, we can ask you there.".into(),
+            AccountEvent::PushAdded => "A device was set up to wake when we ask for your approval.".into(),
+            AccountEvent::PushRemoved => "A device is not woken any more.".into(),
         };
         lines.push(StoryLine { at: Timestamp(event.at), text });
     }

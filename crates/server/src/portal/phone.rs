@@ -24,6 +24,7 @@ use countersign_core::{
 use countersign_store::{Commit, CommitError, DocWrite, Expect, Guard, Outcome};
 use futures_util::stream;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{
     session::{signed, who},
@@ -156,25 +157,31 @@ async fn live_page(State(app): State<App>, headers: HeaderMap) -> Result<Html<St
 /// Tells an open page that something happened to its account, and nothing else.
 async fn events(State(app): State<App>, headers: HeaderMap) -> Result<Response, WebError> {
     let account = who(&app, &headers).await?;
-    let open = Open { app: app.clone(), account };
     let mut heard = app.runner.hub.listen_for(account);
     // The page was made a moment ago; what came in between is told at once.
     heard.mark_changed();
-    let stream = stream::unfold((heard, open), |(mut heard, open)| async move {
-        heard.changed().await.ok()?;
-        let n = *heard.borrow_and_update();
-        Some((Ok::<_, Infallible>(SseEvent::default().event("account").data(n.to_string())), (heard, open)))
+    let open = Open { heard, _left: Left { app, account } };
+    let stream = stream::unfold(open, |mut open| async move {
+        open.heard.changed().await.ok()?;
+        let n = *open.heard.borrow_and_update();
+        Some((Ok::<_, Infallible>(SseEvent::default().event("account").data(n.to_string())), open))
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(25))).into_response())
 }
 
-/// An open page. When the last one of an account is closed, nothing of it stays.
+/// An open page. Fields are dropped in this order: it has stopped listening when it says so.
 struct Open {
+    heard: watch::Receiver<u64>,
+    _left: Left,
+}
+
+/// When the last page of an account is closed, nothing of it stays.
+struct Left {
     app: App,
     account: AccountId,
 }
 
-impl Drop for Open {
+impl Drop for Left {
     fn drop(&mut self) { self.app.runner.hub.left(self.account); }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn routes() -> Router<App> {
 }
 
 /// The name of the company's own sign-in provider, whose door is `/me/sign-in/provider`.
-fn provider(_app: &App) -> Option<&str> { None }
+fn provider(app: &App) -> Option<&str> { app.sign_in.as_deref().map(|s| s.name.as_str()) }
 
 pub(super) fn shell(app: &App) -> Shell<'_> { Shell { company: app.company(), user: None, demo: app.demo } }
 

@@ -19,5 +19,6 @@ mod markup;
 mod openid;
 mod passkeys;
 mod portal;
+mod push;
 mod sessions;
 mod webhooks;

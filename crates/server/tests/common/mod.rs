@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part of the harness")]
 
 pub mod authenticator;
+pub mod browser;
 pub mod desk;
 pub mod openid;
 pub mod pages;
@@ -42,6 +43,7 @@ use countersign_server::{
     i18n::{Company, Texts},
     metrics::Metrics,
     oauth::{OAuth, clients::ClientSettings},
+    push::{self, Push, address::Rules},
     outbox::{Outbox, twilio as rest},
     router,
     runner::Runner,
@@ -203,14 +205,16 @@ impl World {
             runner.hub.register(handset::NAME, handsets.clone());
         }
         let oauth = OAuth::new(URL, &setup.openid).unwrap();
+        let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, URL).unwrap());
         let app = App(Arc::new(Parts {
             oauth: oauth.clone(), runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(),
             deny_numbers: setup.deny.iter().map(|n| E164::parse(n).unwrap()).collect(),
             api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(API_KEY)) }],
-            twilio: Some(voice), rings: Some(twilio::NAME), app_number: Some(E164::parse(APP_NUMBER).unwrap()), demo: setup.demo, demo_people: Vec::new(), handsets,
+            push: push.clone(), sign_in: None, upstream: None, twilio: Some(voice), rings: Some(twilio::NAME),
+            app_number: Some(E164::parse(APP_NUMBER).unwrap()), demo: setup.demo, demo_people: Vec::new(), handsets,
             policy_files: Sources::shipped().files, policy_matrix: String::new(),
         }));
-        let mut outbox = Outbox::new(runner.clone(), texts, vec![ground.post.clone()]);
+        let mut outbox = Outbox::new(runner.clone(), texts, vec![ground.post.clone()]).with(Arc::new(push::Shared(push)));
         if let Some(oauth) = oauth {
             outbox = outbox.with(Arc::new(oauth.courier(runner).unwrap()));
         }

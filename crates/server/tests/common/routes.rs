@@ -26,7 +26,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 84] = [
+pub const ROUTES: [(&str, &str, Who); 93] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -58,7 +58,14 @@ pub const ROUTES: [(&str, &str, Who); 84] = [
     ("GET", "/metrics", Who::Anybody),
     ("GET", "/not-me/{token}", Who::Link),
     ("GET", "/oauth/jwks", Who::Anybody),
+    ("GET", "/me/push/key", Who::Portal),
+    ("GET", "/me/sign-in/callback", Who::Link),
+    ("GET", "/me/sign-in/provider", Who::Anybody),
+    ("GET", "/metrics", Who::Anybody),
+    ("GET", "/not-me/{token}", Who::Link),
+    ("GET", "/portal.webmanifest", Who::Anybody),
     ("GET", "/readyz", Who::Anybody),
+    ("GET", "/sw.js", Who::Anybody),
     ("GET", "/undo/{token}", Who::Link),
     ("POST", "/admin/agents/{id}/sign-out", Who::Admin),
     ("POST", "/api/v1/authenticators/check", Who::Program),
@@ -98,6 +105,8 @@ pub const ROUTES: [(&str, &str, Who); 84] = [
     ("POST", "/me/security/word", Who::Portal),
     ("POST", "/me/sign-in/passkey/finish", Who::OwnPage),
     ("POST", "/me/sign-in/passkey/start", Who::OwnPage),
+    ("POST", "/me/push/subscribe", Who::Portal),
+    ("POST", "/me/push/unsubscribe", Who::Portal),
     ("POST", "/me/sign-out", Who::OwnPage),
     ("POST", "/not-me/{token}", Who::Link),
     ("POST", "/oauth/bc-authorize", Who::Program),
