@@ -75,6 +75,8 @@ PAGES = [
     ("desk-lead-looks-on", "kim", "/desk/call/{busy}", 200),
     ("portal", "ana", "/me", 200),
     ("portal-frozen", "jonas", "/me", 200),
+    ("portal-sign-in", "nobody", "/me/sign-in", 200),
+    ("portal-security", "ana", "/me/security", 200),
     ("admin", "kim", "/admin", 200),
     ("record", "kim", "/admin/calls/{past}", 200),
     ("policy", "kim", "/admin/policy", 200),

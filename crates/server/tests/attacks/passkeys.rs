@@ -20,6 +20,9 @@ use crate::common::{
 const SIGN_IN: &str = "/me/sign-in/passkey";
 const REFUSED: &str = "This passkey was not accepted.";
 
+/// What is wrong, and what makes it so.
+type Lie = (&'static str, fn(&mut Device));
+
 /// Ana has a passkey.
 async fn ana() -> (World, Portal, Device) {
     let world = World::new().await;
@@ -34,7 +37,7 @@ async fn end(world: &World, begun: &Begun, credential: &Value) -> pages::Page { 
 #[tokio::test]
 async fn a_lying_browser_or_device_does_not_sign_in() {
     let (world, _, device) = ana().await;
-    let lies: [(&str, fn(&mut Device)); 5] = [
+    let lies: [Lie; 5] = [
         ("another website", |d| d.origin = "https://calls.example.com.evil.example".into()),
         ("not TLS", |d| d.origin = "http://calls.example.com".into()),
         ("a subdomain", |d| d.origin = "https://evil.calls.example.com".into()),
