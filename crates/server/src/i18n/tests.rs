@@ -40,6 +40,9 @@ fn prompts() -> Vec<Prompt> {
         Prompt::EnterSmsCode, Prompt::EnterVoiceCode, Prompt::EnterTotp, Prompt::EnterHotp, Prompt::EnterPin, Prompt::ProofHelp,
         Prompt::TryAgain, Prompt::NoMoreTries, Prompt::Verified, Prompt::BackToAgent, Prompt::ChooseMusic, Prompt::Waiting,
         Prompt::WaitingSpecialist, Prompt::Connecting, Prompt::NothingHeard, Prompt::Goodbye, Prompt::CannotHelp, Prompt::NobodyFree,
+        Prompt::EnterBackupCode, Prompt::OneMoment, Prompt::ApproveInPortal { code: ChallengeId([1; 16]) }, Prompt::ApproveWithPasskey,
+        Prompt::ApproveAtProvider { code: ChallengeId([1; 16]) }, Prompt::TypeInPortal { code: ChallengeId([1; 16]) }, Prompt::ApproveHelp,
+        Prompt::CallBack, Prompt::WeCall,
     ];
     all.extend(actions().into_iter().map(|action| Prompt::StepUp { action }));
     all
@@ -63,6 +66,7 @@ fn bodies() -> Vec<Body> {
         all.push(Body::Changed { action: action.clone(), undo: Some(token()) });
         all.push(Body::Changed { action: action.clone(), undo: None });
         all.push(Body::Summary { actions: vec![action.clone()], report: token() });
+        all.push(Body::ChangedOnline { action: action.clone(), report: token() });
         all.push(Body::Online { action });
     }
     all
@@ -89,7 +93,7 @@ fn every_prompt_has_words_in_every_language() {
     }
     // No message for a prompt is left unused, so none was forgotten above.
     let used: BTreeSet<_> = prompts().iter().map(prompt_id).collect();
-    let other = ["weekday", "month", "day", "plus", "call-code", "call-notice", "call-online"];
+    let other = ["weekday", "month", "day", "plus", "call-code", "call-notice", "call-online", "call-changed-online"];
     let written: BTreeSet<_> = ids(files(Lang::En)[0].1).filter(|id| !id.starts_with("action-") && !other.contains(id)).collect();
     assert_eq!(used, written);
 }
@@ -278,7 +282,7 @@ fn prompts_are_short_and_name_the_key_last() {
         }
         let menu = texts.prompt(lang, &Prompt::Menu);
         let keys: String = menu.chars().filter(char::is_ascii_digit).collect();
-        assert_eq!(keys, "120");
+        assert_eq!(keys, "1230");
         let music = texts.prompt(lang, &Prompt::ChooseMusic);
         assert_eq!(music.chars().filter(char::is_ascii_digit).collect::<String>(), "1234");
     }

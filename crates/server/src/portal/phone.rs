@@ -49,7 +49,7 @@ const TOKENS: u32 = 20;
 /// The routes.
 pub fn routes() -> Router<App> {
     Router::new()
-        .route("/me/phone", get(|| async { Redirect::to("/me") }))
+        .route("/me/phone", get(phone))
         .route("/me/live", get(live_page))
         .route("/me/events", get(events))
         .route("/me/approvals/{challenge}/type", post(type_code))
@@ -64,6 +64,12 @@ pub fn routes() -> Router<App> {
 }
 
 type Fields = HashMap<String, String>;
+
+/// Where a notification leads: everything about the telephone is on the first page.
+async fn phone(State(app): State<App>, headers: HeaderMap) -> Result<Redirect, WebError> {
+    who(&app, &headers).await?;
+    Ok(Redirect::to("/me"))
+}
 
 fn shell(app: &App) -> Shell<'_> { Shell { company: app.company(), user: None, demo: app.demo } }
 

@@ -79,7 +79,9 @@ async fn looking_changes_nothing() {
             let mut request = crate::common::pages::own(method.clone(), &example(path), Some(&format!("{}; {}", robin.cookie, portal.cookie)), FORM, form(&[("_method", "POST")]));
             request.headers_mut().insert("x-http-method-override", "POST".parse().unwrap());
             let status = send(&world.router, request).await.status;
-            assert!(status == 405 || status == 404, "{method} {path}: {status}");
+            // A page of the same address may be looked at; that it does nothing is seen below.
+            let page = ROUTES.iter().any(|(m, p, _)| *m == "GET" && p == path) && matches!(method, Method::GET | Method::HEAD);
+            assert!(status == 405 || status == 404 || (page && status == 200), "{method} {path}: {status}");
         }
     }
     for verb in VERBS {

@@ -50,7 +50,7 @@ pub const ROUTES: [(&str, &str, Who); 93] = [
     ("GET", "/me/enter", Who::Link),
     ("GET", "/me/events", Who::Portal),
     ("GET", "/me/live", Who::Portal),
-    ("GET", "/me/phone", Who::Anybody),
+    ("GET", "/me/phone", Who::Portal),
     ("GET", "/me/security", Who::Portal),
     ("GET", "/me/security/totp", Who::Portal),
     ("GET", "/me/security/totp.svg", Who::Portal),
