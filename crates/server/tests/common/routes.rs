@@ -47,7 +47,7 @@ pub const ROUTES: [(&str, &str, Who); 53] = [
     ("GET", "/me/code", Who::Portal),
     ("GET", "/me/enter", Who::Link),
     ("GET", "/me/push/key", Who::Portal),
-    ("GET", "/me/sign-in/callback", Who::Link),
+    ("GET", "/me/sign-in/callback", Who::Anybody),
     ("GET", "/me/sign-in/provider", Who::Anybody),
     ("GET", "/metrics", Who::Anybody),
     ("GET", "/not-me/{token}", Who::Link),
