@@ -40,29 +40,24 @@ def sign_in(world: World, context: BrowserContext, who: str = "u20008811") -> Pa
     return page
 
 
-def caught(world: World, context: BrowserContext) -> str:
-    """A whole answer of the provider that never reached us: its path and query."""
+def caught(world: World, context: BrowserContext) -> tuple[str, Http]:
+    """A whole answer of the provider that was not taken yet, and the browser that may take it: its
+    cookie is away when the answer comes, so nothing is used up."""
     page = context.new_page()
-    seen: list[str] = []
-    context.route(f"{world.public}{CALLBACK}*", lambda route: (seen.append(route.request.url), route.fulfill(body="caught")))
     at_the_provider(world, page, "u20008811")
+    browser = Http(world.public)
+    browser.cookies = {c["name"]: c["value"] for c in context.cookies(f"{world.public}{CALLBACK}") if c["name"].startswith("cs_")}
+    assert set(browser.cookies) == {"cs_signing_in"}
+    context.clear_cookies(name="cs_signing_in")
     page.get_by_role("button", name="Continue").click()
-    expect(page.get_by_text("caught")).to_be_visible()
-    context.unroute(f"{world.public}{CALLBACK}*")
-    return seen[0].removeprefix(world.public)
+    expect(page.get_by_text("was begun in another browser")).to_be_visible()
+    return page.url.removeprefix(world.public), browser
 
 
 def with_query(path: str, **change: str | None) -> str:
     parts = urlsplit(path)
     query = {k: v[0] for k, v in parse_qs(parts.query).items()} | change
     return f"{parts.path}?{urlencode({k: v for k, v in query.items() if v is not None})}"
-
-
-def as_browser(world: World, context: BrowserContext) -> Http:
-    """The same browser over plain HTTP: its cookies for our door."""
-    http = Http(world.public)
-    http.cookies = {c["name"]: c["value"] for c in context.cookies(f"{world.public}{CALLBACK}")}
-    return http
 
 
 def refused(world: World, http: Http, path: str) -> None:
@@ -104,8 +99,7 @@ def test_a_number_does_not_take_over_a_linked_account(world: World, open_browser
 
 def test_answers_that_were_tampered_with(world: World, open_browser: Open) -> None:
     context = open_browser(None)
-    mine = caught(world, context)
-    browser = as_browser(world, context)
+    mine, browser = caught(world, context)
     # None of these uses the sign-in up: they do not know its state, or are of another browser.
     refused(world, browser, with_query(mine, state="0" * 64))
     refused(world, browser, with_query(mine, state=None))
@@ -116,26 +110,24 @@ def test_answers_that_were_tampered_with(world: World, open_browser: Open) -> No
     # This one is whole, and works; once.
     reply = browser.get(mine)
     assert reply.status == 200 and "cs_me=" in str(reply.headers.get_all("set-cookie"))
-    again = as_browser(world, context)
-    refused(world, again, mine)
+    refused(world, browser, mine)
 
 
 def test_a_code_of_another_sign_in(world: World, open_browser: Open) -> None:
     """Codes and states of two sign-ins mixed up: PKCE and nonce tell them apart."""
     one, two = open_browser(None), open_browser(None)
-    first, second = caught(world, one), caught(world, two)
+    (first, browser), (second, _) = caught(world, one), caught(world, two)
     code = parse_qs(urlsplit(second).query)["code"][0]
-    refused(world, as_browser(world, one), with_query(first, code=code))
+    refused(world, browser, with_query(first, code=code))
     # And what was tried is over.
-    refused(world, as_browser(world, one), first)
+    refused(world, browser, first)
 
 
 @pytest.mark.parametrize("change", [{"code": "tampered"}, {"iss": "https://evil.example"}, {"iss": None}, {"code": None}, {"error": "access_denied", "code": None}, {"error": "<script>alert(1)</script>"}])
 def test_what_is_not_the_providers_answer(world: World, open_browser: Open, change: dict[str, str | None]) -> None:
     context = open_browser(None)
-    answer = with_query(caught(world, context), **change)
-    browser = as_browser(world, context)
-    reply = browser.get(answer)
+    answer, browser = caught(world, context)
+    reply = browser.get(with_query(answer, **change))
     assert reply.status == 422 and "<script>" not in reply.text and "evil" not in reply.text, reply
     assert "cs_me" not in str(reply.headers.get_all("set-cookie"))
 
