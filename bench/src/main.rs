@@ -6,6 +6,7 @@ mod checks;
 mod http;
 mod otp;
 mod peer;
+mod portal;
 mod process;
 mod report;
 mod site;
@@ -67,6 +68,9 @@ struct Cli {
     /// Calls that wait while memory and starts are measured
     #[arg(long, default_value_t = 10_000)]
     waiting: usize,
+    /// Open pages of customers
+    #[arg(long, default_value_t = 10_000)]
+    pages: u32,
     /// Keep the store and the logs
     #[arg(long)]
     keep: bool,
@@ -85,6 +89,8 @@ enum Part {
     Start,
     /// Memory and starts with many calls waiting
     Waiting,
+    /// Open pages of customers, polls of programs, passkeys
+    Portal,
 }
 
 /// What went wrong, in words for whoever started it.
@@ -132,7 +138,7 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
         out.insert("empty_start".into(), standing::empty_starts(&site, &rest).await?);
     }
     let customers = Rc::new(RefCell::new(Customers::new(cli.customers)));
-    if cli.wants(Part::Calls) || cli.wants(Part::Checks) || cli.wants(Part::Waiting) {
+    if cli.wants(Part::Calls) || cli.wants(Part::Checks) || cli.wants(Part::Portal) || cli.wants(Part::Waiting) {
         say(&format!("importing {} customers and {} tokens", cli.customers, cli.tokens));
         let began = std::time::Instant::now();
         site.import(cli.customers, cli.tokens)?;
@@ -143,6 +149,9 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
     }
     if cli.wants(Part::Checks) {
         out.insert("checks".into(), Value::Array(own_checks(cli, &site).await?));
+    }
+    if cli.wants(Part::Portal) {
+        out.insert("portal".into(), customers_side(cli, &site).await?);
     }
     if cli.wants(Part::Waiting) {
         say(&format!("{} calls in the queue; then starts that take them up", cli.waiting));
@@ -201,6 +210,24 @@ async fn own_checks(cli: &Cli, site: &Site) -> Result<Vec<Value>, Fail> {
     }
     server.stop()?;
     Ok(out)
+}
+
+/// Open pages, polls and passkeys, on one server.
+async fn customers_side(cli: &Cli, site: &Rc<Site>) -> Result<Value, Fail> {
+    let mut server = site.start(&site.config)?;
+    server.ready().await?;
+    let pages = cli.pages.min(cli.customers);
+    say(&format!("signing {pages} customers in, and opening a page for each"));
+    let cookies = portal::sessions(site, pages).await?;
+    let streams = portal::streams(site, &server, &cookies).await?;
+    say("polls of a program");
+    let polls = portal::polls(site, &server, 2_000.min(pages), 32, cli.warm_up() / 2, cli.length()).await?;
+    say("passkeys");
+    let cookies = portal::sessions(site, 64.min(pages)).await?;
+    let passkeys = portal::passkeys(site, &server, &cookies, cli.warm_up() / 2, cli.length()).await?;
+    server.stop()?;
+    let assertions = portal::assertions(Duration::from_secs(3))?;
+    Ok(json!({ "streams": streams, "polls": polls, "passkeys": passkeys, "assertions": assertions }))
 }
 
 async fn peer_checks(cli: &Cli, dir: &std::path::Path, setting: Setting) -> Result<Value, Fail> {

@@ -52,6 +52,9 @@ fn markdown(report: &Value) -> Result<(String, bool), Fail> {
         sound &= whole_calls(calls, &mut out)?;
     }
     sound &= checks(report, &mut out)?;
+    if let Some(portal) = report.get("portal") {
+        sound &= customers_side(portal, &mut out)?;
+    }
     if let Some(waiting) = report.get("waiting") {
         writeln!(out, "## Calls that wait\n\n| | RSS | anonymous | PSS |\n|---|---|---|---|")?;
         for (key, name) in [("nobody", "nobody on the line"), ("waiting", "calls waiting"), ("after_a_start", "the same after a start")] {
@@ -89,6 +92,35 @@ fn aims(report: &Value, out: &mut String) -> Result<(), Fail> {
         }
     }
     Ok(writeln!(out)?)
+}
+
+fn customers_side(portal: &Value, out: &mut String) -> Result<bool, Fail> {
+    let figure = |path: &str| number(portal, path).unwrap_or(0.0);
+    writeln!(out, "## The customer's side\n")?;
+    writeln!(
+        out, "- {:.0} open pages (event streams) on one server: {:.1} KiB each, {:.0} MiB RSS in all ({:.0} MiB before), {:.3} cores while nothing happens",
+        figure("/streams/open"), figure("/streams/kib_per_stream"), figure("/streams/rss_mib"), figure("/streams/before_rss_mib"), figure("/streams/idle_cores"),
+    )?;
+    writeln!(
+        out, "- from a call's first webhook to the page of its customer, with all of them open: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms; {:.2} ms of CPU per call",
+        figure("/streams/call_to_page_ms/p50_ms"), figure("/streams/call_to_page_ms/p99_ms"), figure("/streams/call_to_page_ms/max_ms"), figure("/streams/cpu_ms_per_call"),
+    )?;
+    writeln!(
+        out, "- passkey assertions verified by the library on one core: {:.0}/s, {:.0} % of the bare ES256 rate of the same crate ({:.0}/s)",
+        figure("/assertions/per_second"), figure("/assertions/share") * 100.0, figure("/assertions/bare_es256_per_second"),
+    )?;
+    writeln!(out, "\n| Request | At a time | Per second | Cores | Per core and second | Number | p50 | p99 | max |\n|---|---|---|---|---|---|---|---|---|")?;
+    let mut sound = true;
+    for (key, name) in [("polls", "CIBA poll at the token endpoint"), ("passkeys", "whole sign-in by passkey (two requests, two durable commits)")] {
+        let times = portal.pointer(&format!("/{key}/times")).map(row).unwrap_or_default();
+        writeln!(out, "| {name} | {:.0} | {:.0} | {:.2} | {:.0} {times}|", figure(&format!("/{key}/at_a_time")), figure(&format!("/{key}/per_second")), figure(&format!("/{key}/cores")), figure(&format!("/{key}/per_core")))?;
+        for (what, count) in portal.pointer(&format!("/{key}/errors")).and_then(Value::as_object).into_iter().flatten() {
+            sound = false;
+            writeln!(out, "| **ERROR**, {count} times: {what} | | | | | | | | |")?;
+        }
+    }
+    writeln!(out)?;
+    Ok(sound)
 }
 
 fn whole_calls(calls: &Value, out: &mut String) -> Result<bool, Fail> {

@@ -18,6 +18,9 @@ use crate::{Fail, http::Client, otp, process};
 pub const PUBLIC_URL: &str = "https://calls.example.test";
 /// The program whose key the checks are made with.
 const API_KEY: &str = "bench-key-of-a-program-that-is-nowhere-else";
+/// A program that asks for approvals (OpenID CIBA).
+pub const PROGRAM: &str = "bench-center";
+pub const PROGRAM_SECRET: &str = "bench-secret-of-a-program-that-is-nowhere-else";
 /// What signs webhooks.
 const TOKEN: &str = "bench-auth-token";
 pub const ACCOUNT_SID: &str = "AC00000000000000000000000000000000";
@@ -80,12 +83,14 @@ impl Site {
     pub fn configure(&self, file: &Path, store: &Path, twilio: SocketAddr) -> Result<(), Fail> {
         let keys = self.dir.join("keys");
         let key_hash = hex::encode(Sha256::digest(API_KEY.as_bytes()));
+        let program_hash = hex::encode(Sha256::digest(PROGRAM_SECRET.as_bytes()));
         let text = format!(
             "[company]\nname = \"Bench & Co\"\nfraud_line = \"+1 202 555 0100\"\n\n\
              [listen]\naddress = \"{}\"\npublic_url = \"{PUBLIC_URL}\"\n\n\
              [store]\npath = \"{}\"\n\n[keys]\nfile = \"{}\"\n\n\
              [twilio]\naccount_sid = \"{ACCOUNT_SID}\"\nauth_token_file = \"{}\"\nfrom = \"+12025550100\"\nbase_url = \"http://{twilio}\"\n\n\
-             [[api]]\nname = \"bench\"\nkey_sha256 = \"{key_hash}\"\n",
+             [[api]]\nname = \"bench\"\nkey_sha256 = \"{key_hash}\"\n\n\
+             [[oauth_clients]]\nid = \"{PROGRAM}\"\nname = \"Bench center\"\nsecret_sha256 = \"{program_hash}\"\ngrants = [\"ciba\"]\nrequests_per_hour = 1000000\n",
             self.address, store.display(), keys.join("key").display(), keys.join("token").display(),
         );
         Ok(fs::write(file, text)?)

@@ -42,7 +42,7 @@ PERSONAL = [
 class Installation:
     """The folders of one installation, and the program run on them."""
 
-    def __init__(self, folder: Path, twilio_url: str | None = None, mail_port: int | None = None) -> None:
+    def __init__(self, folder: Path, twilio_url: str | None = None, mail_port: int | None = None, more: str = "") -> None:
         self.folder = folder
         for name in ("etc", "keys", "data"):
             (folder / name).mkdir(parents=True)
@@ -81,7 +81,7 @@ robin = "{AGENT_PHONE}"
 [mail]
 {mail}
 from = "calls@example.com"
-""")
+{more}""")
 
     def run(self, *args: str | Path, stdin: str | None = None):  # noqa: ANN201
         """One command with this configuration."""
@@ -119,10 +119,10 @@ class Server(Program):
 class World:
     """An installation with its server, which may be started again, and the Twilio that it knows."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: str = "") -> None:
         self.twilio = FakeTwilio()
         self.mail = FakeMail()
-        self.installation = Installation(folder, self.twilio.url, self.mail.port)
+        self.installation = Installation(folder, self.twilio.url, self.mail.port, more)
         self.totp = self.installation.add_agent("robin", "agent", "correct horse battery")
         done = self.installation.run("import", self.installation.customers(CUSTOMERS))
         assert done.returncode == 0, done.stderr

@@ -141,8 +141,8 @@ def test_nobody_gets_in_without_a_session(demo: Demo) -> None:
             reply = stranger.act(phone.call, verb, field="address")
             assert (reply.status, reply.location) == (303, AWAY), verb
         reply = stranger.get("/me")
-        assert (reply.status, reply.location) == (303, "/"), reply
-        assert stranger.get("/me/code").status == 303
+        assert (reply.status, reply.location) == (303, "/me/sign-in"), reply
+        assert stranger.get("/me/service-code").status == 303
         assert stranger.post("/me/freeze").status == 303
 
     # A customer's session opens no desk, and an agent's opens no portal.
@@ -151,7 +151,7 @@ def test_nobody_gets_in_without_a_session(demo: Demo) -> None:
     customer.cookies["cs_desk"] = customer.cookies["cs_me"]
     agent.cookies["cs_me"] = agent.cookies["cs_desk"]
     assert customer.get("/desk").location == AWAY
-    assert agent.get("/me").location == "/"
+    assert agent.get("/me").location == "/me/sign-in"
     # Signing out ends the session itself, not just the cookie.
     old = dict(agent.cookies)
     assert agent.post("/desk/sign-out").status == 303

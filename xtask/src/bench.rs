@@ -27,7 +27,7 @@ pub struct BenchArgs {
     /// Measure how long a first build takes as well, into an empty folder: ten minutes more
     #[arg(long)]
     build: bool,
-    /// Only these parts: calls, checks, peer, start, waiting
+    /// Only these parts: calls, checks, peer, portal, start, waiting
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Further options of the generator, after --
@@ -44,14 +44,14 @@ pub fn run(args: BenchArgs) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(&out)?;
     let mut command = Command::new(generator);
     command.arg("--server").arg(&server).arg("--out").arg(&out).arg("--cache").arg(shell::cache()?);
-    let parts = ["calls", "checks", "peer", "start", "waiting"];
+    let parts = ["calls", "checks", "peer", "portal", "start", "waiting"];
     if !args.only.is_empty() {
         command.args(["--only", &args.only.join(",")]);
     } else if args.no_peer {
         command.args(["--only", &parts.into_iter().filter(|p| *p != "peer").collect::<Vec<_>>().join(",")]);
     }
     if args.quick {
-        command.args(["--seconds", "5", "--warm-up", "2", "--customers", "8000", "--tokens", "1000", "--agents", "32", "--waiting", "2000"]);
+        command.args(["--seconds", "5", "--warm-up", "2", "--customers", "8000", "--tokens", "1000", "--agents", "32", "--waiting", "2000", "--pages", "1000"]);
     }
     shell::run(command.args(&args.more))?;
     if args.build {

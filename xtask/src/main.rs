@@ -2,6 +2,7 @@
 
 mod bench;
 mod cargo;
+mod node;
 mod prerequisites;
 mod python;
 mod report;

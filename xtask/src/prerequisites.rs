@@ -23,6 +23,7 @@ const BASE: &[Need] = &[
 const BROWSER: &[Need] = &[
     Need { what: "Chromium", packages: &["chromium"], there: || chromium().is_some() },
     Need { what: "Python 3.10 or later with venv and pip", packages: &["python3", "python3-venv", "python3-pip"], there: python_is_whole },
+    Need { what: "Node.js 20 or later with npm", packages: &["nodejs", "npm"], there: node_is_whole },
     Need { what: "a font for letters", packages: &["fonts-dejavu-core"], there: || has_font("DejaVu Sans") },
     Need { what: "a font for pictograms", packages: &["fonts-noto-color-emoji"], there: || has_font("Noto Color Emoji") },
 ];
@@ -41,6 +42,14 @@ pub fn python() -> PathBuf { std::env::var_os("PYTHON").map_or_else(|| "python3"
 fn python_is_whole() -> bool {
     // Debian's python3 has a venv module that fails without python3-venv: ensurepip is what it lacks.
     succeeds(Command::new(python()).args(["-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))"]))
+}
+
+/// The npm to install packages with.
+pub fn npm() -> PathBuf { std::env::var_os("NPM").map_or_else(|| "npm".into(), PathBuf::from) }
+
+fn node_is_whole() -> bool {
+    succeeds(Command::new("node").args(["-e", "process.exit(Number(process.versions.node.split('.')[0]) < 20 ? 1 : 0)"]))
+        && succeeds(Command::new(npm()).arg("--version"))
 }
 
 fn has_font(family: &str) -> bool {

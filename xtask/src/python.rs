@@ -44,17 +44,17 @@ pub fn environment(note: &mut String) -> Result<PathBuf, Failure> {
 fn python(environment: &Path) -> PathBuf { environment.join("bin").join("python") }
 
 /// FNV-1a: a name that changes with the text, nothing more.
-fn fingerprint(text: &[u8]) -> u64 { text.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)) }
+pub fn fingerprint(text: &[u8]) -> u64 { text.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)) }
 
 /// Runs the outside-in tests against this binary, and says how many there were.
-pub fn pytest(environment: &Path, binary: &Path, filter: Option<&str>) -> Result<String, Failure> {
+pub fn pytest(environment: &Path, packages: &Path, binary: &Path, filter: Option<&str>) -> Result<String, Failure> {
     let mut command = Command::new(python(environment));
     command.current_dir(root().join("tests/browser"));
     command.args(["-m", "pytest", "--color", if report::colours() { "yes" } else { "no" }]);
     if let Some(filter) = filter {
         command.args(["-k", filter]);
     }
-    command.env("COUNTERSIGN_BIN", binary).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+    command.env("COUNTERSIGN_BIN", binary).env("COUNTERSIGN_NODE_PACKAGES", packages).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
     if let Some(chromium) = prerequisites::chromium() {
         command.env("COUNTERSIGN_CHROMIUM", chromium);
     }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    Failure, cargo, prerequisites, python,
+    Failure, cargo, node, prerequisites, python,
     report::Steps,
     repository,
     shell::in_ci,
@@ -29,7 +29,7 @@ pub struct TestArgs {
 enum Part {
     /// Tests of the crates, and of the examples in their documentation
     Rust,
-    /// Outside-in: the binary, a real browser, Twilio's own library
+    /// Outside-in: the binary, a real browser, Twilio's own library, openid-client
     Browser,
     /// Clippy, and rules about the repository
     Lint,
@@ -70,18 +70,19 @@ fn browser(steps: &mut Steps, ready: bool, filter: Option<&str>) {
         return;
     }
     let environment: Option<PathBuf> = steps.step("python", "the environment of the outside-in tests", python::environment);
+    let packages: Option<PathBuf> = steps.step("node", "the packages of the outside-in tests", node::packages);
     let binary = steps.step("build", "the binary that they run", |note| {
         let binary = cargo::build("countersign", &[])?;
         *note = binary.display().to_string();
         Ok(binary)
     });
-    match environment.zip(binary) {
-        Some((environment, binary)) => {
-            steps.step(NAME, "the binary, a real browser, Twilio's own library", |note| {
-                *note = python::pytest(&environment, &binary, filter)?;
+    match environment.zip(packages).zip(binary) {
+        Some(((environment, packages), binary)) => {
+            steps.step(NAME, "the binary, a real browser, Twilio's own library, openid-client", |note| {
+                *note = python::pytest(&environment, &packages, &binary, filter)?;
                 Ok(())
             });
         }
-        None => steps.not_run(NAME, "python or build failed"),
+        None => steps.not_run(NAME, "python, node or build failed"),
     }
 }

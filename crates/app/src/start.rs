@@ -12,6 +12,7 @@ use countersign_server::{
     hub::Hub,
     i18n::{Company, Texts},
     metrics::Metrics,
+    oauth::OAuth,
     oidc::{OpenId, Registration},
     portal::oidc::SignIn,
     push::{self, Push, address::Rules},
@@ -79,7 +80,7 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     let agents = Arc::new(Agents::new(runner.clone()));
     agents.refresh().await?;
     let company = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };
-    let texts = Arc::new(Texts::load(company)?);
+    let texts = Arc::new(Texts::load(company)?.with_codes(runner.vault.pepper.clone()));
     let (providers, twilio) = providers(&config, &agents)?;
     if let Some(twilio) = &twilio {
         runner.hub.register(twilio_voice::NAME, twilio.clone());
@@ -87,15 +88,21 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
     let (sign_in, upstream) = openid(&config, &runner)?;
     let (policy_files, policy_matrix) = policies(Some(&config))?;
+    let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, texts: texts.clone(), public_url: config.listen.public_url.clone(),
-        deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), push: push.clone(), sign_in, upstream: upstream.clone(), twilio, demo: false, demo_people: Vec::new(),
+        deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), oauth: oauth.clone(), push: push.clone(), sign_in, upstream: upstream.clone(),
+        rings: twilio.is_some().then_some(twilio_voice::NAME),
+        app_number: config.twilio.as_ref().and_then(|t| t.app_number.clone()), twilio, demo: false, demo_people: Vec::new(),
         handsets: None, policy_files, policy_matrix,
     }));
     let resumed = runner.resume().await?;
     let listener = listen(config.listen.address).await?;
     tracing::info!(address = %listener.local_addr()?, calls = resumed, policy = runner.policy.version(), "serving");
-    let outbox = Outbox::new(runner.clone(), texts, providers).with(Arc::new(push::Shared(push))).with(Arc::new(Errands::new(runner, upstream)));
+    let mut outbox = Outbox::new(runner.clone(), texts, providers).with(Arc::new(push::Shared(push))).with(Arc::new(Errands::new(runner.clone(), upstream)));
+    if let Some(oauth) = oauth {
+        outbox = outbox.with(Arc::new(oauth.courier(runner)?));
+    }
     run_server(app, outbox, listener, stop()).await?;
     tracing::info!("stopped; every call is on record and goes on at the next start");
     Ok(ExitCode::SUCCESS)
@@ -195,15 +202,16 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], port))).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let company = Company { name: "Juniper & Co".into(), fraud_line: "+1 202 555 0100".into(), link_base: url.clone() };
-    let texts = Arc::new(Texts::load(company)?);
+    let texts = Arc::new(Texts::load(company)?.with_codes(runner.vault.pepper.clone()));
     let handsets = Arc::new(handset::Handsets::new(texts.clone()));
     runner.hub.register(handset::NAME, handsets.clone());
     // Nothing real is on this machine that a fictional customer could reach.
     let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, &url)?);
     let (policy_files, policy_matrix) = policies(None)?;
     let app = App(Arc::new(Parts {
-        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), push: push.clone(), sign_in: None, upstream: None, twilio: None,
-        demo: true, demo_people: people, handsets: Some(handsets.clone()), policy_files, policy_matrix,
+        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), oauth: None,
+        push: push.clone(), sign_in: None, upstream: None, twilio: None, rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people,
+        handsets: Some(handsets.clone()), policy_files, policy_matrix,
     }));
     let inbox = handset::Inbox { handsets, now: Arc::new(system_clock) };
     let outbox = Outbox::new(runner, texts, vec![Arc::new(inbox)]).with(Arc::new(push::Shared(push)));

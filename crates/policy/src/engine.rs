@@ -225,13 +225,15 @@ fn helpfulness(way_out: WayOut) -> u8 {
     }
 }
 
-/// The sets of factors that could give a level, strongest first.
+/// The sets of factors that could give a level: strongest first, and what most customers have before
+/// what is two factors in one.
 fn proof_sets(level: Level) -> Vec<Vec<FactorKind>> {
     let of = |class: Class| FactorKind::ALL.into_iter().filter(move |kind| kind.class() == class);
     match level {
         Level::Strong => {
             let whole = FactorKind::ALL.into_iter().filter(|kind| kind.is_multi_factor()).map(|kind| vec![kind]);
-            whole.chain(of(Class::Possession).flat_map(|held| of(Class::Knowledge).map(move |known| vec![held, known]))).collect()
+            let held = of(Class::Possession).filter(|kind| !kind.is_multi_factor());
+            held.flat_map(|held| of(Class::Knowledge).map(move |known| vec![held, known])).chain(whole).collect()
         }
         _ => FactorKind::ALL.into_iter().map(|kind| vec![kind]).collect(),
     }

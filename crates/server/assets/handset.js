@@ -114,19 +114,27 @@ async function post(path, body) {
 
 const to = (what) => `/handset/calls/${encodeURIComponent(call.id)}/${what}`;
 
+let ringing = null; // the call that rings here
+let token = null; // what the portal's own number keys by itself
+
 async function dial() {
   const who = $("#who input:checked");
   if (!who || call || dialling) return;
+  const answering = ringing;
+  ringing = null;
   dialling = true;
   sounds.wake();
   log.replaceChildren();
   entry = "";
-  state("calling", "Calling");
+  state("calling", answering ? "Answering" : "Calling");
   log.focus({ preventScroll: true }); // the button means "hang up" from now on: Enter must not
   $("#line").textContent = who.dataset.number || "number withheld";
   wants("");
   sounds.ring();
-  const reply = await post("/handset/calls", { person: who.value || null, number: who.dataset.number || null });
+  const reply = answering
+    ? await post(`/handset/calls/${encodeURIComponent(answering)}/answer`)
+    : await post("/handset/calls", { person: who.value || null, number: who.dataset.number || null, token });
+  if (!answering) token = null;
   const answer = reply?.ok ? await reply.json().catch(() => null) : null;
   dialling = false;
   if (!answer?.call) {
@@ -391,10 +399,29 @@ function written(text) {
   return out;
 }
 
+/** Somebody rings this telephone: the company, for a call of its own. */
+function rings(message) {
+  if (call || dialling || Date.now() - Number(message.at) > 60_000) return;
+  const owner = document.querySelector(`#who input[data-number="${CSS.escape(String(message.to))}"]`);
+  if (owner && !owner.checked) {
+    owner.checked = true;
+    chosen();
+  }
+  ringing = String(message.text);
+  state("ringing", "Your phone rings");
+  $("#dial span").textContent = "Answer";
+  line("event", "The phone rings. Press Answer.");
+  sounds.ring();
+}
+
 function arrived(message) {
   const key = JSON.stringify(message);
   if (seen.has(key)) return;
   seen.add(key);
+  if (message.channel === "ring") {
+    rings(message);
+    return;
+  }
   $("#no-messages").hidden = true;
   const item = document.createElement("li");
   item.className = "message fresh";
@@ -458,6 +485,14 @@ $("#who").addEventListener("submit", (event) => event.preventDefault());
 
 state("idle", "Ready");
 line("event", "Choose who calls, then press Call.");
+const asked = new URLSearchParams(location.search);
+if (/^[0-9]{10}$/.test(asked.get("token") ?? "")) {
+  token = asked.get("token");
+  history.replaceState(null, "", location.pathname);
+  const owner = document.querySelector(`#who input[value="${CSS.escape(asked.get("person") ?? "")}"]`);
+  if (owner) owner.checked = true;
+  line("event", "The portal dials: its number carries a token. Press Call.");
+}
 chosen();
 if (!mail && inbox.value) watch(inbox.value);
 show();

@@ -1,6 +1,59 @@
-// The code on the portal's first page: a ring that runs out, and a new code when it has.
+// The portal's first page: a code that runs out and is replaced, and what goes on about the account
+// now, as soon as it happens.
 
 import { adopt, now } from "./clock.js";
+
+// ── What goes on now ─────────────────────────────────────────────────────────────────────────
+
+/** Takes in what goes on now, and leaves alone what the customer is typing. */
+async function look() {
+  try {
+    const reply = await fetch("/me/live", { credentials: "same-origin" });
+    if (reply.redirected || reply.status === 401 || reply.status === 403) return location.reload();
+    if (!reply.ok) return;
+    const next = new DOMParser().parseFromString(await reply.text(), "text/html").getElementById("live");
+    const old = document.getElementById("live");
+    if (!next || !old || next.dataset.mark === old.dataset.mark) return;
+    const typed = new Map([...old.querySelectorAll("input[id]")].map((input) => [input.id, input.value]));
+    const focused = document.activeElement?.id;
+    const known = new Set([...old.querySelectorAll("[data-ask] h2")].map((h) => h.id));
+    old.replaceWith(document.adoptNode(next));
+    adopt(next);
+    for (const [id, value] of typed) {
+      const input = document.getElementById(id);
+      if (input) input.value = value;
+    }
+    if (focused && typed.has(focused)) document.getElementById(focused)?.focus();
+    const fresh = [...next.querySelectorAll("[data-ask]")].find((ask) => !known.has(ask.querySelector("h2").id));
+    if (fresh) {
+      document.getElementById("say").textContent = fresh.querySelector(".ask-what").textContent;
+      fresh.scrollIntoView({ block: "start" });
+    }
+    document.dispatchEvent(new CustomEvent("live"));
+  } catch {
+    // Offline: the event stream reconnects by itself, and asks again.
+  }
+}
+
+let stream = null;
+function listen() {
+  stream?.close();
+  stream = new EventSource("/me/events");
+  stream.addEventListener("account", look);
+}
+if (document.getElementById("live")) {
+  listen();
+  // A page that nobody looks at holds no line.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      stream?.close();
+    } else {
+      listen();
+    }
+  });
+}
+
+// ── The code for the phone ───────────────────────────────────────────────────────────────────
 
 const RELOAD_EVERY = 20_000; // a code that was keyed is spent: the page must not show it for long
 let loading = false;
@@ -10,7 +63,7 @@ async function reload() {
   if (loading) return;
   loading = true;
   try {
-    const reply = await fetch("/me/code", { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+    const reply = await fetch("/me/service-code", { headers: { "HX-Request": "true" }, credentials: "same-origin" });
     if (reply.redirected || reply.status === 401 || reply.status === 403) return location.reload();
     if (!reply.ok) return;
     const next = new DOMParser().parseFromString(await reply.text(), "text/html").getElementById("code");

@@ -6,7 +6,12 @@ use countersign_core::call::Params;
 use countersign_core::secret::{E164, Secret};
 use serde::Deserialize;
 
-use crate::{outbox::http::endpoint, push::address::Rules, upstream::Hint};
+use crate::{
+    oauth::clients::{self, ClientSettings},
+    outbox::http::endpoint,
+    push::address::Rules,
+    upstream::Hint,
+};
 
 /// `countersign.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,6 +50,9 @@ pub struct Config {
     /// Programs that may ask us.
     #[serde(default)]
     pub api: Vec<ApiClient>,
+    /// Programs that may ask for a proof (OpenID).
+    #[serde(default)]
+    pub oauth_clients: Vec<ClientSettings>,
 }
 
 /// Who we answer for.
@@ -101,6 +109,9 @@ pub struct Twilio {
     pub auth_token_file: Option<PathBuf>,
     /// The number that texts and codes come from.
     pub from: E164,
+    /// A number of its own that only the portal dials: calls to it begin with a token
+    /// (`silent_authentication`). Without it the portal offers no such call.
+    pub app_number: Option<E164>,
     /// Only for tests: another address than Twilio's.
     pub base_url: Option<String>,
     /// The telephones of agents, by sign-in name.
@@ -361,6 +372,7 @@ impl Config {
                 say(Severity::Missing, "api.key_sha256", format!("of {} is not 64 hexadecimal digits: printf %s KEY | sha256sum", client.name));
             }
         }
+        clients::examine(&self.oauth_clients, &mut say);
         limits(&self.calls, &mut say);
         out.sort_by_key(|f| std::cmp::Reverse(f.severity));
         out

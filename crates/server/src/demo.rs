@@ -4,7 +4,7 @@
 use axum::{
     Router,
     extract::{Path, State},
-    http::header,
+    http::{HeaderMap, header},
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -224,8 +224,8 @@ async fn as_agent(app: &App, name: &str, to: &str) -> Result<Response, WebError>
     Ok(([(header::SET_COOKIE, set)], Redirect::to(to)).into_response())
 }
 
-async fn sign_in_portal(State(app): State<App>, Path(person): Path<String>) -> Result<Response, WebError> {
+async fn sign_in_portal(State(app): State<App>, Path(person): Path<String>, headers: HeaderMap) -> Result<Response, WebError> {
     let person = app.demo_people.iter().find(|p| p.id == person).ok_or(WebError::NotFound)?;
-    let set = portal::open_session(&app, person.account).await?;
+    let set = portal::open_session(&app, person.account, portal::How::Demo, &headers).await?;
     Ok(([(header::SET_COOKIE, set)], Redirect::to("/me")).into_response())
 }

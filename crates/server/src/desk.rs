@@ -19,6 +19,7 @@ use countersign_core::{
     message::Change,
     secret::Secret,
     story::{self, Reader},
+    time::Span,
     view::{AgentView, QueueItem, Viewer, agent_view, queue_item},
 };
 use futures_util::stream;
@@ -44,6 +45,7 @@ pub fn routes() -> Router<App> {
         .route("/desk/events", get(events))
         .route("/desk/sign-in", get(sign_in_page).post(sign_in))
         .route("/desk/sign-out", post(sign_out))
+        .route("/desk/call-out", post(call_out))
         .route("/desk/call/{id}", get(one))
         .route("/desk/call/{id}/panel", get(panel))
         .route("/desk/call/{id}/{verb}", post(act))
@@ -252,6 +254,33 @@ fn change(action: &Action, form: &Fields) -> Result<Change, WebError> {
         _ if action.verb == countersign_core::action::Verb::Do => Change::Business(action.object.clone()),
         _ => return Err(WebError::Bad("this cannot be done here".into())),
     })
+}
+
+/// Rings a customer at a number on file. The agent names the account, never a number.
+async fn call_out(State(app): State<App>, headers: HeaderMap, Form(form): Form<Fields>) -> Result<Response, WebError> {
+    let who = who(&app, &headers).await?;
+    let adapter = app.rings.ok_or_else(|| WebError::Bad("no telephony here can ring customers".into()))?;
+    let number = secret(&form, "account_number")?;
+    let matter = if form.get("action").is_none_or(String::is_empty) { None } else { Some(action(&form)?) };
+    let runner = &app.runner;
+    let now = runner.now();
+    let (accounts, _) = runner.directory.find(ClaimKind::AccountNumber, number.expose(), now).await?;
+    // Looking customers up by number is a claim like any other, and counts as one.
+    let outcome = countersign_store::Outcome::Fail;
+    let guard = countersign_store::Guard::Attempt { key: format!("claims/{}", who.id), window: Some(Span::hours(1).0), max: runner.params.agent_claims, outcome };
+    match runner.store.commit(countersign_store::Commit { now: now.0, guards: vec![guard], ..Default::default() }).await {
+        Ok(_) => {}
+        Err(countersign_store::CommitError::Denied(_)) => return Err(WebError::Bad("you looked up too many customers in the last hour".into())),
+        Err(countersign_store::CommitError::Busy | countersign_store::CommitError::Closed) => return Err(WebError::Busy),
+        Err(e) => return Err(WebError::Broken(e.to_string())),
+    }
+    let [account] = accounts.as_slice() else { return Err(WebError::Bad("no customer can be rung by this account number".into())) };
+    let contact = account.usable(now).find(|f| f.kind == FactorKind::VoiceCode).and_then(|f| f.contact);
+    let contact = contact.ok_or_else(|| WebError::Bad("no customer can be rung by this account number".into()))?;
+    let id = CallId(runner.vault.id()?);
+    let make = || Input::CallOut { adapter: adapter.into(), account: account.clone(), contact, agent: Some((who.id, who.role)), matter: matter.clone() };
+    runner.begin(id, format!("call-out/{id}"), crate::runner::Line::default(), make).await?;
+    Ok(Redirect::to(&format!("/desk/call/{id}")).into_response())
 }
 
 async fn act(State(app): State<App>, headers: HeaderMap, Path((id, verb)): Path<(CallId, String)>, Form(form): Form<Fields>) -> Result<Response, WebError> {

@@ -13,13 +13,16 @@ use countersign_core::{
     id::{AccountId, AuthenticatorId, ContactId},
     identify::MAX_MATCHES,
     message::Change,
-    secret::{E164, Secret},
+    secret::{Blind, E164, Secret},
     time::{Span, Timestamp},
 };
 use countersign_store::{DocWrite, Expect, IndexWrite, ReadError, Store};
 use serde::{Deserialize, Serialize};
 
-use crate::vault::{Vault, VaultError};
+use crate::{
+    passkeys,
+    vault::{Vault, VaultError},
+};
 
 const KIND: &str = "account";
 /// Profiles kept in clear in memory, at most.
@@ -149,17 +152,24 @@ impl Directory {
 
     /// The writes for a new account.
     pub fn insert(&self, profile: &Profile) -> Result<Writes, VaultError> {
-        let index = profile.index(&self.vault.index).into_iter().map(|(space, key)| IndexWrite::Add { space, key: key.0, id: profile.id.0 }).collect();
+        let index = self.hashes(profile).into_iter().map(|(space, key)| IndexWrite::Add { space, key: key.0, id: profile.id.0 }).collect();
         Ok(Writes { docs: vec![self.put(profile, Expect::New)?], index })
     }
 
     /// The writes for a changed account: only the hashes that differ.
     pub fn update(&self, before: &Loaded, after: &Profile) -> Result<Writes, VaultError> {
-        let (old, new) = (before.profile.index(&self.vault.index), after.index(&self.vault.index));
+        let (old, new) = (self.hashes(&before.profile), self.hashes(after));
         let id = after.id.0;
         let gone = old.iter().filter(|e| !new.contains(e)).map(|(space, key)| IndexWrite::Remove { space, key: key.0, id });
         let came = new.iter().filter(|e| !old.contains(e)).map(|(space, key)| IndexWrite::Add { space, key: key.0, id });
         Ok(Writes { docs: vec![self.put(after, Expect::Version(before.version))?], index: gone.chain(came).collect() })
+    }
+
+    /// By what is claimed, and by the passkeys that sign in without a name.
+    fn hashes(&self, profile: &Profile) -> Vec<(&'static str, Blind)> {
+        let mut hashes = profile.index(&self.vault.index);
+        hashes.extend(passkeys::index(&profile.authenticators, &self.vault));
+        hashes
     }
 
     fn put(&self, profile: &Profile, expected: Expect) -> Result<DocWrite, VaultError> {

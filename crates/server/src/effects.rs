@@ -40,8 +40,9 @@ pub enum Link {
     Report {
         /// Whose.
         account: AccountId,
-        /// Which call.
-        call: CallId,
+        /// Which call; none for what was done signed in.
+        #[serde(default)]
+        call: Option<CallId>,
     },
     /// Opens the portal once.
     Portal {
@@ -114,7 +115,7 @@ pub async fn write(runner: &Runner, call: &Call, out: &Outputs, commit: &mut Com
                 commit.docs.push(DocWrite::Put { kind: "note", id: id.0.to_vec(), expected: Expect::New, body, due: None });
             }
             Effect::ReportLink { token, account } => {
-                commit.docs.push(link_doc(&runner.vault, token, &Link::Report { account: *account, call: call.id }, None)?);
+                commit.docs.push(link_doc(&runner.vault, token, &Link::Report { account: *account, call: Some(call.id) }, None)?);
             }
             Effect::Alert(alert) => commit.docs.push(alert_doc(runner, *alert, Some(call.id))?),
             Effect::Wake { account, challenge, action } => commit.outbox.push(errand(runner, WAKE, call.id, &Asked::new(*account, *challenge, action))?),
@@ -203,7 +204,7 @@ async fn write_change(runner: &Runner, call: &Call, permitted: &PermittedChange,
 
 /// One e-mail address and one telephone in force, and the same of what was replaced lately: enough
 /// to be heard, too little to be a nuisance.
-fn first_of_each_kind(notices: &[Notified]) -> Vec<ContactId> {
+pub(crate) fn first_of_each_kind(notices: &[Notified]) -> Vec<ContactId> {
     let mut out: Vec<&Notified> = Vec::new();
     for n in notices {
         if !out.iter().any(|known| (known.kind, known.former) == (n.kind, n.former)) {

@@ -67,10 +67,10 @@ impl Hub {
         }
     }
 
-    /// A page was closed: forget its account if it was the last.
+    /// A page was closed, and listens no more: forget its account if it was the last.
     pub fn left(&self, account: AccountId) {
         let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);
-        if portals.get(&account).is_some_and(|sender| sender.receiver_count() <= 1) {
+        if portals.get(&account).is_some_and(watch::Sender::is_closed) {
             portals.remove(&account);
         }
     }

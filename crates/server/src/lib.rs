@@ -13,9 +13,11 @@ pub mod hub;
 pub mod i18n;
 pub mod metrics;
 pub mod music;
+pub mod oauth;
 pub mod oidc;
 pub mod outbox;
 pub mod pages;
+pub mod passkeys;
 pub mod portal;
 pub mod push;
 pub mod record;
@@ -69,6 +71,8 @@ pub struct Parts {
     pub deny_numbers: Vec<E164>,
     /// Programs that may ask.
     pub api: Vec<ApiClient>,
+    /// The OpenID provider, if somebody is configured who may ask.
+    pub oauth: Option<Arc<oauth::OAuth>>,
     /// Wakes customers' devices.
     pub push: Arc<Push>,
     /// Sign-in through the company's provider, if configured.
@@ -77,6 +81,10 @@ pub struct Parts {
     pub upstream: Option<Arc<Upstream>>,
     /// Twilio, if configured.
     pub twilio: Option<Arc<Twilio>>,
+    /// The adapter that can ring customers, if there is one.
+    pub rings: Option<&'static str>,
+    /// The number that only the portal dials: calls to it begin with a token.
+    pub app_number: Option<E164>,
     /// The demo runs.
     pub demo: bool,
     /// Its people.
@@ -97,6 +105,12 @@ impl Deref for App {
 impl App {
     /// Whose pages these are.
     pub fn company(&self) -> &str { &self.texts.company().name }
+    /// What a program that asks for an approval wants the customer to read.
+    pub async fn asked(&self, call: countersign_core::id::CallId) -> Result<Option<String>, WebError> {
+        Ok(oauth::asked(&self.runner, call).await?.and_then(|asked| asked.binding_message))
+    }
+    /// What customers know a program by.
+    pub fn client_name(&self, id: &str) -> String { self.oauth.as_ref().and_then(|o| o.client_name(id)).unwrap_or(id).to_owned() }
     /// Whether cookies may only travel over TLS.
     pub fn secure(&self) -> bool { self.public_url.starts_with("https://") }
 }
@@ -106,6 +120,7 @@ const MAX_BODY: usize = 32 * 1024;
 
 /// All routes.
 pub fn router(app: App) -> Router {
+    passkeys::install(&app);
     let mut pages = desk::routes().merge(portal::routes()).merge(admin::routes());
     if app.demo {
         pages = pages.merge(demo::routes()).merge(telephony::handset::routes());
@@ -114,6 +129,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(pages)
         .merge(api::routes())
+        .merge(oauth::routes())
         .merge(telephony::twilio::routes())
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

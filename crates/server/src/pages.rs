@@ -9,17 +9,22 @@ use std::collections::BTreeMap;
 use askama::Template;
 use countersign_core::{
     action::{Level, Role},
-    id::{AgentId, CallId},
+    factor::Watchwords,
+    id::{AgentId, CallId, ChallengeId, ContactId},
     risk::Band,
+    secret::Secret,
     time::Timestamp,
     view::{AgentView, QueueItem},
 };
 
 mod desk;
 mod script;
+mod security;
 #[cfg(test)]
 mod tests;
 mod words;
+
+pub use self::security::{PasskeyLine, RemoveView, SecurityView, SignInView, portal_codes, portal_remove, portal_security, portal_sign_in, portal_totp};
 
 /// What is around every page.
 #[derive(Debug, Clone, Copy)]
@@ -147,7 +152,158 @@ pub struct PortalView {
     pub calls: Vec<CallSummary>,
     /// What the customer was told lately, latest first.
     pub notices: Vec<StoryLine>,
+    /// What goes on now.
+    pub live: LiveView,
+    /// What came of the last thing the customer did: whether it is good, and in words.
+    pub done: Option<(bool, &'static str)>,
 }
+
+/// A request for approval.
+#[derive(Debug, Clone)]
+pub struct ApprovalView {
+    /// Which.
+    pub challenge: ChallengeId,
+    /// Where the call comes from.
+    pub from: String,
+    /// That is a number on the customer's file.
+    pub known: bool,
+    /// What for, to follow "to …".
+    pub what: String,
+    /// Until when.
+    pub expires: Timestamp,
+    /// Entries left.
+    pub left: u8,
+    /// When the call came in.
+    pub started: Timestamp,
+    /// A typed code is enough; otherwise only a passkey.
+    pub typed: bool,
+    /// Who asks.
+    pub agent: Option<String>,
+    /// What the program that asks wants the customer to read.
+    pub said: Option<String>,
+}
+
+/// A call about the account that goes on now.
+#[derive(Debug, Clone)]
+pub struct LiveCallView {
+    /// We rang the customer.
+    pub ours: bool,
+    /// Where it comes from.
+    pub from: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// The caller proved to be the customer.
+    pub proved: bool,
+    /// Who of us is on it.
+    pub agent: Option<String>,
+    /// What about.
+    pub matter: Option<String>,
+    /// The words by which both know each other.
+    pub words: Watchwords,
+    /// There is, or soon will be, somebody to say them to.
+    pub talks: bool,
+}
+
+/// A call that the customer asked for.
+#[derive(Debug, Clone)]
+pub struct CallBackView {
+    /// The key to press.
+    pub key: u8,
+    /// The last two digits of the number that rings.
+    pub tail: String,
+    /// It was answered.
+    pub answered: bool,
+}
+
+/// What goes on about an account now.
+#[derive(Debug, Clone, Default)]
+pub struct LiveView {
+    /// Now.
+    pub now: Timestamp,
+    /// Requests for approval.
+    pub approvals: Vec<ApprovalView>,
+    /// Calls.
+    pub calls: Vec<LiveCallView>,
+    /// A call that the customer asked for, and that is not on yet.
+    pub call_back: Option<CallBackView>,
+    /// Numbers that can be rung: which, and their last digits.
+    pub numbers: Vec<(ContactId, String)>,
+    /// The portal can dial.
+    pub dials: bool,
+    /// The customer has a passkey.
+    pub passkeys: bool,
+}
+
+impl LiveView {
+    /// Changes when the customer has to look again; not with the time that passes.
+    fn mark(&self) -> String {
+        let asked: Vec<String> = self.approvals.iter().map(|a| format!("{}/{}", a.challenge, a.left)).collect();
+        let calls = self.calls.iter().map(|c| format!("{}{}{:?}{:?}", c.started.0, u8::from(c.proved), c.agent, c.matter)).collect::<Vec<_>>();
+        let back = self.call_back.as_ref().map(|c| (c.key, c.answered));
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        (asked, calls, back).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "portal/live.html")]
+struct PortalLive<'a> {
+    live: &'a LiveView,
+}
+
+/// What goes on now: `#live`.
+pub fn portal_live(live: &LiveView) -> Result<String, askama::Error> { PortalLive { live }.render() }
+
+#[derive(Template)]
+#[template(path = "portal/code_page.html")]
+struct CodePage<'a> {
+    shell: &'a Shell<'a>,
+    typed: &'a str,
+    error: Option<&'a str>,
+}
+
+/// Where a code that was given on a call is typed.
+pub fn portal_code_page(shell: &Shell<'_>, typed: &str, error: Option<&str>) -> Result<String, askama::Error> { CodePage { shell, typed, error }.render() }
+
+/// Whose call a typed code belongs to.
+#[derive(Debug, Clone)]
+pub struct CodeConfirmView {
+    /// As it was typed.
+    pub code: Secret,
+    /// Where the call comes from.
+    pub from: String,
+    /// That is a number on the customer's file.
+    pub known: bool,
+    /// When it began.
+    pub started: Timestamp,
+    /// The program that asks, if it is no telephone call of ours.
+    pub client: Option<String>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+#[derive(Template)]
+#[template(path = "portal/code_confirm.html")]
+struct CodeConfirm<'a> {
+    shell: &'a Shell<'a>,
+    view: &'a CodeConfirmView,
+}
+
+/// Asks whether a call is the customer's own.
+pub fn portal_code_confirm(shell: &Shell<'_>, view: &CodeConfirmView) -> Result<String, askama::Error> { CodeConfirm { shell, view }.render() }
+
+#[derive(Template)]
+#[template(path = "portal/dial.html")]
+struct Dial<'a> {
+    shell: &'a Shell<'a>,
+    to: &'a str,
+    life_seconds: i64,
+}
+
+/// A link that the telephone of this device dials.
+pub fn portal_dial(shell: &Shell<'_>, to: &str, life_seconds: i64) -> Result<String, askama::Error> { Dial { shell, to, life_seconds }.render() }
 
 #[derive(Template)]
 #[template(path = "portal.html")]
@@ -155,10 +311,11 @@ struct Portal<'a> {
     shell: &'a Shell<'a>,
     view: &'a PortalView,
     code: &'a ServiceCodeView,
+    live: &'a LiveView,
 }
 
 /// The customer's own page.
-pub fn portal(shell: &Shell<'_>, view: &PortalView) -> Result<String, askama::Error> { Portal { shell, view, code: &view.code }.render() }
+pub fn portal(shell: &Shell<'_>, view: &PortalView) -> Result<String, askama::Error> { Portal { shell, view, code: &view.code, live: &view.live }.render() }
 
 #[derive(Template)]
 #[template(path = "portal_code_only.html")]

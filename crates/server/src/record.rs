@@ -44,6 +44,26 @@ pub enum AccountEvent {
         /// Which call, if it was reported for one.
         call: Option<CallId>,
     },
+    /// Signed in to the portal.
+    SignedIn {
+        /// How: `link`, `passkey`, `provider` or `demo`.
+        how: String,
+    },
+    /// An authenticator came, signed in. One that takes the place of another is both.
+    AuthenticatorAdded {
+        /// Which kind.
+        kind: String,
+    },
+    /// An authenticator went, signed in.
+    AuthenticatorRemoved {
+        /// Which kind.
+        kind: String,
+    },
+    /// A preference was set, signed in.
+    PreferenceChanged {
+        /// Which, and for a limit whether it is on: see docs/events.md.
+        what: String,
+    },
     /// The customer let us wake a device, or a device's keys were renewed.
     PushAdded,
     /// A device is not woken any more: the customer said so, or its push service.

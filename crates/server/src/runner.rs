@@ -29,6 +29,7 @@ use crate::{
     effects,
     hub::{Hub, Notice},
     metrics::Metrics,
+    oauth::ping,
     record,
     vault::{Vault, VaultError},
 };
@@ -245,6 +246,12 @@ impl Runner {
             return Ok(Some(live));
         }
         self.load(id).await
+    }
+
+    /// A call that is going on here.
+    pub async fn in_memory(&self, id: CallId) -> Option<Live> {
+        let slot = self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()?;
+        slot.lock().await.clone().filter(|live| live.call.n > 0)
     }
 
     /// The events of a call.
@@ -522,6 +529,7 @@ impl Runner {
             self.keep_line(live, call, &mut commit);
         }
         effects::write(self, call, &turned.out, &mut commit).await?;
+        ping::write(self, call, &turned.out.events, &mut commit).await?;
         Ok((commit, denials))
     }
 
@@ -603,7 +611,8 @@ pub fn newest_first(at: Timestamp, id: [u8; 16]) -> Vec<u8> {
     [&inverted.to_be_bytes()[..], &id].concat()
 }
 
-fn step_key(id: AuthenticatorId) -> String { format!("step/{id}") }
+/// Under which name the count or time step of an authenticator is kept.
+pub fn step_key(id: AuthenticatorId) -> String { format!("step/{id}") }
 
 /// A guard of the machine in the words of the store.
 pub fn stored_guard(check: &Check, now: Timestamp) -> Guard {

@@ -97,7 +97,7 @@ async fn sweep(runner: &Runner) -> Result<(), String> {
             break;
         }
     }
-    for kind in ["service", "service-shown", "link", "link-code", "session", "portal-session", "oidc"] {
+    for kind in ["service", "service-shown", "link", "link-code", "session", "portal-session", "webauthn", "totp-pending", "oidc", crate::oauth::request::KIND] {
         let due = runner.store.docs_due(kind, (now - Span::minutes(1)).0, 500).await.map_err(|e| e.to_string())?;
         if due.is_empty() {
             continue;

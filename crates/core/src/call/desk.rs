@@ -26,6 +26,10 @@ impl Turn<'_, '_> {
         if self.call.agent != Some((agent, role)) {
             return Err(Rejected::NotYours);
         }
+        // Nobody is there yet who could say or prove anything.
+        if matches!(self.call.stage, Stage::Dialing | Stage::Confirming) && !matches!(command, Command::End) {
+            return Err(Rejected::NotAnswered);
+        }
         match command {
             Command::Accept => Ok(()),
             Command::Claim { kind, value } => self.agent_claim(kind, value),

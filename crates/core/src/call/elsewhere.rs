@@ -27,7 +27,9 @@ impl Turn<'_, '_> {
         self.started("backchannel", Origin::Client(client));
         self.record_claim(kind, Via::Client, accounts, false);
         self.settle(accounts);
-        let asked = factor.is_elsewhere() && self.usable_kinds().contains(&factor) && self.challenge(factor, None, Vec::new(), None);
+        // Who ends a freeze is a person at the desk, after a proof on a call; a token would pass it by.
+        let frozen = self.subject.as_ref().is_some_and(|b| b.frozen);
+        let asked = !frozen && factor.is_elsewhere() && self.usable_kinds().contains(&factor) && self.challenge(factor, None, Vec::new(), None);
         if !asked {
             self.end(Ending::Unanswered);
         }

@@ -148,6 +148,8 @@ pub enum Input {
         accounts: Vec<Brief>,
         /// What it asks for.
         factor: FactorKind,
+        /// For how long it asks, if that is shorter than [`Params::challenge_life`].
+        life: Option<Span>,
     },
     /// A program or device asks whose it is; a customer will type its code in the portal (RFC 8628).
     Device {
@@ -611,6 +613,9 @@ pub enum Rejected {
     /// The customer said that this call is not theirs.
     #[error("the customer says that they are not on this call: nothing more can be asked of them on it")]
     Disowned,
+    /// The customer did not take the call yet.
+    #[error("the customer has not answered yet")]
+    NotAnswered,
     /// The request for approval is over, or never was this customer's.
     #[error("this request is over")]
     NoRequest,

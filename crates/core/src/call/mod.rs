@@ -53,6 +53,7 @@ impl Call {
         let over = self.patience(cx.params).is_some_and(|at| at <= cx.now);
         let mut turn = Turn {
             random: Random::new(cx.seed), principal: cx.principal.cloned(), subject: cx.subject.cloned(), call: self, cx, out: &mut new, over,
+            life: cx.params.challenge_life,
         };
         turn.take(input)?;
         if turn.out.ask.is_none() {
@@ -78,6 +79,8 @@ struct Turn<'a, 'cx> {
     subject: Option<Brief>,
     /// The call had been left alone for too long before this step.
     over: bool,
+    /// Life of a challenge that begins in this step.
+    life: crate::time::Span,
 }
 
 impl Turn<'_, '_> {
@@ -90,7 +93,8 @@ impl Turn<'_, '_> {
                 self.begin(adapter, number, verstat, denied, accounts, dialled);
                 Ok(())
             }
-            Input::Backchannel { client, kind, accounts, factor } => {
+            Input::Backchannel { client, kind, accounts, factor, life } => {
+                self.life = life.map_or(self.life, |life| life.min(self.life));
                 self.begin_remote(client, kind, &accounts, factor);
                 Ok(())
             }

@@ -39,7 +39,7 @@ impl Turn<'_, '_> {
         let id = ChallengeId(self.random.id());
         let mut challenge = Challenge {
             id, kind, authenticator: factor.authenticator, contact: factor.contact, hash: None, message: None,
-            expires: now + params.challenge_life, left: params.tries.clamp(1, 5), action: action.clone(), then, agent,
+            expires: now + self.life, left: params.tries.clamp(1, 5), action: action.clone(), then, agent,
         };
         if let (true, Some(contact)) = (kind.is_sent(), factor.contact) {
             // A fresh code for every challenge: an old one, still on its way, is worth nothing.

@@ -28,7 +28,7 @@ fn brief(n: u8) -> Brief {
     };
     Brief {
         id: AccountId([n; 16]), language: None, factors: vec![factor], notices: Vec::new(), frozen: false, phone_lock: false,
-        changed: None, upcoming: None, delegations: Vec::new(),
+        reachable: false, access: crate::account::Access::default(), changed: None, upcoming: None, delegations: Vec::new(),
     }
 }
 
@@ -47,7 +47,7 @@ fn play(inputs: impl IntoIterator<Item = Input>) -> Call {
 }
 
 fn ring(accounts: Vec<Brief>) -> Input {
-    Input::Incoming { adapter: "test".into(), number: Some(crate::secret::Blind([5; 16])), verstat: Verstat::PassedA, denied: false, accounts }
+    Input::Incoming { adapter: "test".into(), number: Some(crate::secret::Blind([5; 16])), verstat: Verstat::PassedA, denied: false, accounts, dialled: false }
 }
 fn keys(text: &str) -> Input { Input::Keys(text.into()) }
 fn desk(command: Command) -> Input { Input::Desk { agent: AGENT, role: Role::Agent, command } }
@@ -59,7 +59,7 @@ fn proof(account: u8, authenticator: u8, kind: FactorKind) -> Verdict {
     check_otp(owner, kind, &otp, None, &hotp(&otp, 0).unwrap(), NOW)
 }
 fn redeemed(account: u8) -> Verdict {
-    redeem(&ServiceCode { account: AccountId([account; 16]), expires: NOW + Span::minutes(1) }, "slot", NOW)
+    redeem(&ServiceCode { account: AccountId([account; 16]), expires: NOW + Span::minutes(1), dialled: false }, "slot", NOW)
 }
 
 /// Calls at several stages, account 1 recognised in most of them.

@@ -8,7 +8,7 @@ use countersign_core::{
     call::{Command, Event, Queue, Rejected, Stage},
     claim::ClaimKind,
     factor::FactorKind,
-    id::MessageId,
+    id::{ContactId, MessageId},
     message::{Change, Delivery},
     risk::Verstat,
     time::Span,
@@ -16,8 +16,8 @@ use countersign_core::{
 use proptest::{prelude::*, test_runner::{RngSeed, TestRunner}};
 
 use crate::{
-    shell::{AGENT, Do, LEAD, OTHER, Shell},
-    world::{ALL, SHARED, START, Who},
+    shell::{AGENT, Do, LEAD, OTHER, Reply, Shell},
+    world::{ALL, APP_CALL, SHARED, START, Who},
 };
 
 /// Something that happens, in words that mean something in every state.
@@ -46,6 +46,14 @@ enum Op {
     Elsewhere(Who, u8),
     /// Some counter is full.
     Exhaust(u8),
+    /// Somebody who is signed in answers what is asked in the portal.
+    Approve(Option<Who>, Reply),
+    /// Somebody who is signed in types a code.
+    Linked(Who, bool),
+    /// The sign-in provider answers.
+    Provided(bool),
+    Answered,
+    Collected,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +67,7 @@ enum Desk {
     Prove(Vec<FactorKind>),
     Offered(u8),
     Word(bool),
+    Link,
     Cancel,
     Perform(u8, bool),
     SpeakFor(Who),
@@ -89,6 +98,7 @@ fn desk() -> impl Strategy<Value = Desk> {
         6 => any::<u8>().prop_map(Desk::Offered),
         4 => any::<bool>().prop_map(Desk::Word),
         1 => Just(Desk::Cancel),
+        1 => Just(Desk::Link),
         4 => (any::<u8>(), any::<bool>()).prop_map(|(a, r)| Desk::Perform(a, r)),
         2 => prop_oneof![3 => Just(Who::Tina), 1 => who()].prop_map(Desk::SpeakFor),
         1 => any::<bool>().prop_map(Desk::Switch),
@@ -117,12 +127,31 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0u8..3, prop::sample::select(Role::ALL.to_vec()), desk()).prop_map(|(a, r, d)| Op::Somebody(a, r, d)),
         1 => (who(), any::<u8>()).prop_map(|(w, n)| Op::Elsewhere(w, n)),
         1 => any::<u8>().prop_map(Op::Exhaust),
+        3 => (prop::option::weighted(0.2, who()), reply()).prop_map(|(w, r)| Op::Approve(w, r)),
+        1 => (who(), any::<bool>()).prop_map(|(w, r)| Op::Linked(w, r)),
+        1 => any::<bool>().prop_map(Op::Provided),
+        1 => prop::bool::weighted(0.7).prop_map(|a| if a { Op::Answered } else { Op::Collected }),
+    ]
+}
+
+fn reply() -> impl Strategy<Value = Reply> {
+    prop::sample::select(vec![Reply::Right, Reply::Wrong, Reply::Signed, Reply::Forged, Reply::Declined, Reply::NotMe])
+}
+
+/// A call that nobody's telephone began.
+fn begin_elsewhere() -> impl Strategy<Value = Do> {
+    let contact = |who: Who| Shell::new().brief(Some(who.id())).unwrap().factors.iter().find_map(|f| f.contact).unwrap_or(ContactId([9; 16]));
+    let kind = prop::sample::select(vec![FactorKind::Approval, FactorKind::Passkey, FactorKind::Provider, FactorKind::Pin]);
+    prop_oneof![
+        3 => (prop_oneof![2 => Just(Who::Pia), 1 => who()], kind).prop_map(|(w, k)| Do::Backchannel(w.number(), k)),
+        1 => Just(Do::Device),
+        3 => (who(), any::<bool>()).prop_map(move |(w, desk)| Do::CallOut { whom: w, contact: contact(w), agent: desk.then_some((AGENT, Role::Agent)) }),
     ]
 }
 
 fn begin() -> impl Strategy<Value = Do> {
     let number = prop_oneof![
-        1 => Just(None), 1 => Just(Some("+12025559999")), 1 => Just(Some(SHARED)), 4 => who().prop_map(|w| Some(w.phone())),
+        1 => Just(None), 1 => Just(Some("+12025559999")), 1 => Just(Some(SHARED)), 1 => Just(Some(APP_CALL)), 4 => who().prop_map(|w| Some(w.phone())),
     ];
     let verstat = prop::sample::select(vec![Verstat::PassedA, Verstat::None, Verstat::PassedA, Verstat::Failed]);
     (number, verstat, prop::bool::weighted(0.02)).prop_map(|(number, verstat, denied)| Do::Ring { number, verstat, denied })
@@ -160,6 +189,7 @@ fn command(shell: &Shell, desk: Desk) -> Command {
             Command::Prove { action: Some("change:phone".parse().unwrap()), factors: pick(usize::from(n)).into_iter().chain(second).collect() }
         }
         Desk::Word(right) => Command::Word(if right { crate::world::VERBAL.into() } else { "purple hippopotamus".into() }),
+        Desk::Link => Command::OpenLink,
         Desk::Cancel => Command::CancelChallenge,
         Desk::Perform(n, given) => Command::Perform { change: change(n), reason: reason(given) },
         Desk::SpeakFor(who) => Command::SpeakFor { account_number: who.number().into() },
@@ -176,6 +206,13 @@ fn input(shell: &mut Shell, op: Op) -> Option<Do> {
         Op::Onward => Do::Keys(match (shell.right(), shell.call.stage) {
             (Some(right), Stage::Proving) => right,
             (_, Stage::Menu) if shell.call.n.is_multiple_of(2) => "1".into(),
+            (_, Stage::Menu) if shell.call.n.is_multiple_of(3) => "3".into(),
+            (_, Stage::KeyingToken) => shell.dial_token(Who::Pia),
+            (_, Stage::Confirming) if shell.call.origin.contact().is_some() && shell.call.agent.is_none() => shell.key_to_press(),
+            (_, Stage::Approving) => return Some(onward_elsewhere(shell)),
+            (_, Stage::Linking) => return Some(Do::Linked(Who::Pia, true)),
+            (_, Stage::Dialing) => return Some(Do::Answered),
+            (_, Stage::Remote) => return Some(if shell.call.link.is_some() { Do::Linked(Who::Liam, true) } else { onward_elsewhere(shell) }),
             (_, Stage::Menu) => "0".into(),
             (_, Stage::KeyingServiceCode) => shell.portal_code(Who::Dina),
             (_, Stage::KeyingAccountNumber) => Who::Dina.number().into(),
@@ -205,8 +242,27 @@ fn input(shell: &mut Shell, op: Op) -> Option<Do> {
             Do::Desk(agent, role, command(shell, desk))
         }
         Op::Somebody(n, role, desk) => Do::Desk([AGENT, OTHER, LEAD][usize::from(n) % 3], role, command(shell, desk)),
+        Op::Approve(who, reply) => {
+            let principal = shell.call.principal.and_then(Who::of).unwrap_or(Who::Pia);
+            Do::Approve(who.unwrap_or(principal), None, reply)
+        }
+        Op::Linked(who, right) => Do::Linked(who, right),
+        Op::Provided(right) => Do::Provided(if right { shell.call.principal.and_then(Who::of) } else { None }),
+        Op::Answered => Do::Answered,
+        Op::Collected => Do::Collected,
         Op::Wait(_) | Op::Restart | Op::Elsewhere(..) | Op::Exhaust(_) => return None,
     })
+}
+
+/// The right answer from where the customer is asked.
+fn onward_elsewhere(shell: &Shell) -> Do {
+    let who = shell.call.principal.and_then(Who::of).unwrap_or(Who::Pia);
+    match shell.call.challenge.as_ref().map(|c| c.kind) {
+        Some(FactorKind::Provider) => Do::Provided(Some(who)),
+        Some(FactorKind::Passkey) => Do::Approve(who, None, Reply::Signed),
+        Some(_) => Do::Approve(who, None, Reply::Right),
+        None => Do::Collected,
+    }
 }
 
 fn elsewhere(shell: &mut Shell, who: Who, n: u8) {
@@ -223,8 +279,11 @@ fn elsewhere(shell: &mut Shell, who: Who, n: u8) {
 
 fn exhaust(shell: &mut Shell, n: u8) {
     let now = shell.now;
-    if n % 5 == 2 {
+    if matches!(n % 5, 0 | 2) {
         shell.limits.exhaust("service/everywhere", now);
+    }
+    if let (4, Some(account)) = (n % 7, shell.call.principal) {
+        shell.limits.exhaust(format!("approval/{account}"), now);
     }
     let Some(account) = shell.call.principal.or(shell.call.subject) else { return };
     let authenticators: Vec<_> = shell.brief(Some(account)).unwrap().factors;
@@ -246,9 +305,9 @@ fn exhaust(shell: &mut Shell, n: u8) {
 enum Start { Cold(Do), AtAgent(Do), Opened(Who), Proved(Who, Option<Who>) }
 
 fn start() -> impl Strategy<Value = Start> {
-    let known = || prop::sample::select(vec![Who::Ana, Who::Liam, Who::Grace, Who::Dina]);
+    let known = || prop::sample::select(vec![Who::Ana, Who::Liam, Who::Grace, Who::Dina, Who::Pia]);
     prop_oneof![
-        5 => begin().prop_map(Start::Cold), 2 => begin().prop_map(Start::AtAgent), 2 => who().prop_map(Start::Opened),
+        5 => begin().prop_map(Start::Cold), 2 => begin_elsewhere().prop_map(Start::Cold), 2 => begin().prop_map(Start::AtAgent), 2 => who().prop_map(Start::Opened),
         4 => (known(), prop_oneof![2 => Just(None), 1 => Just(Some(Who::Tina))]).prop_map(|(w, s)| Start::Proved(w, s)),
     ]
 }
@@ -259,7 +318,8 @@ impl Start {
         shell.quick = true;
         let from = |who: Who| Do::Ring { number: Some(who.phone()), verstat: Verstat::PassedA, denied: false };
         match self {
-            Self::Cold(begin) => { shell.ok(begin); }
+            // A customer with no such telephone or factor is not rung or asked.
+            Self::Cold(begin) => if shell.put(begin).is_err() { shell.ok(Do::Device); },
             Self::AtAgent(begin) => {
                 shell.ok(begin);
                 if shell.call.ended.is_none() { shell.reach_agent(); }
@@ -340,11 +400,12 @@ fn runner(cases: u32, seed: u64) -> TestRunner {
     TestRunner::new(ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, max_shrink_iters: 4_000, ..ProptestConfig::default() })
 }
 
-const EVENTS: [&str; 34] = [
+const EVENTS: [&str; 39] = [
     "Started", "Asked", "Silence", "LanguageChosen", "MusicChosen", "IntentConfirmed", "Claimed", "Contradicted", "Identified",
     "Switched", "SpeaksFor", "SpeakRefused", "Challenged", "ChallengeFailed", "ChallengeClosed", "FactorUnavailable",
     "ServiceCodeFailed", "ServiceCodeThrottled", "Proved", "LevelChanged", "Delivered", "RiskScored", "Queued", "Accepted",
     "Compared", "CompareThrottled", "Revealed", "Decided", "Performed", "SentOnline", "HandedOver", "AccountFrozen", "SummarySent", "Ended",
+    "LinkOpened", "LinkClosed", "Disowned", "Rang", "Answered",
 ];
 
 /// Whatever callers, agents, clocks, networks and other nodes do.
@@ -354,7 +415,7 @@ fn no_sequence_of_inputs_breaks_a_promise() {
     // Often some counter is full from the beginning.
     let full = prop::option::weighted(0.4, any::<u8>().prop_map(Op::Exhaust));
     let calls = (start(), full, prop::collection::vec(op(), 1..80));
-    runner(160, 0xc0de).run(&calls, |(start, full, ops)| { play(start, full.into_iter().chain(ops), &seen); Ok(()) }).unwrap();
+    runner(240, 0xc0de).run(&calls, |(start, full, ops)| { play(start, full.into_iter().chain(ops), &seen); Ok(()) }).unwrap();
     let missing: Vec<&str> = EVENTS.into_iter().filter(|name| !seen.borrow().contains(*name)).collect();
     assert!(missing.is_empty(), "the walk never comes by {missing:?}: it proves less than it says");
 }

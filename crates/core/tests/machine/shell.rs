@@ -7,12 +7,12 @@ use countersign_core::{
     account::{Brief, Material, Profile},
     action::{Level, Role},
     call::{
-        Alert, Answer, Ask, Attempt, Call, Check, Command, Cx, Deny, Effect, Event, Guard, Input, LevelCause, Outputs,
+        Alert, Answer, Approval, Ask, Attempt, Call, Check, Command, Cx, Deny, Effect, Event, Guard, Input, LevelCause, Outputs,
         Params, Queue, Recorded, Rejected, Stage, speakable_upcoming,
     },
     claim::{Claim, ClaimKind},
-    factor::{self, FactorKind, Owner, Pepper, ServiceCode, Verdict, hotp},
-    id::{AccountId, AgentId, AuthenticatorId, CallId, MessageId},
+    factor::{self, Alphabet, Attested, FactorKind, Owner, Pepper, ServiceCode, Verdict, hotp},
+    id::{AccountId, AgentId, AuthenticatorId, CallId, ChallengeId, ContactId, MessageId},
     message::{Body, Delivery, Message},
     prompt::{Directive, Prompt},
     risk::Verstat,
@@ -41,6 +41,30 @@ pub enum Do {
     Freeze,
     Desk(AgentId, Role, Command),
     Delivered(MessageId, Delivery),
+    /// A program asks for this customer, named by account number.
+    Backchannel(&'static str, FactorKind),
+    Device,
+    CallOut { whom: Who, contact: ContactId, agent: Option<(AgentId, Role)> },
+    Answered,
+    /// The customer who is signed in answers whatever is asked.
+    Approve(Who, Option<ChallengeId>, Reply),
+    /// The customer who is signed in types the code of this call, or another.
+    Linked(Who, bool),
+    Provided(Option<Who>),
+    Collected,
+}
+
+/// What a signed-in customer answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    Right,
+    Wrong,
+    /// With their own passkey, over what is asked.
+    Signed,
+    /// With another's, or over something else.
+    Forged,
+    Declined,
+    NotMe,
 }
 
 /// What came of it.
@@ -101,7 +125,7 @@ impl Limits {
                 self.steps.insert(*authenticator, *value);
                 grown
             }
-            Check::Once { key } => self.once.insert(key.clone()),
+            Check::Once { key, forever: _ } => self.once.insert(key.clone()),
         }
     }
 
@@ -209,10 +233,18 @@ impl Shell {
             }
             FactorKind::Pin => who.pin().map(str::to_owned),
             FactorKind::VerbalPassword => Some(world::VERBAL.into()),
-            FactorKind::ServiceCode => None,
+            FactorKind::BackupCode => Some(world::BACKUP[0].into()),
+            FactorKind::ServiceCode | FactorKind::AppCall | FactorKind::Callback | FactorKind::Passkey | FactorKind::Approval | FactorKind::Provider => None,
         }
     }
     pub fn answer_rightly(&mut self) -> &Done {
+        let who = self.call.principal.and_then(Who::of);
+        match (self.call.challenge.as_ref().map(|c| c.kind), who) {
+            (Some(FactorKind::Approval), Some(who)) => return self.ok(Do::Approve(who, None, Reply::Right)),
+            (Some(FactorKind::Passkey), Some(who)) => return self.ok(Do::Approve(who, None, Reply::Signed)),
+            (Some(FactorKind::Provider), Some(who)) => return self.ok(Do::Provided(Some(who))),
+            _ => {}
+        }
         let right = self.right().expect("an open challenge");
         if self.call.challenge.as_ref().unwrap().kind.is_keyed() { self.keys(&right) } else { self.desk(Command::Word(right.as_str().into())) }
     }
@@ -229,8 +261,25 @@ impl Shell {
     /// The portal shows a code to this customer for two minutes.
     pub fn portal_code(&mut self, who: Who) -> String {
         let code = format!("{:02}{:06}", 50 + who as u8, 700_000 + self.service.len() * 37);
-        self.service.push((code.clone(), ServiceCode { account: who.id(), expires: self.now + Span::minutes(2) }));
+        self.service.push((code.clone(), ServiceCode { account: who.id(), expires: self.now + Span::minutes(2), dialled: false }));
         code
+    }
+
+    /// The token in the number that the portal dials for this customer.
+    pub fn dial_token(&mut self, who: Who) -> String {
+        let token = format!("{:02}{:08}", 70 + who as u8, 800_000 + self.service.len() * 37);
+        self.service.push((token.clone(), ServiceCode { account: who.id(), expires: self.now + Span::minutes(2), dialled: true }));
+        token
+    }
+
+    /// The key that the portal shows for a call of ours.
+    pub fn key_to_press(&self) -> String { self.pepper.callback_key(self.call.id).to_string() }
+
+    /// The code that was given out on this call.
+    pub fn given_code(&self) -> Option<String> {
+        let of = |id, alphabet| self.pepper.travel_code(id, alphabet).expose().to_owned();
+        let link = self.call.link.as_ref().map(|l| of(l.id, l.alphabet));
+        link.or_else(|| self.call.challenge.as_ref().filter(|c| c.kind.is_elsewhere()).map(|c| of(c.id, Alphabet::Known)))
     }
 
     /// Everything forgotten but the record, as after a restart.
@@ -246,7 +295,7 @@ impl Shell {
     fn input(&self, what: &Do) -> Input {
         match what.clone() {
             Do::Ring { number, verstat, denied } => Input::Incoming {
-                adapter: "test".into(), number: number.and_then(|n| world::index_key().exact(ClaimKind::Number, n)), verstat, denied,
+                dialled: number == Some(world::APP_CALL), adapter: "test".into(), number: number.and_then(|n| world::index_key().exact(ClaimKind::Number, n)), verstat, denied,
                 accounts: number.map(|n| self.find(ClaimKind::Number, n).0).unwrap_or_default(),
             },
             Do::Keys(text) => Input::Keys(Secret::new(text)),
@@ -256,6 +305,35 @@ impl Shell {
             Do::Freeze => Input::AccountFrozen,
             Do::Desk(agent, role, command) => Input::Desk { agent, role, command },
             Do::Delivered(message, delivery) => Input::Delivered { message, delivery },
+            Do::Backchannel(number, factor) => Input::Backchannel {
+                client: "till".into(), kind: ClaimKind::AccountNumber, accounts: self.find(ClaimKind::AccountNumber, number).0, factor, life: None,
+            },
+            Do::Device => Input::Device { client: "till".into() },
+            Do::CallOut { whom, contact, agent } => Input::CallOut {
+                adapter: "test".into(), account: self.brief(Some(whom.id())).unwrap(), contact, agent, matter: "do:cancel_order".parse().ok(),
+            },
+            Do::Answered => Input::Answered,
+            Do::Approve(who, challenge, reply) => Input::Approval {
+                account: who.id(),
+                challenge: challenge.or_else(|| self.call.challenge.as_ref().map(|c| c.id)).unwrap_or(ChallengeId([0xcc; 16])),
+                reply: match reply {
+                    Reply::Right => Approval::Typed(self.given_code().unwrap_or_default().as_str().into()),
+                    Reply::Wrong => Approval::Typed("000000".into()),
+                    Reply::Signed => Approval::Signed(hex::encode(who.id().0).as_str().into()),
+                    Reply::Forged => Approval::Signed("forged".into()),
+                    Reply::Declined => Approval::Declined,
+                    Reply::NotMe => Approval::NotMe,
+                },
+            },
+            Do::Linked(who, right) => Input::Linked {
+                account: self.brief(Some(who.id())).unwrap(),
+                code: if right { self.given_code().unwrap_or_default().as_str().into() } else { "00000000".into() },
+            },
+            Do::Provided(who) => Input::Provided {
+                challenge: self.call.challenge.as_ref().map_or(ChallengeId([0xcc; 16]), |c| c.id),
+                answer: who.map(|who| hex::encode(who.id().0).as_str().into()),
+            },
+            Do::Collected => Input::Collected,
         }
     }
 
@@ -287,6 +365,13 @@ impl Shell {
             && keys.trim_end_matches('#') == code
         {
             right.extend(call.challenge.as_ref().filter(|c| c.expires > self.now).map(|c| c.kind));
+        }
+        // What was given out on the call and comes back as it should, from the portal of whoever is asked.
+        match what {
+            Do::Approve(who, None, Reply::Right) if call.principal == Some(who.id()) => right.extend(call.challenge.as_ref().filter(|c| c.expires > self.now).map(|c| c.kind)),
+            Do::Linked(_, true) if call.link.as_ref().is_some_and(|l| l.expires > self.now) => right.push(FactorKind::Approval),
+            Do::Keys(keys) if call.stage == Stage::Confirming && *keys == self.pepper.callback_key(call.id).to_string() => right.push(FactorKind::Callback),
+            _ => {}
         }
         loop {
             self.seed += 1;
@@ -339,6 +424,13 @@ impl Shell {
                 Some((shown, live)) => Answer::Redeemed { verdict: factor::redeem(live, shown, self.now), account: self.brief(Some(live.account)) },
                 None => Answer::Redeemed { verdict: Verdict::Wrong, account: None },
             },
+            Ask::Attest { transaction, kind, presented } => {
+                let signer = world::ALL.into_iter().map(Who::id).find(|id| hex::encode(id.0) == presented.expose());
+                let attested = signer.map(|account| Attested {
+                    transaction: transaction.hash(), account, authenticator: world::auth(Who::of(account).unwrap(), 6), kind, counter: 0,
+                });
+                Answer::Verified(factor::check_attested(&transaction, attested))
+            }
         }
     }
 
@@ -360,6 +452,8 @@ impl Shell {
                 _ => Verdict::Wrong,
             },
             Material::Word { real, duress } => factor::check_word(owner, kind, real, duress, presented, &self.pepper),
+            Material::Codes { codes, .. } => factor::check_backup(owner, codes, presented, &self.pepper),
+            Material::Passkey { .. } | Material::Provider { .. } => Verdict::Wrong,
         }
     }
 
@@ -394,7 +488,7 @@ impl Shell {
         for event in &done.events {
             match event {
                 Event::Proved { .. } => self.proved_since = true,
-                Event::Switched { .. } | Event::LevelChanged { cause: LevelCause::Expiry, .. } => self.proved_since = false,
+                Event::Switched { .. } | Event::Disowned { .. } | Event::LevelChanged { cause: LevelCause::Expiry, .. } => self.proved_since = false,
                 Event::Ended { .. } => self.ended += 1,
                 _ => {}
             }
@@ -425,13 +519,19 @@ impl Shell {
         }
         // Stages and challenges belong together.
         match &after.challenge {
-            Some(c) => assert_eq!(after.stage, if c.kind.is_keyed() { Stage::Proving } else { Stage::Talking }, "an open {}", c.kind),
-            None => assert_ne!(after.stage, Stage::Proving, "proving nothing"),
+            Some(c) if c.kind.is_keyed() => assert_eq!(after.stage, Stage::Proving, "an open {}", c.kind),
+            Some(c) if c.kind.is_elsewhere() && c.agent.is_none() => assert!(matches!(after.stage, Stage::Approving | Stage::Remote), "an open {} at {:?}", c.kind, after.stage),
+            Some(c) => assert_eq!(after.stage, Stage::Talking, "an open {}", c.kind),
+            None => assert!(!matches!(after.stage, Stage::Proving | Stage::Approving), "proving nothing"),
         }
+        assert!(after.stage != Stage::Linking || after.link.is_some(), "waits for nothing");
+        // Nothing is asked of a customer who is not on the call.
+        assert!(!after.disowned || (after.challenge.is_none() && after.level <= Level::Identified));
         if let Some(c) = &after.challenge {
             assert_eq!(c.agent, after.agent.map(|(agent, _)| agent));
         }
-        assert_eq!(after.agent.is_some() && after.ended.is_none(), after.stage == Stage::Talking || after.challenge.as_ref().is_some_and(|c| c.agent.is_some()));
+        let ours = matches!(after.stage, Stage::Dialing | Stage::Confirming) && after.agent.is_some();
+        assert_eq!(after.agent.is_some() && after.ended.is_none(), ours || after.stage == Stage::Talking || after.challenge.as_ref().is_some_and(|c| c.agent.is_some()));
         if matches!(what, Do::Tick) && started {
             assert!(after.deadline(&self.params).is_none_or(|at| at > self.now), "would wake at once again");
         }
@@ -468,7 +568,11 @@ impl Shell {
                     assert_eq!(self.call.principal, Some(message.to.account));
                     assert!(self.call.challenge.as_ref().is_some_and(|c| c.message == Some(message.id)), "a code that nobody asks for");
                 }
-                Body::Changed { .. } | Body::Summary { .. } | Body::Online { .. } => {
+                Body::Ring { call } => {
+                    assert!(brief.usable(self.now).any(|f| f.contact == Some(message.to.contact)));
+                    assert_eq!((self.call.principal, *call), (Some(message.to.account), self.call.id));
+                }
+                Body::Changed { .. } | Body::Summary { .. } | Body::Online { .. } | Body::ChangedOnline { .. } => {
                     assert!(brief.notices.iter().any(|n| n.contact == message.to.contact));
                     assert!([before.subject, self.call.subject].contains(&Some(message.to.account)));
                 }
@@ -482,12 +586,15 @@ impl Shell {
             assert!(!contains(text, value), "{field:?} of {who:?} in {text}");
         }
         self.nothing_secret(text);
+        if let Some(code) = self.given_code() {
+            assert!(!contains(text, &code), "a code that travels in {text}");
+        }
     }
 
     fn nothing_secret(&self, text: &str) {
         let codes = self.sent.iter().filter_map(|m| match &m.body { Body::Code { code, .. } => Some(code.expose()), Body::Summary { report, .. } => Some(report.expose()), _ => None });
         let service: Vec<&str> = self.service.iter().map(|(code, _)| code.as_str()).collect();
-        let words: Vec<&str> = world::ALL.into_iter().filter_map(Who::pin).chain([world::VERBAL, world::DURESS]).collect();
+        let words: Vec<&str> = world::ALL.into_iter().filter_map(Who::pin).chain([world::VERBAL, world::DURESS]).chain(world::BACKUP).collect();
         let secrets: Vec<&str> = codes.chain(service).chain(words).collect();
         for secret in secrets {
             assert!(!contains(text, secret), "a code or word in {text}");
@@ -496,7 +603,7 @@ impl Shell {
 
     pub fn view(&self, agent: AgentId, role: Role) -> AgentView {
         let profile = self.call.subject.and_then(|id| self.profile(id));
-        agent_view(&self.call, self.brief(self.call.principal).as_ref(), profile, Viewer { agent, role }, &Toy, self.now)
+        agent_view(&self.call, self.brief(self.call.principal).as_ref(), profile, Viewer { agent, role }, &Toy, &self.pepper, self.now)
     }
     pub fn mine(&self) -> AgentView {
         let (agent, role) = self.call.agent.expect("an agent");
@@ -526,7 +633,8 @@ impl Shell {
     // ── What the caller hears ────────────────────────────────────────────────────────────────
 
     pub fn directives(&self) -> Vec<Directive> {
-        self.call.directives(speakable_upcoming(&self.call, self.brief(self.call.subject).as_ref(), &Toy))
+        let subject = self.brief(self.call.subject);
+        self.call.directives(speakable_upcoming(&self.call, subject.as_ref(), &Toy), subject.map(|b| b.access).unwrap_or_default())
     }
 }
 

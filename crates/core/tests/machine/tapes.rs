@@ -15,7 +15,7 @@ use countersign_core::{
 };
 
 use crate::{
-    shell::{AGENT, Do, LEAD, OTHER, Shell},
+    shell::{AGENT, Do, LEAD, OTHER, Reply, Shell},
     world::{ALL, Who},
 };
 
@@ -67,6 +67,7 @@ impl Tape {
 
     /// What is on the screen of whoever has the call.
     fn screen(&mut self) {
+        assert!(self.shell.call.agent.is_some(), "nobody has the call:\n{}", self.text);
         let view = self.shell.mine();
         let fields: Vec<String> = view.fields.iter().map(|f| format!("{} {:?}{}", f.field.name(), f.disclosure, if f.values.is_empty() { String::new() } else { format!(" {:?}", f.values) })).collect();
         let actions: Vec<String> = view.actions.iter().map(|a| format!("{} {:?}", a.action, a.offer)).collect();
@@ -88,7 +89,7 @@ fn prompt(prompt: &Prompt) -> String {
         Prompt::Recognised { upcoming: Some(day) } => format!("“Recognised, {day}”"),
         Prompt::Recognised { upcoming: None } => "“Recognised”".into(),
         Prompt::StepUp { action } => format!("“StepUp for {action}”"),
-        other => format!("“{other:?}”"),
+        other => short(&format!("“{other:?}”")),
     }
 }
 
@@ -99,7 +100,8 @@ fn effect_line(effect: &Effect) -> Option<String> {
                 Body::Code { action, kind, .. } => format!("{kind}{}", action.as_ref().map(|a| format!(" for {a}")).unwrap_or_default()),
                 Body::Summary { actions, .. } => format!("summary of {}", actions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
                 Body::Online { action } => format!("the way to do {action} online"),
-                Body::Changed { action, .. } => format!("{action} was done"),
+                Body::Changed { action, .. } | Body::ChangedOnline { action, .. } => format!("{action} was done"),
+                Body::Ring { .. } => "a call of ours".into(),
             };
             short(&format!("message to {} of {}: {what}", m.to.contact, m.to.account))
         }
@@ -107,6 +109,10 @@ fn effect_line(effect: &Effect) -> Option<String> {
         Effect::Alert(alert) => format!("alert: {alert:?}"),
         Effect::Note { .. } => "a sealed note".into(),
         Effect::ReportLink { account, .. } => short(&format!("a link that freezes {account}")),
+        Effect::Wake { account, action, .. } => short(&format!("the devices of {account} wake{}", action.as_ref().map(|a| format!(" for {a}")).unwrap_or_default())),
+        Effect::AskProvider { account, .. } => short(&format!("the sign-in provider asks {account}")),
+        Effect::OpenLink { .. } => "the portal finds this call by its code".into(),
+        Effect::CloseLink { .. } => "the code finds nothing any more".into(),
     })
 }
 
@@ -196,6 +202,63 @@ fn a_call_that_is_refused() {
     tape.agent("asks for a code to be texted", Command::Prove { action: None, factors: vec![SmsCode] });
     tape.put("caller hangs up", Do::HungUp);
     tape.done("refused");
+}
+
+/// `youtube_hybrid`, from the call to the portal, and a step-up by passkey.
+#[test]
+fn a_code_that_travels_to_the_portal() {
+    let mut tape = Tape::new(Some("+12025559999"), Verstat::PassedA, "a call comes in from an unknown number");
+    tape.keys("1");
+    tape.keys("3");
+    tape.put("nothing is keyed meanwhile", Do::NoKeys);
+    tape.put("Dina, signed in, types another code", Do::Linked(Who::Dina, false));
+    tape.put("Pia, signed in, types the code", Do::Linked(Who::Pia, true));
+    tape.keys("2");
+    tape.agent("takes the call", Command::Accept);
+    tape.screen();
+    tape.agent("asks for a passkey", Command::Prove { action: Some("change:phone".parse().unwrap()), factors: vec![Passkey] });
+    tape.put("Pia types a code instead", Do::Approve(Who::Pia, None, Reply::Right));
+    tape.put("Pia signs something else", Do::Approve(Who::Pia, None, Reply::Forged));
+    tape.put("Pia signs", Do::Approve(Who::Pia, None, Reply::Signed));
+    tape.screen();
+    tape.agent("ends the call", Command::End);
+    tape.done("travels");
+}
+
+/// `flex_push`, and "I am not on the phone".
+#[test]
+fn a_call_that_its_customer_disowns() {
+    let mut tape = Tape::new(Some(Who::Pia.phone()), Verstat::PassedA, "a call comes in as from Pia's landline");
+    tape.keys("1");
+    tape.keys("*");
+    tape.put("Pia's provider says no", Do::Provided(None));
+    tape.keys("0");
+    tape.keys("1");
+    tape.agent("takes the call", Command::Accept);
+    tape.agent("asks for an approval", Command::Prove { action: Some("change:phone".parse().unwrap()), factors: vec![Approval] });
+    tape.put("somebody else answers it", Do::Approve(Who::Dina, None, Reply::Right));
+    tape.put("Pia is not on the phone", Do::Approve(Who::Pia, None, Reply::NotMe));
+    tape.screen();
+    tape.agent("asks again", Command::Prove { action: None, factors: vec![Approval] });
+    tape.agent("ends the call", Command::End);
+    tape.done("disowned");
+}
+
+/// `walmart_call_me`.
+#[test]
+fn a_call_that_was_asked_for() {
+    let mut tape = Tape { shell: Shell::new(), text: String::new() };
+    let contact = tape.shell.brief(Some(Who::Pia.id())).unwrap().factors.iter().find_map(|f| f.contact).unwrap();
+    tape.put("Pia asks in the portal to be rung", Do::CallOut { whom: Who::Pia, contact, agent: None });
+    tape.put("somebody answers", Do::Answered);
+    let key = tape.shell.key_to_press();
+    tape.keys(if key == "1" { "2" } else { "1" });
+    tape.keys(&key);
+    tape.keys("1");
+    tape.agent("takes the call", Command::Accept);
+    tape.screen();
+    tape.put("Pia hangs up", Do::HungUp);
+    tape.done("asked_for");
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl Policy for Toy {
 fn reach(action: &Action, proofs: &[FactorKind]) -> Decision {
     let has = |class| proofs.iter().any(|k| k.class() == class);
     match action.object.as_str() {
+        "strong" if proofs.contains(&FactorKind::Passkey) => permit("passkey"),
         "strong" if has(Class::Knowledge) && has(Class::Possession) => permit("two_classes"),
         "authenticated" if !proofs.is_empty() => permit("one_proof"),
         _ => refuse(WayOut::None, "no_proof"),
@@ -57,7 +58,9 @@ fn reach(action: &Action, proofs: &[FactorKind]) -> Decision {
 }
 
 fn use_factor(action: &Action, level: Level, stronger_set_up: bool) -> Decision {
-    let held = FactorKind::parse(&action.object).is_none_or(|k| k.class() == Class::Possession);
+    // The signed-in portal, being rung back and a printed list stand beside what the customer set up.
+    let beside = [FactorKind::Provider, FactorKind::Approval, FactorKind::Callback, FactorKind::AppCall, FactorKind::BackupCode];
+    let held = FactorKind::parse(&action.object).is_none_or(|k| k.class() == Class::Possession && !beside.contains(&k));
     if level < Level::Identified || (held && stronger_set_up) { refuse(WayOut::None, "use") } else { permit("use") }
 }
 

@@ -6,7 +6,7 @@ use countersign_core::{
     account::Profile,
     action::Field,
     claim::{ClaimKind, IndexKey, normalise},
-    factor::{Algorithm, FactorKind, Otp, Pepper, WordHash, hotp},
+    factor::{Algorithm, BackupCodes, FactorKind, Otp, Pepper, WordHash, hotp},
     id::{AccountId, AuthenticatorId},
     secret::{Blind, Secret},
     time::{Span, Timestamp},
@@ -31,37 +31,39 @@ pub enum Who {
     Grace,
     /// Frozen, phone channel locked, a mobile that is cooling off beside an old one.
     Omar,
+    /// A passkey, a device that can be woken, an account at the provider, backup codes, a landline.
+    Pia,
 }
-pub const ALL: [Who; 6] = [Who::Ana, Who::Liam, Who::Tina, Who::Dina, Who::Grace, Who::Omar];
+pub const ALL: [Who; 7] = [Who::Ana, Who::Liam, Who::Tina, Who::Dina, Who::Grace, Who::Omar, Who::Pia];
 
 impl Who {
     fn n(self) -> u8 { self as u8 + 1 }
     pub fn id(self) -> AccountId { AccountId([self.n(); 16]) }
     pub fn of(id: AccountId) -> Option<Self> { ALL.into_iter().find(|w| w.id() == id) }
     pub fn number(self) -> &'static str {
-        ["AC-ANA-7001", "AC-LIAM-7002", "AC-TINA-7003", "AC-DINA-7004", "AC-GRACE-7005", "AC-OMAR-7006"][self as usize]
+        ["AC-ANA-7001", "AC-LIAM-7002", "AC-TINA-7003", "AC-DINA-7004", "AC-GRACE-7005", "AC-OMAR-7006", "AC-PIA-7007"][self as usize]
     }
     pub fn name(self) -> &'static str {
-        ["Ana Torres", "Liam Okafor", "Martina Bellweather", "Ondine Bollivar", "Grace Hopperton", "Omar Haddad"][self as usize]
+        ["Ana Torres", "Liam Okafor", "Martina Bellweather", "Ondine Bollivar", "Grace Hopperton", "Omar Haddad", "Pia Lindqvist"][self as usize]
     }
     pub fn email(self) -> &'static str {
-        ["ana.torres@example.com", "liam.okafor@example.com", "tina.bell@example.com", "dina.bell@example.com", "grace.h@example.com", "omar.h@example.com"][self as usize]
+        ["ana.torres@example.com", "liam.okafor@example.com", "tina.bell@example.com", "dina.bell@example.com", "grace.h@example.com", "omar.h@example.com", "pia.l@example.com"][self as usize]
     }
     pub fn birth(self) -> &'static str {
-        ["1984-03-09", "1990-11-23", "1971-07-30", "1969-01-12", "1958-12-09", "1995-05-05"][self as usize]
+        ["1984-03-09", "1990-11-23", "1971-07-30", "1969-01-12", "1958-12-09", "1995-05-05", "1977-02-17"][self as usize]
     }
     pub fn address(self) -> &'static str {
-        ["12 Larkspur Lane Milltown", "4 Quarry Row Ashby", "77 Foxglove Close Penn", "8 Hazel Drive Penn", "1 Harbour View Eastquay", "30 Sumac Street Dale"][self as usize]
+        ["12 Larkspur Lane Milltown", "4 Quarry Row Ashby", "77 Foxglove Close Penn", "8 Hazel Drive Penn", "1 Harbour View Eastquay", "30 Sumac Street Dale", "5 Tarn Road Kelby"][self as usize]
     }
     pub fn postal(self) -> &'static str {
-        ["QX4 7TR", "LM2 9KF", "TB3 3BW", "DB8 1HD", "GH1 5EQ", "OH9 6DS"][self as usize]
+        ["QX4 7TR", "LM2 9KF", "TB3 3BW", "DB8 1HD", "GH1 5EQ", "OH9 6DS", "PL2 8KB"][self as usize]
     }
     /// The telephone that calls come from.
     pub fn phone(self) -> &'static str {
-        ["+12025550142", "+12025550155", SHARED, SHARED, "+12025550177", "+12025550188"][self as usize]
+        ["+12025550142", "+12025550155", SHARED, SHARED, "+12025550177", "+12025550188", "+12025550166"][self as usize]
     }
     pub fn pin(self) -> Option<&'static str> {
-        [Some("4071"), Some("8126"), None, None, Some("5938"), None][self as usize]
+        [Some("4071"), Some("8126"), None, None, Some("5938"), None, None][self as usize]
     }
     pub fn claim(self, kind: ClaimKind) -> &'static str {
         match kind {
@@ -79,6 +81,10 @@ impl Who {
 /// The landline of Tina and Dina.
 pub const SHARED: &str = "+12025550199";
 pub const DURESS: &str = "4079";
+/// Calls from here come to the number that only the portal dials.
+pub const APP_CALL: &str = "+12025550133";
+/// Pia's printed list.
+pub const BACKUP: [&str; 2] = ["8830174425", "1190562388"];
 pub const VERBAL: &str = "purple rhinoceros";
 const KEY: &str = "3132333435363738393031323334353637383930";
 
@@ -123,7 +129,7 @@ fn profile(who: Who) -> Profile {
         "address": who.address(), "postal_code": who.postal(),
         "contacts": [contact(who, 8, "email", who.email(), old)],
     });
-    let phone = if who.phone() == SHARED { "landline" } else { "mobile" };
+    let phone = if who.phone() == SHARED || who == Who::Pia { "landline" } else { "mobile" };
     value["contacts"].as_array_mut().unwrap().push(contact(who, 9, phone, who.phone(), old));
     match who {
         Who::Ana => {
@@ -145,6 +151,15 @@ fn profile(who: Who) -> Profile {
             value["delegations"] = json!([delegation(1, Who::Grace, until), delegation(2, Who::Liam, START - Span::days(1))]);
         }
         Who::Dina => {}
+        Who::Pia => {
+            let codes = BackupCodes::make(auth(who, 5), &BACKUP.map(Secret::from), &pepper());
+            value["push"] = json!([{ "endpoint": "https://push.example.com/1", "p256dh": "k", "auth": "a", "added": old }]);
+            value["authenticators"] = json!([
+                { "id": id("auth", who, 6), "kind": "passkey", "material": { "passkey": { "name": "Phone", "credential": "{}", "added": old } } },
+                { "id": id("auth", who, 5), "kind": "backup_code", "material": { "codes": { "codes": codes, "added": old } } },
+                { "id": id("auth", who, 7), "kind": "provider", "material": { "provider": { "subject": "pia" } } },
+            ]);
+        }
         Who::Grace => value["authenticators"] = json!([pin(who, word(5, "5938"), decoy()), token(who)]),
         Who::Omar => {
             value["frozen"] = json!(START - Span::hours(5));

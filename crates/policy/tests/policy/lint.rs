@@ -206,7 +206,7 @@ fn findings_look_like_a_compiler_s() {
     4 | when { context.proofs.contains("ssn") };
       |                                ^^^^^
       = policy: quick_check
-      = help: identification is not authentication: a proof is one of totp, hotp, service_code, sms_code, voice_code, verbal_password, pin. What only identifies is in context.claims, and no policy may take it for a proof
+      = help: identification is not authentication: a proof is one of passkey, provider, totp, hotp, service_code, app_call, callback, approval, sms_code, voice_code, verbal_password, pin, backup_code. What only identifies is in context.claims, and no policy may take it for a proof
 
     error: permits `change:password` (agent) to a caller who proved nothing: identification is not authentication
      --> own.cedar:7:1

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use countersign_core::{
-    action::{Field, Level, Role},
+    action::{Action, Field, Level, Role},
     call::{Closed, Queue, Stage},
     claim::ClaimKind,
     factor::FactorKind,
@@ -13,7 +13,7 @@ use countersign_core::{
     message::Delivery,
     risk::Band,
     time::Timestamp,
-    view::{ActionView, AgentView, Disclosure, FieldView, Offer, QueueItem},
+    view::{ActionView, AgentView, CATALOGUE, Disclosure, FieldView, Offer, QueueItem},
 };
 
 use super::{
@@ -122,6 +122,11 @@ impl<'a> Panel<'a> {
         Self { now, view, flash, story, script: script(view) }
     }
 
+    /// What a customer can be rung about.
+    pub fn matters() -> Vec<(String, String)> {
+        CATALOGUE.iter().map(|(verb, object)| Action::new(*verb, *object)).map(|action| (action.to_string(), words::action(&action))).collect()
+    }
+
     /// Where a form of this call goes.
     pub fn to(&self, what: &str) -> String { format!("/desk/call/{}/{what}", self.view.call) }
 
@@ -143,6 +148,8 @@ impl<'a> Panel<'a> {
                 format!("The caller is keying: {what}. You hear nothing; stay on the line.")
             }
             (Stage::Talking, true) => "You are talking with the caller.".to_owned(),
+            (Stage::Dialing, true) => "The customer’s telephone rings. You are connected when they answer.".to_owned(),
+            (Stage::Confirming, true) => "The customer answered, and is told who calls.".to_owned(),
             (Stage::Talking, false) => "Another agent has this call.".to_owned(),
             (Stage::Waiting, _) => {
                 let queue = match view.queue { Some(Queue::Specialists) => "a specialist", _ => "an agent" };
@@ -167,11 +174,24 @@ impl<'a> Panel<'a> {
         if view.duress {
             add("bad", "siren", "Duress word", "The caller may be under threat. Keep your tone, follow the house procedure for duress. Whatever looks carried out is held for review.".into());
         }
+        if view.disowned {
+            add("bad", "alert", "Not the customer", "The customer, signed in, says that they are not on this call. Nothing proved on it counts. Say nothing of it, and end the call or hand it to a specialist.".into());
+        }
         if view.frozen {
             add("bad", "snow", "Account frozen", "The customer did not recognise something. Nothing is shown or changed; a specialist ends the freeze, after strong proof.".into());
         }
         if view.phone_lock {
             add("warn", "lock", "Phone locked", "The customer allows no changes by phone. They change things signed in.".into());
+        }
+        let access = &view.access;
+        if access.relay {
+            add("info", "people", "Relay service", "An operator may speak or type for the customer. That is how they call, and no reason for doubt. Codes are typed by the customer in the portal.".into());
+        }
+        if access.text {
+            add("info", "people", "Text on the phone", "The customer uses real-time text or a TTY. Write short sentences, and wait for “GA”.".into());
+        }
+        if access.unhurried {
+            add("info", "people", "More time", "The customer needs longer to answer and to key. The machine waits longer, too.".into());
         }
         if view.number_set_aside {
             add("warn", "alert", "Number set aside", "The calling number belongs to another account. What the caller said agrees on this one, so this one counts.".into());

@@ -3,6 +3,7 @@ use countersign_core::{
     call::{Queue, Stage},
     claim::{ClaimKind, Via},
     factor::FactorKind,
+    id::AccountId,
     prompt::Lang,
     time::Span,
     view::{ActionView, ChallengeView, ClaimView, Disclosure, FieldView, Offer},
@@ -59,6 +60,21 @@ fn full() -> AgentView {
 
 fn panel(view: &AgentView) -> String { desk_panel(NOW, view, None, &[]).unwrap() }
 
+/// Everything that can go on at once.
+fn full_live(text: &str) -> LiveView {
+    let words = countersign_core::factor::Pepper::new([1; 32]).watchwords(CALL, AccountId([2; 16]));
+    LiveView {
+        now: NOW,
+        approvals: vec![ApprovalView {
+            challenge: ChallengeId([3; 16]), from: text.into(), known: false, what: text.into(), expires: NOW, left: 1, started: NOW, typed: true,
+            agent: Some(text.into()), said: Some(text.into()),
+        }],
+        calls: vec![LiveCallView { ours: true, from: text.into(), started: NOW, proved: true, agent: Some(text.into()), matter: Some(text.into()), words, talks: true }],
+        call_back: Some(CallBackView { key: 7, tail: "42".into(), answered: false }),
+        numbers: vec![(ContactId([4; 16]), "42".into())], dials: true, passkeys: true,
+    }
+}
+
 fn every_page() -> Vec<String> {
     let (shell, text) = (shell(), "<i>'\"&".to_owned());
     let line = StoryLine { at: NOW, text: text.clone() };
@@ -74,14 +90,23 @@ fn every_page() -> Vec<String> {
     };
     let portal_view = PortalView {
         name: text.clone(), frozen: false, code, factors: vec![text.clone()], contacts: vec![(text.clone(), text.clone(), Some(NOW))],
-        calls: vec![CallSummary { id: CALL, started: NOW, lines: vec![line.clone()] }], notices: vec![line.clone()],
+        calls: vec![CallSummary { id: CALL, started: NOW, lines: vec![line.clone()] }], notices: vec![line.clone()], live: full_live(&text), done: Some((false, "No.")),
     };
+    let confirm = CodeConfirmView { code: Secret::new(text.clone()), from: text.clone(), known: false, started: NOW, client: Some(text.clone()), now: NOW };
     let admin_view = AdminView {
         now: NOW, version: "1".into(), policy_version: "2".into(), live: 1, waiting: 1, counters: vec![(text.clone(), text.clone())],
         alerts: vec![(NOW, "duress".into(), Some(CALL))],
         calls: vec![AdminCall { id: CALL, started: NOW, ended: None, level: Level::Strong, band: Band::High, ending: Some(text.clone()) }],
         agents: vec![(text.clone(), Role::Agent, true, AgentId([1; 16]))], factors: vec![FactorStat { name: text.clone(), asked: 3, proved: 2 }],
     };
+    let security_view = SecurityView {
+        name: text.clone(), frozen: false, fresh: true, works: true, elsewhere: Some("//localhost:1".into()), app: Some(text.clone()), token: Some(text.clone()),
+        passkeys: vec![PasskeyLine { id: text.clone(), name: text.clone(), added: NOW }], pin: Some(text.clone()), verbal: Some(text.clone()),
+        provider: Some(text.clone()), codes: Some((text.clone(), 10, NOW)), preferred: vec![(FactorKind::Pin, true)], never_sms: true, phone_lock: true,
+        access: Default::default(), flash: Some(flash.clone()), sign_ins: vec![line.clone()],
+    };
+    let stale = SecurityView { fresh: false, elsewhere: None, ..security_view.clone() };
+    let remove_view = RemoveView { id: text.clone(), what: text.clone(), name: Some(text.clone()), last_sign_in: true, last: true };
     let link_view = LinkView { title: text.clone(), what: text.clone(), button: Some(text.clone()), done: Some(text.clone()) };
     [
         desk(&shell, NOW, &[], &BTreeMap::new(), Some(&full()), Some(&flash), std::slice::from_ref(&line)),
@@ -89,6 +114,11 @@ fn every_page() -> Vec<String> {
         desk_list(NOW, &[], &BTreeMap::new()),
         sign_in(&shell, Some(&text)), portal(&shell, &portal_view), portal_code(&portal_view.code), link(&shell, &link_view), admin(&shell, &admin_view),
         story(&shell, &text, NOW, &[line]), policy(&shell, &text, &[(text.clone(), text.clone())], &text), landing(&shell, &demo),
+        portal_live(&portal_view.live), portal_code_page(&shell, &text, Some(&text)), portal_code_confirm(&shell, &confirm), portal_dial(&shell, "tel:+12025550101,,1%23", 180),
+        portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: None, provider: Some(&text) }),
+        portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: Some("//localhost:1"), provider: None }),
+        portal_security(&shell, &security_view), portal_security(&shell, &stale), portal_totp(&shell, &text, Some(&text)),
+        portal_codes(&shell, NOW, std::slice::from_ref(&text)), portal_remove(&shell, &remove_view),
         handset(&shell, &demo), error(&shell, 404, &text, &text),
     ].into_iter().map(Result::unwrap).collect()
 }

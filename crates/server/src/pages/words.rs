@@ -281,6 +281,22 @@ pub fn delivery(kind: &FactorKind, delivery: &Option<Delivery>) -> &'static str 
     }
 }
 
+/// What is awaited when the answer does not come over the call.
+pub fn waits(kind: &FactorKind) -> &'static str {
+    match kind {
+        FactorKind::Provider => "The website’s sign-in asks the customer, and shows them this code.",
+        FactorKind::Passkey => "The customer signs in the portal. There is nothing to read out.",
+        _ => "The customer types this code in the portal. You see here what they answer.",
+    }
+}
+
+/// A code in groups that can be read out.
+pub fn spaced(code: &countersign_core::secret::Secret) -> String {
+    let text = code.expose();
+    let (head, tail) = text.split_at_checked(text.len() / 2).unwrap_or((text, ""));
+    format!("{head} {tail}")
+}
+
 /// Why the last challenge ended without a proof.
 pub fn closed(why: &Closed) -> &'static str {
     match why {

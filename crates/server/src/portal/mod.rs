@@ -1,8 +1,14 @@
 //! The customer's side: the rotating service code, the history of calls, "this wasn't me", and
 //! the links that notices carry.
 
+mod change;
 pub mod oidc;
+pub mod phone;
 pub mod push;
+mod security;
+mod session;
+mod sign_in;
+mod totp;
 
 use std::collections::HashMap;
 
@@ -39,10 +45,13 @@ use crate::{
     web::{WebError, cookie, set_cookie},
 };
 
+pub use self::{
+    change::{Extra, Notify, change},
+    session::{How, Session, Signed, open_session, signed, who},
+};
+
 /// The session cookie of the portal.
 pub const COOKIE: &str = "cs_me";
-const SESSION: &str = "portal-session";
-const SESSION_LIFE: Span = Span::hours(1);
 /// How long a hand-over link from the company's own site opens the portal.
 const ENTRY_LIFE: Span = Span::minutes(2);
 /// Digits of a service code; docs/security-limits.md computes what a guesser gets.
@@ -55,20 +64,18 @@ const GRACE: Span = Span::seconds(60);
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/me", get(home))
-        .route("/me/code", get(code))
+        .merge(phone::routes())
+        .route("/me/service-code", get(code))
         .route("/me/enter", get(enter))
         .route("/me/freeze", post(freeze))
         .route("/me/sign-out", post(sign_out))
         .route("/undo/{token}", get(link_page).post(link_do))
         .route("/not-me/{token}", get(link_page).post(link_do))
+        .merge(sign_in::routes())
+        .merge(security::routes())
+        .merge(totp::routes())
         .merge(push::routes())
         .merge(oidc::routes())
-}
-
-#[derive(Serialize, Deserialize)]
-struct Session {
-    account: AccountId,
-    expires: Timestamp,
 }
 
 /// The code that the portal shows now: the same in every window of the account.
@@ -78,16 +85,7 @@ struct Shown {
     from: Timestamp,
 }
 
-async fn who(app: &App, headers: &HeaderMap) -> Result<AccountId, WebError> {
-    let away = || if app.demo { WebError::SignIn("/") } else { WebError::Bad("You are signed out. Come back through the company's own website.".into()) };
-    let token = cookie(headers, COOKIE).ok_or_else(away)?;
-    let id = Vault::token_id(&token);
-    let doc = app.runner.store.doc(SESSION, &id).await?.ok_or_else(away)?;
-    let session: Session = app.runner.vault.unseal(SESSION, &id, &doc.body)?;
-    if session.expires <= app.runner.now() { Err(away()) } else { Ok(session.account) }
-}
-
-async fn commit(runner: &Runner, commit: Commit) -> Result<(), WebError> {
+pub(crate) async fn commit(runner: &Runner, commit: Commit) -> Result<(), WebError> {
     match runner.store.commit(commit).await {
         Ok(_) => Ok(()),
         Err(CommitError::Busy | CommitError::Closed) => Err(WebError::Busy),
@@ -95,17 +93,6 @@ async fn commit(runner: &Runner, commit: Commit) -> Result<(), WebError> {
         Err(CommitError::Conflict) => Err(WebError::Bad("Somebody was faster. Open the page again.".into())),
         Err(e) => Err(WebError::Broken(e.to_string())),
     }
-}
-
-/// Opens a session and returns its cookie.
-pub async fn open_session(app: &App, account: AccountId) -> Result<String, WebError> {
-    let token = app.runner.vault.token()?;
-    let (id, now) = (Vault::token_id(&token), app.runner.now());
-    let session = Session { account, expires: now + SESSION_LIFE };
-    let body = app.runner.vault.seal(SESSION, &id, &session)?;
-    let docs = vec![DocWrite::Put { kind: SESSION, id, expected: Expect::New, body, due: Some(session.expires.0) }];
-    commit(&app.runner, Commit { now: now.0, docs, ..Commit::default() }).await?;
-    Ok(set_cookie(COOKIE, &token, SESSION_LIFE.0 / 1000, app.secure()))
 }
 
 /// Makes a link that opens the portal once, for the company's own signed-in site.
@@ -117,7 +104,7 @@ pub async fn entry_link(runner: &Runner, account: AccountId) -> Result<(Secret, 
     Ok((token, until))
 }
 
-async fn enter(State(app): State<App>, Query(query): Query<HashMap<String, String>>) -> Result<Response, WebError> {
+async fn enter(State(app): State<App>, headers: HeaderMap, Query(query): Query<HashMap<String, String>>) -> Result<Response, WebError> {
     let token = Secret::new(query.get("token").cloned().unwrap_or_default());
     let id = Vault::token_id(&token);
     let spent = || WebError::Bad("This link was used or is too old. Go back to the company's website and try again.".into());
@@ -130,14 +117,14 @@ async fn enter(State(app): State<App>, Query(query): Query<HashMap<String, Strin
     let guards = vec![Guard::Once { key: format!("entry/{}", hex::encode(&id)), expires: Some(until.0) }];
     commit(&app.runner, Commit { now: now.0, guards, docs: vec![DocWrite::Delete { kind: LINK, id }], ..Commit::default() }).await
         .map_err(|e| if matches!(e, WebError::Busy) { e } else { spent() })?;
-    let set = open_session(&app, account).await?;
+    let set = open_session(&app, account, How::Link, &headers).await?;
     // A redirect would still be the other site's navigation, on which a strict cookie is not sent;
     // a page that moves on by itself is ours.
     let onward = Html(r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>Signed in</title><meta http-equiv="refresh" content="0;url=/me"><p><a href="/me">Go on</a></p></html>"#);
     Ok(([(header::SET_COOKIE, set)], onward).into_response())
 }
 
-async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
+async fn home(State(app): State<App>, headers: HeaderMap, Query(query): Query<HashMap<String, String>>) -> Result<Html<String>, WebError> {
     let account = who(&app, &headers).await?;
     let loaded = app.runner.directory.load(account).await?.ok_or(WebError::NotFound)?;
     let (profile, now) = (&loaded.profile, app.runner.now());
@@ -158,7 +145,8 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
     calls.truncate(20);
     let view = PortalView {
         name: profile.name.expose().to_owned(), frozen: profile.frozen.is_some(), code: service_code(&app.runner, account).await?, factors, contacts, calls,
-        notices: notices(&app, account).await?,
+        notices: notices(&app, account).await?, live: phone::live(&app, account, profile).await?,
+        done: query.get("done").and_then(|word| phone::done(word)),
     };
     let shell = Shell { company: app.company(), user: None, demo: app.demo };
     Ok(Html(pages::portal(&shell, &view)?))
@@ -198,13 +186,19 @@ fn own_lines(app: &App, account: AccountId, id: CallId, events: &[Recorded]) -> 
 async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebError> {
     let events = app.runner.store.events(countersign_store::Stream { kind: record::ACCOUNT, id: account.0 }).await?;
     let mut lines = Vec::new();
-    for event in events.iter().rev().take(20) {
+    for event in events.iter().rev() {
+        if lines.len() == 20 {
+            break;
+        }
         let text = match serde_json::from_str::<AccountEvent>(&event.body)? {
-            AccountEvent::Imported | AccountEvent::Unlocked | AccountEvent::Checked { .. } => continue,
+            AccountEvent::Imported | AccountEvent::Unlocked | AccountEvent::Checked { .. } | AccountEvent::SignedIn { .. } => continue,
             AccountEvent::Changed { action, .. } => {
                 let action = action.parse().map_err(|_| WebError::Broken("an event names no action".into()))?;
                 format!("Done by phone: {}.", app.texts.action(Default::default(), &action))
             }
+            AccountEvent::AuthenticatorAdded { kind } => format!("Set up here: {}.", security::kind_words(&kind)),
+            AccountEvent::AuthenticatorRemoved { kind } => format!("Removed here: {}.", security::kind_words(&kind)),
+            AccountEvent::PreferenceChanged { what } => security::preference_words(&what).into(),
             AccountEvent::Undone { .. } => "A change was undone.".into(),
             AccountEvent::Frozen { .. } => "The account was frozen.".into(),
             AccountEvent::ProviderLinked => "Your sign-in was linked: on a call, we can ask you there.".into(),
@@ -282,11 +276,10 @@ async fn freeze(State(app): State<App>, headers: HeaderMap, Form(form): Form<Has
 
 async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Result<Response, WebError> {
     if let Some(token) = cookie(&headers, COOKIE) {
-        let docs = vec![DocWrite::Delete { kind: SESSION, id: Vault::token_id(&token) }];
-        commit(&app.runner, Commit { now: app.runner.now().0, docs, ..Commit::default() }).await?;
+        session::end_session(&app.runner, &token).await?;
     }
     let set = set_cookie(COOKIE, &Secret::default(), 0, app.secure());
-    Ok(([(header::SET_COOKIE, set)], Redirect::to(if app.demo { "/" } else { "/me" })).into_response())
+    Ok(([(header::SET_COOKIE, set)], Redirect::to(if app.demo { "/" } else { "/me/sign-in" })).into_response())
 }
 
 /// Freezes an account, tells the lead, and raises the risk of every call about it
@@ -340,6 +333,11 @@ async fn link_page(State(app): State<App>, Path(token): Path<String>) -> Result<
             what: format!("Somebody changed something on your account by phone: {}. If it was not you, undo it here.", app.texts.action(lang, &action)),
             button: Some("Undo the change".into()), done: None,
         },
+        Link::Report { call: None, .. } => LinkView {
+            title: "This wasn’t me".into(),
+            what: "Somebody who was signed in changed how your account is protected. If it was not you, we sign everybody out and freeze your account until you have spoken to us.".into(),
+            button: Some("It wasn’t me: freeze my account".into()), done: None,
+        },
         _ => LinkView {
             title: "This wasn’t me".into(),
             what: "If the call was not yours, we freeze your account for everything by phone until you have spoken to us.".into(),
@@ -372,7 +370,10 @@ async fn link_do(State(app): State<App>, Path(token): Path<String>, Form(_): For
             "It is as it was before. If you did not ask for the change, call us: somebody else did."
         }
         Link::Report { account, call } => {
-            freeze_account(&app, account, Some(call), vec![gone]).await?;
+            freeze_account(&app, account, call, vec![gone]).await?;
+            if call.is_none() {
+                session::end_sessions(&app.runner, account).await?;
+            }
             "Your account is frozen for everything by phone. Call us to end the freeze: we will ask for proof that it is you."
         }
         Link::Portal { .. } => return Err(WebError::Bad(LINK_DEAD.into())),

@@ -24,7 +24,10 @@ use countersign_store::{Commit, DocWrite, Expect, Guard, IndexWrite};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{commit, open_session};
+use super::{
+    commit,
+    session::{How, open_session},
+};
 use crate::{
     App,
     oidc::{OpenId, ProviderError, code},
@@ -145,7 +148,7 @@ async fn callback(State(app): State<App>, headers: HeaderMap, Query(query): Quer
     if !linked && app.upstream.is_some() {
         link(&app.runner, account, sign_in.openid.issuer(), &identity.subject).await?;
     }
-    let opened = open_session(&app, account).await?;
+    let opened = open_session(&app, account, How::Provider, &headers).await?;
     let gone = signing_in(&Secret::default(), 0, app.secure());
     // As with a hand-over: a redirect would still be the other site's navigation.
     let mut response = Html(r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>Signed in</title><meta http-equiv="refresh" content="0;url=/me"><p><a href="/me">Go on</a></p></html>"#).into_response();

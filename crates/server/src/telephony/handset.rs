@@ -108,7 +108,7 @@ pub struct Inbox {
 #[async_trait]
 impl Provider for Inbox {
     fn name(&self) -> &'static str { "inbox" }
-    fn channels(&self) -> &[Channel] { &[Channel::Sms, Channel::Voice, Channel::Email] }
+    fn channels(&self) -> &[Channel] { &[Channel::Sms, Channel::Voice, Channel::Email, Channel::Ring] }
     async fn send(&self, m: &Outgoing) -> Sent {
         let subject = m.subject.as_ref().map(|s| format!("{s}\n\n")).unwrap_or_default();
         let received = Received {
@@ -125,6 +125,7 @@ impl Provider for Inbox {
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/handset/calls", post(dial))
+        .route("/handset/calls/{id}/answer", post(answer))
         .route("/handset/calls/{id}/events", get(events))
         .route("/handset/calls/{id}/keys", post(keys))
         .route("/handset/calls/{id}/silence", post(silence))
@@ -139,6 +140,8 @@ fn handsets(app: &App) -> Result<&Arc<Handsets>, WebError> { app.handsets.as_ref
 struct Dial {
     person: Option<String>,
     number: Option<String>,
+    /// What the number keys by itself once the call is answered: the portal's own number was dialled.
+    token: Option<Secret>,
 }
 
 async fn dial(State(app): State<App>, Json(dial): Json<Dial>) -> Result<Json<serde_json::Value>, WebError> {
@@ -150,9 +153,21 @@ async fn dial(State(app): State<App>, Json(dial): Json<Dial>) -> Result<Json<ser
     };
     let id = CallId(app.runner.vault.id()?);
     let verstat = if number.is_some() { Verstat::PassedA } else { Verstat::None };
-    let first = incoming(&app, NAME, number.as_ref(), verstat, false).await?;
+    let first = incoming(&app, NAME, number.as_ref(), verstat, dial.token.is_some()).await?;
     let line = Line { reference: id.to_string(), number };
-    let reply = app.runner.begin(id, format!("handset/{id}/in"), line, || first.input()).await?;
+    let mut reply = app.runner.begin(id, format!("handset/{id}/in"), line, || first.input()).await?;
+    if let Some(token) = dial.token.filter(|t| t.expose().len() <= 32 && t.expose().bytes().all(|b| b.is_ascii_digit())) {
+        reply = app.runner.run(id, format!("handset/{id}/token"), || Input::Keys(token.clone())).await?;
+    }
+    handsets.show(id, &reply);
+    Ok(Json(serde_json::json!({"call": id})))
+}
+
+/// A call of ours is answered here.
+async fn answer(State(app): State<App>, Path(id): Path<CallId>) -> Result<Json<serde_json::Value>, WebError> {
+    let handsets = handsets(&app)?;
+    let line = Line { reference: id.to_string(), number: None };
+    let reply = app.runner.answer_out(id, format!("handset/{id}/answered"), line).await?;
     handsets.show(id, &reply);
     Ok(Json(serde_json::json!({"call": id})))
 }

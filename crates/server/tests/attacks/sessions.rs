@@ -153,12 +153,14 @@ async fn a_portal_session_ends() {
     world.pass(Span(Span::hours(1).0 - 1000));
     portal.home().await.ok();
     world.pass(Span::seconds(1));
-    portal.home().await.is(422).shows("You are signed out.").hides(&people::ANA_PRIVATE);
-    portal.get("/me/code").await.is(422);
-    portal.post("/me/freeze", &[]).await.is(422);
+    let page = portal.home().await;
+    page.is(303).hides(&people::ANA_PRIVATE);
+    assert_eq!(page.header("location"), "/me/sign-in");
+    portal.get("/me/service-code").await.is(303);
+    portal.post("/me/freeze", &[]).await.is(303);
     let portal = Portal::enter(&world, "10004711").await;
     portal.post("/me/sign-out", &[]).await.is(303);
-    portal.home().await.is(422);
+    portal.home().await.is(303);
     assert!(world.profile(people::ANA).await.frozen.is_none());
 }
 

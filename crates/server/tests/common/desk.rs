@@ -87,6 +87,13 @@ impl Desk {
 }
 
 impl Page {
+    /// The code that the agent reads out.
+    #[track_caller]
+    pub fn given(&self) -> String {
+        let (_, rest) = self.body.split_once("Code to read out: </span>").unwrap_or_else(|| panic!("no code to read out: {}", self.body));
+        rest.split('<').next().unwrap().chars().filter(|c| !c.is_whitespace()).collect()
+    }
+
     /// The level that a panel shows.
     #[track_caller]
     pub fn level(&self) -> &str {

@@ -3,8 +3,10 @@
 //! letter box in place of every provider.
 #![allow(dead_code, reason = "every test binary uses its own part of the harness")]
 
+pub mod authenticator;
 pub mod browser;
 pub mod desk;
+pub mod openid;
 pub mod pages;
 pub mod people;
 pub mod phone;
@@ -40,6 +42,7 @@ use countersign_server::{
     hub::Hub,
     i18n::{Company, Texts},
     metrics::Metrics,
+    oauth::{OAuth, clients::ClientSettings},
     push::{self, Push, address::Rules},
     outbox::{Outbox, twilio as rest},
     router,
@@ -57,6 +60,8 @@ pub const START: Timestamp = Timestamp(1_780_308_000_000);
 pub const URL: &str = "https://calls.example.com";
 pub const COMPANY: &str = "Juniper & Co";
 pub const FRAUD_LINE: &str = "+1 202 555 0100";
+/// The number that only the portal dials.
+pub const APP_NUMBER: &str = "+12025550101";
 pub const TOKEN: &str = "a-token-that-signs-webhooks";
 pub const API_KEY: &str = "a-key-of-the-companys-own-program";
 const MASTER: [u8; 32] = *b"thirty-two bytes for these tests";
@@ -70,11 +75,13 @@ pub struct Setup {
     pub params: Params,
     pub deny: Vec<&'static str>,
     pub people: bool,
+    /// Programs that may ask by OpenID.
+    pub openid: Vec<ClientSettings>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { demo: false, file: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true }
+        Self { demo: false, file: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, openid: openid::everybody() }
     }
 }
 
@@ -184,7 +191,7 @@ impl World {
         let agents = Arc::new(Agents::new(runner.clone()));
         agents.refresh().await.unwrap();
         let company = Company { name: COMPANY.into(), fraud_line: FRAUD_LINE.into(), link_base: URL.into() };
-        let texts = Arc::new(Texts::load(company).unwrap());
+        let texts = Arc::new(Texts::load(company).unwrap().with_codes(runner.vault.pepper.clone()));
         let rest = Arc::new(rest::Twilio::new(rest::TwilioConfig {
             account_sid: format!("AC{}", "0".repeat(32)), auth_token: TOKEN.into(), from: E164::parse("+12025550100").unwrap(),
             // Nobody listens there: what a call is to do next waits until the telephone asks.
@@ -197,15 +204,21 @@ impl World {
         if let Some(handsets) = &handsets {
             runner.hub.register(handset::NAME, handsets.clone());
         }
+        let oauth = OAuth::new(URL, &setup.openid).unwrap();
         let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, URL).unwrap());
         let app = App(Arc::new(Parts {
-            runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(),
+            oauth: oauth.clone(), runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(),
             deny_numbers: setup.deny.iter().map(|n| E164::parse(n).unwrap()).collect(),
             api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(API_KEY)) }],
-            push: push.clone(), sign_in: None, upstream: None, twilio: Some(voice), demo: setup.demo, demo_people: Vec::new(), handsets,
+            push: push.clone(), sign_in: None, upstream: None, twilio: Some(voice), rings: Some(twilio::NAME),
+            app_number: Some(E164::parse(APP_NUMBER).unwrap()), demo: setup.demo, demo_people: Vec::new(), handsets,
             policy_files: Sources::shipped().files, policy_matrix: String::new(),
         }));
-        let outbox = Arc::new(Outbox::new(runner, texts, vec![ground.post.clone()]).with(Arc::new(push::Shared(push))));
+        let mut outbox = Outbox::new(runner.clone(), texts, vec![ground.post.clone()]).with(Arc::new(push::Shared(push)));
+        if let Some(oauth) = oauth {
+            outbox = outbox.with(Arc::new(oauth.courier(runner).unwrap()));
+        }
+        let outbox = Arc::new(outbox);
         Self { ground, router: router(app.clone()), app, outbox }
     }
 

@@ -5,7 +5,7 @@ use countersign_core::{claim::IndexKey, id::CallId};
 use countersign_server::telephony::twilio::signature::sign;
 
 use super::{
-    TOKEN, URL, World,
+    APP_NUMBER, TOKEN, URL, World,
     pages::{FORM, Page, form, send, unescape},
 };
 
@@ -18,6 +18,8 @@ pub struct Phone {
     pub sid: String,
     pub id: CallId,
     from: Option<String>,
+    to_number: &'static str,
+    ours: bool,
     stir: &'static str,
     /// The last answer.
     pub twiml: String,
@@ -42,11 +44,38 @@ impl Phone {
         phone
     }
 
+    /// Dials the number that only the portal dials; its token follows by itself.
+    pub async fn dial_with_token(world: &World, from: Option<&str>, token: &str) -> Self {
+        let mut phone = Self::new(world, from, "TN-Validation-Passed-A");
+        phone.to_number = APP_NUMBER;
+        let page = phone.to("/twilio/voice", phone.fields(&[])).await;
+        phone.heard(page);
+        phone.press(token).await;
+        phone
+    }
+
+    /// Answers a call that we make.
+    pub async fn answer(world: &World, call: CallId) -> Self {
+        let mut phone = Self { id: call, ..Self::new(world, None, "No-TN-Validation") };
+        let page = phone.to(&format!("/twilio/answered?call={call}"), phone.fields(&[("Direction", "outbound-api")])).await;
+        phone.heard(page);
+        phone.ours = true;
+        phone
+    }
+
+    /// The code that was read out last: eight digits, or six.
+    #[track_caller]
+    pub fn spoken_code(&self) -> String {
+        let words = self.words();
+        let (_, rest) = words.split_once("Type this code there: ").unwrap_or_else(|| panic!("no code in {words:?}"));
+        rest.split('.').next().unwrap().chars().filter(char::is_ascii_digit).collect()
+    }
+
     /// A telephone that has not rung yet.
     pub fn new(world: &World, from: Option<&str>, stir: &'static str) -> Self {
         let sid = world.call_sid();
         let id = CallId(index(world).blind("twilio", &sid).0);
-        Self { router: world.router.clone(), id, sid, from: from.map(str::to_owned), stir, twiml: String::new(), last: Default::default() }
+        Self { router: world.router.clone(), id, sid, from: from.map(str::to_owned), to_number: "+12025550100", ours: false, stir, twiml: String::new(), last: Default::default() }
     }
 
     /// The same telephone, answered by another server.
@@ -58,7 +87,7 @@ impl Phone {
     pub fn fields(&self, more: &[(&str, &str)]) -> Fields {
         let mut fields = vec![
             ("CallSid".to_owned(), self.sid.clone()), ("AccountSid".into(), format!("AC{}", "0".repeat(32))),
-            ("From".into(), self.from.clone().unwrap_or_else(|| "anonymous".into())), ("To".into(), "+12025550100".into()),
+            ("From".into(), self.from.clone().unwrap_or_else(|| "anonymous".into())), ("To".into(), self.to_number.into()),
             ("CallStatus".into(), "in-progress".into()), ("Direction".into(), "inbound".into()), ("StirVerstat".into(), self.stir.into()),
         ];
         for (name, value) in more {
@@ -111,7 +140,8 @@ impl Phone {
 
     /// Twilio was told to ask what to do next, or the music is over: it asks.
     pub async fn listen(&mut self) -> &mut Self {
-        let page = self.to("/twilio/resume?n=0", self.fields(&[])).await;
+        let path = if self.ours { format!("/twilio/resume?n=0&call={}", self.id) } else { "/twilio/resume?n=0".to_owned() };
+        let page = self.to(&path, self.fields(&[])).await;
         self.heard(page);
         self
     }
@@ -120,7 +150,8 @@ impl Phone {
     pub async fn again(&self) -> Page { send(&self.router, webhook(&self.last.0, &self.last.1)).await }
 
     pub async fn hang_up(&mut self) {
-        self.to("/twilio/status", self.fields(&[("CallStatus", "completed")])).await.is(204);
+        let path = if self.ours { format!("/twilio/status?call={}", self.id) } else { "/twilio/status".to_owned() };
+        self.to(&path, self.fields(&[("CallStatus", "completed")])).await.is(204);
     }
 
     /// The words of the last answer.

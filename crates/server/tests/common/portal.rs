@@ -36,9 +36,34 @@ impl Portal {
     pub async fn home(&self) -> Page { self.get("/me").await }
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page { pages::post(&self.router, path, Some(&self.cookie), fields).await }
 
+    /// The request for approval that the page shows, if it shows one.
+    pub async fn asked(&self) -> Option<String> {
+        let page = self.get("/me/live").await;
+        page.ok();
+        let (_, rest) = page.body.split_once("action=\"/me/approvals/")?;
+        rest.split('/').next().map(str::to_owned)
+    }
+
+    /// Answers a request: `type`, `decline` or `not-me`. What came of it, in a word.
+    pub async fn answer(&self, challenge: &str, how: &str, code: &str) -> String {
+        let page = self.post(&format!("/me/approvals/{challenge}/{how}"), &[("code", code)]).await;
+        page.is(303);
+        page.header("location").strip_prefix("/me?done=").unwrap_or_else(|| panic!("{}", page.header("location"))).to_owned()
+    }
+
+    /// Types a code that was given on a call, and says that the call is theirs.
+    pub async fn links(&self, code: &str) -> Page {
+        let page = self.post("/me/code", &[("code", code)]).await;
+        if page.status != 200 {
+            return page;
+        }
+        page.shows("Yes, it is me");
+        self.post("/me/code/confirm", &[("code", code), ("answer", "yes")]).await
+    }
+
     /// The code on the page.
     pub async fn code(&self) -> String {
-        let page = self.get("/me/code").await;
+        let page = self.get("/me/service-code").await;
         page.ok();
         let (_, rest) = page.body.split_once("Your code for the phone: </span>").unwrap();
         rest.split('<').next().unwrap().chars().filter(char::is_ascii_digit).collect()

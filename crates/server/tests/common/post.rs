@@ -72,7 +72,7 @@ impl Post {
 #[async_trait]
 impl Provider for Post {
     fn name(&self) -> &'static str { "post" }
-    fn channels(&self) -> &[Channel] { &[Channel::Sms, Channel::Voice, Channel::Email] }
+    fn channels(&self) -> &[Channel] { &[Channel::Sms, Channel::Voice, Channel::Email, Channel::Ring] }
     async fn send(&self, m: &Outgoing) -> Sent {
         let letter = Letter {
             id: m.id, channel: m.channel, to: m.to.expose().into(), subject: m.subject.clone().unwrap_or_default(), text: m.text.expose().into(),

@@ -26,8 +26,9 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 53] = [
+pub const ROUTES: [(&str, &str, Who); 93] = [
     ("GET", "/", Who::Demo),
+    ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
     ("GET", "/admin/calls/{id}", Who::Admin),
     ("GET", "/admin/policy", Who::Admin),
@@ -44,8 +45,19 @@ pub const ROUTES: [(&str, &str, Who); 53] = [
     ("GET", "/handset/inbox/{person}/events", Who::Demo),
     ("GET", "/healthz", Who::Anybody),
     ("GET", "/me", Who::Portal),
+    ("GET", "/me/service-code", Who::Portal),
     ("GET", "/me/code", Who::Portal),
     ("GET", "/me/enter", Who::Link),
+    ("GET", "/me/events", Who::Portal),
+    ("GET", "/me/live", Who::Portal),
+    ("GET", "/me/phone", Who::Anybody),
+    ("GET", "/me/security", Who::Portal),
+    ("GET", "/me/security/totp", Who::Portal),
+    ("GET", "/me/security/totp.svg", Who::Portal),
+    ("GET", "/me/sign-in", Who::Anybody),
+    ("GET", "/metrics", Who::Anybody),
+    ("GET", "/not-me/{token}", Who::Link),
+    ("GET", "/oauth/jwks", Who::Anybody),
     ("GET", "/me/push/key", Who::Portal),
     ("GET", "/me/sign-in/callback", Who::Anybody),
     ("GET", "/me/sign-in/provider", Who::Anybody),
@@ -62,18 +74,46 @@ pub const ROUTES: [(&str, &str, Who); 53] = [
     ("POST", "/demo/sign-in/desk/{name}", Who::Demo),
     ("POST", "/demo/sign-in/portal/{person}", Who::Demo),
     ("POST", "/desk/call/{id}/{verb}", Who::Desk),
+    ("POST", "/desk/call-out", Who::Desk),
     ("POST", "/desk/sign-in", Who::OwnPage),
     ("POST", "/desk/sign-out", Who::OwnPage),
     ("POST", "/handset/calls", Who::Demo),
+    ("POST", "/handset/calls/{id}/answer", Who::Demo),
     ("POST", "/handset/calls/{id}/hang-up", Who::Demo),
     ("POST", "/handset/calls/{id}/keys", Who::Demo),
     ("POST", "/handset/calls/{id}/silence", Who::Demo),
+    ("POST", "/me/approvals/{challenge}/decline", Who::Portal),
+    ("POST", "/me/approvals/{challenge}/not-me", Who::Portal),
+    ("POST", "/me/approvals/{challenge}/passkey/finish", Who::Portal),
+    ("POST", "/me/approvals/{challenge}/passkey/start", Who::Portal),
+    ("POST", "/me/approvals/{challenge}/type", Who::Portal),
+    ("POST", "/me/call-me", Who::Portal),
+    ("POST", "/me/code", Who::Portal),
+    ("POST", "/me/code/confirm", Who::Portal),
+    ("POST", "/me/dial", Who::Portal),
     ("POST", "/me/freeze", Who::Portal),
+    ("POST", "/me/security/codes", Who::Portal),
+    ("POST", "/me/security/confirm/finish", Who::Portal),
+    ("POST", "/me/security/confirm/start", Who::Portal),
+    ("POST", "/me/security/passkey/finish", Who::Portal),
+    ("POST", "/me/security/passkey/start", Who::Portal),
+    ("POST", "/me/security/preferences", Who::Portal),
+    ("POST", "/me/security/remove", Who::Portal),
+    ("POST", "/me/security/rename", Who::Portal),
+    ("POST", "/me/security/totp/confirm", Who::Portal),
+    ("POST", "/me/security/totp/new", Who::Portal),
+    ("POST", "/me/security/word", Who::Portal),
+    ("POST", "/me/sign-in/passkey/finish", Who::OwnPage),
+    ("POST", "/me/sign-in/passkey/start", Who::OwnPage),
     ("POST", "/me/push/subscribe", Who::Portal),
     ("POST", "/me/push/unsubscribe", Who::Portal),
     ("POST", "/me/sign-out", Who::OwnPage),
     ("POST", "/not-me/{token}", Who::Link),
+    ("POST", "/oauth/bc-authorize", Who::Program),
+    ("POST", "/oauth/device_authorization", Who::Program),
+    ("POST", "/oauth/token", Who::Program),
     ("POST", "/twilio/agent/{call}/{agent}", Who::Twilio),
+    ("POST", "/twilio/answered", Who::Twilio),
     ("POST", "/twilio/message", Who::Twilio),
     ("POST", "/twilio/resume", Who::Twilio),
     ("POST", "/twilio/status", Who::Twilio),
@@ -83,14 +123,14 @@ pub const ROUTES: [(&str, &str, Who); 53] = [
 ];
 
 /// The verbs of `/desk/call/{id}/{verb}`.
-pub const VERBS: [&str; 12] = ["accept", "heard", "reveal", "request", "prove", "word", "cancel", "perform", "speak-for", "switch", "hand-over", "end"];
+pub const VERBS: [&str; 13] = ["accept", "heard", "reveal", "request", "prove", "link", "word", "cancel", "perform", "speak-for", "switch", "hand-over", "end"];
 
 /// A route with something in the place of its parameters.
 pub fn example(path: &str) -> String {
     path.replace("{*path}", "base.css").replace("/calls/{id}", "/calls/call_00000000000000000000000000000001")
         .replace("/call/{id}", "/call/call_00000000000000000000000000000001").replace("/agents/{id}", "/agents/agent_00000000000000000000000000000001")
         .replace("{call}", "call_00000000000000000000000000000001").replace("{agent}", "agent_00000000000000000000000000000001").replace("{token}", &"0".repeat(64)).replace("{person}", "ana").replace("{name}", "Robin")
-        .replace("{verb}", "end")
+        .replace("{verb}", "end").replace("{challenge}", "chal_00000000000000000000000000000001")
 }
 
 /// Method and path of every `.route(…)` in the sources.

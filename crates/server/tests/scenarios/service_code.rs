@@ -32,7 +32,7 @@ async fn story(world: World) {
     assert_eq!(code.len(), 8);
     assert_eq!(code, portal.code().await, "every window shows the same");
     let seconds_left = |body: &str| body.contains(r#"<progress class="code-bar" max="60" value="60""#);
-    assert!(seconds_left(&portal.get("/me/code").await.body));
+    assert!(seconds_left(&portal.get("/me/service-code").await.body));
 
     // One step: who is meant, and that it is them. From a stranger's telephone.
     let mut call = accepted(&world, STRANGER, &code).await;

@@ -185,7 +185,7 @@ async fn voice(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes
     let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
     let event = event(&fields)?;
     let id = call_id(&app, &event, None);
-    let first = incoming(&app, NAME, event.from.as_ref(), event.stir, false).await?;
+    let first = incoming(&app, NAME, event.from.as_ref(), event.stir, event.to.is_some() && event.to == app.app_number).await?;
     let line = Line { reference: event.call_sid.as_str().to_owned(), number: event.from.clone() };
     let reply = app.runner.begin(id, format!("twilio/{}/in", event.call_sid.as_str()), line, || first.input()).await?;
     answer(&app, twilio, id, &reply).await
