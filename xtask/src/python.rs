@@ -23,7 +23,7 @@ pub fn environment(note: &mut String) -> Result<PathBuf, Failure> {
     let name = format!("venv-{:016x}", fingerprint(&text));
     let folder = cache()?.join(&name);
     *note = name;
-    if folder.join(COMPLETE).is_file() && shell::succeeds(Command::new(python(&folder)).args(["-c", "import pytest, playwright, twilio, pyotp"])) {
+    if folder.join(COMPLETE).is_file() && shell::succeeds(Command::new(python(&folder)).args(["-c", "import pytest, playwright, twilio, pyotp, http_ece, cryptography"])) {
         return Ok(folder);
     }
     report::note(&format!("making {} (once for each state of {REQUIREMENTS})", folder.display()));

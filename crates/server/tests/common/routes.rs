@@ -59,7 +59,7 @@ pub const ROUTES: [(&str, &str, Who); 93] = [
     ("GET", "/not-me/{token}", Who::Link),
     ("GET", "/oauth/jwks", Who::Anybody),
     ("GET", "/me/push/key", Who::Portal),
-    ("GET", "/me/sign-in/callback", Who::Link),
+    ("GET", "/me/sign-in/callback", Who::Anybody),
     ("GET", "/me/sign-in/provider", Who::Anybody),
     ("GET", "/metrics", Who::Anybody),
     ("GET", "/not-me/{token}", Who::Link),
