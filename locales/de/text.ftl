@@ -10,7 +10,7 @@ sms-summary-many = { $company }: Danke für Ihren Anruf. { $count ->
    *[other] { $count } Anliegen wurden
 } erledigt. Waren Sie das nicht? Konto sperren: { $link } oder { $fraud } anrufen
 sms-online = { $company }: Laut Ihrem Anruf möchten Sie { $action }. Zu Ihrer Sicherheit geht das nur angemeldet: { $link } - Waren Sie das nicht? Bitte { $fraud } anrufen
-sms-changed-online = { $company }: Jemand war in Ihrem Konto angemeldet und hat etwas geändert. { $done }. Nicht Sie? Konto sperren: { $link } oder { $fraud } anrufen
+sms-changed-online = { $company }: Jemand war in Ihrem Konto angemeldet. { $done }. Nicht Sie? Konto sperren: { $link } oder { $fraud } anrufen
 
 ## Nach »wegen …«, im Genitiv.
 

@@ -11,7 +11,7 @@ sms-summary-many = { $company }: gracias por su llamada. { $count ->
    *[other] Se han hecho { $count } gestiones
 } en su cuenta. ¿No fue usted? Bloquee su cuenta: { $link } o llame al { $fraud }
 sms-online = { $company }: para { $action }, inicie sesión en { $link } - por su seguridad, no se hace por teléfono. ¿No fue usted? Llame al { $fraud }
-sms-changed-online = { $company }: alguien con la sesión iniciada cambió algo en su cuenta. { $done }. ¿No fue usted? Bloquee su cuenta: { $link } o llame al { $fraud }
+sms-changed-online = { $company }: cambio hecho con la sesión iniciada. { $done }. ¿No fue usted? Bloquee su cuenta: { $link } o llame al { $fraud }
 
 ##
 

@@ -22,11 +22,13 @@ pub enum Who {
     Program,
     /// Twilio, by its signature.
     Twilio,
+    /// Whoever signs in at the company's own provider, where one is configured.
+    Provider,
     /// Whoever plays with the demo.
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 93] = [
+pub const ROUTES: [(&str, &str, Who); 91] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -59,10 +61,8 @@ pub const ROUTES: [(&str, &str, Who); 93] = [
     ("GET", "/not-me/{token}", Who::Link),
     ("GET", "/oauth/jwks", Who::Anybody),
     ("GET", "/me/push/key", Who::Portal),
-    ("GET", "/me/sign-in/callback", Who::Anybody),
-    ("GET", "/me/sign-in/provider", Who::Anybody),
-    ("GET", "/metrics", Who::Anybody),
-    ("GET", "/not-me/{token}", Who::Link),
+    ("GET", "/me/sign-in/callback", Who::Provider),
+    ("GET", "/me/sign-in/provider", Who::Provider),
     ("GET", "/portal.webmanifest", Who::Anybody),
     ("GET", "/readyz", Who::Anybody),
     ("GET", "/sw.js", Who::Anybody),

@@ -386,7 +386,7 @@ async fn a_call_takes_the_time_it_takes() {
     let mut call = world.call(CHIDI_LINE).await;
     let seconds = |phone: &Phone| phone.twiml.split("timeout=\"").nth(1).unwrap().split('"').next().unwrap().parse::<u32>().unwrap();
     assert_eq!(seconds(&call), seconds(&quick) * 3);
-    call.presses(&["2", "8264", "1"]).await;
+    call.presses(&["2", "*", "8264", "1"]).await;
     robin.take(&mut call).await.shows("Relay service.").shows("More time.");
 }
 
