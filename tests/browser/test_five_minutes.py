@@ -46,8 +46,8 @@ def test_five_minutes(demo: Demo, open_browser: Open, tmp_path: Path, shots: Pat
     # An address needs more than a PIN.
     address = desk.action("change:address")
     expect(address).to_contain_text("needs strong")
-    address.get_by_role("button", name="Ask about").click()
-    expect(desk.call.locator("[data-flash]")).to_contain_text("Needs strong")
+    address.get_by_role("button", name="Ask on record").click()
+    expect(desk.call.locator(".flash")).to_contain_text("Needs strong")
     expect(address.locator("form.perform-form")).to_have_count(0)
 
     # The code goes to the number on file, and is keyed where the agent hears nothing.
@@ -77,7 +77,7 @@ def test_five_minutes(demo: Demo, open_browser: Open, tmp_path: Path, shots: Pat
     address.get_by_label("Street and town").fill("9 Cedar Court, Riverton")
     address.get_by_label("Postal code").fill("84065")
     address.get_by_role("button", name="Change postal address").click()
-    expect(desk.call.locator("[data-flash]")).to_contain_text("Done")
+    expect(desk.call.locator(".flash")).to_contain_text("Done")
     expect(address).to_contain_text("done")
     picture(shots, "3-done", handset, desk)
 
@@ -166,7 +166,7 @@ def test_five_minutes_by_keyboard(demo: Demo, open_browser: Open) -> None:
     keys.type("20500")
     keys.press("Enter")
     expect(desk.call.locator(".results")).to_contain_text("match")
-    expect(desk.call.locator("[data-flash]")).to_contain_text("Match")
+    expect(desk.call.locator(".flash")).to_contain_text("Match")
     desk.settled()
     keys.press("Escape")
 

@@ -20,7 +20,7 @@ from conftest import keep_words
 from helpers import Http, none_of
 from installation import PERSONAL, PUBLIC, World
 
-HERE = Path(__file__).parent.parent / "openid"
+HERE = Path(__file__).parent.parent / "node"
 SECRET, API_KEY = "the-long-random-secret-of-the-till", "a-key-of-the-companys-own-site"
 MAYA = "20008811"
 

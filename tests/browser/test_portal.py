@@ -39,7 +39,7 @@ def test_youtube_hybrid(demo: Demo, open_browser: Open, shots: Path) -> None:
     handset = Handset(open_browser(demo.url), demo.url)
     portal = portal_of(open_browser(demo.url), demo, "Ana Torres")
     expect(portal.locator("#live")).to_contain_text("No call with us is going on.")
-    handset.page.get_by_role("radio", name="An unknown number").check()
+    handset.page.get_by_role("radio", name=re.compile("on nobody’s file")).check()
     handset.page.get_by_role("button", name="Call", exact=True).click()
     handset.asked("For English")
     handset.press("1")

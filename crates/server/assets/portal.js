@@ -30,9 +30,21 @@ async function look() {
       fresh.scrollIntoView({ block: "start" });
     }
     document.dispatchEvent(new CustomEvent("live"));
+    await recount();
   } catch {
     // Offline: the event stream reconnects by itself, and asks again.
   }
+}
+
+/** The list of calls, which grows while one goes on; not under the hands of somebody who is in it. */
+async function recount() {
+  const reply = await fetch("/me", { credentials: "same-origin" });
+  if (!reply.ok || reply.redirected) return;
+  const next = new DOMParser().parseFromString(await reply.text(), "text/html").getElementById("calls");
+  const old = document.getElementById("calls");
+  if (!next || !old || old.contains(document.activeElement) || old.querySelector(".wasnt-me[open]")) return;
+  old.replaceWith(document.adoptNode(next));
+  adopt(next);
 }
 
 let stream = null;
