@@ -25,7 +25,7 @@ HERE = Path(__file__).parent.parent / "provider"
 
 def modules() -> Path:
     """Where the provider's library is: `cargo xtask test` installs it outside of the repository."""
-    named = os.environ.get("COUNTERSIGN_PROVIDER_MODULES")
+    named = os.environ.get("COUNTERSIGN_PROVIDER_PACKAGES")
     if not named or not shutil.which("node"):
         needed = os.environ.get("CI") == "true" or os.environ.get("COUNTERSIGN_REQUIRE_BROWSER") == "1"
         (pytest.fail if needed else pytest.skip)("the OpenID provider is not installed: `cargo xtask test` does it")
@@ -88,7 +88,7 @@ class World:
         config = self.installation.config
         text = re.sub(r'address = ".*"\npublic_url = ".*"', f'address = "127.0.0.1:{port}"\npublic_url = "{self.public}"', config.read_text())
         at = f'issuer = "{self.provider.issuer}"\nclient_id = "countersign"\nclient_secret_file = "{secret}"\n'
-        text += f'\n[sign_in]\n{at}name = "Sign in with Hearth & Home"\nclaim = "customer_number"\n' + (f"\n[provider]\n{at}{more}\n" if ask else "")
+        text += f'\n[sign_in]\n{at}name = "Hearth & Home"\nclaim = "customer_number"\n' + (f"\n[provider]\n{at}{more}\n" if ask else "")
         config.write_text(text)
         self.totp = self.installation.add_agent("robin", "agent", "correct horse battery")
         done = self.installation.run("import", self.installation.customers(CUSTOMERS))

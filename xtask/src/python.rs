@@ -47,14 +47,15 @@ fn python(environment: &Path) -> PathBuf { environment.join("bin").join("python"
 pub fn fingerprint(text: &[u8]) -> u64 { text.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)) }
 
 /// Runs the outside-in tests against this binary, and says how many there were.
-pub fn pytest(environment: &Path, packages: &Path, binary: &Path, filter: Option<&str>) -> Result<String, Failure> {
+pub fn pytest(environment: &Path, packages: &[PathBuf; 2], binary: &Path, filter: Option<&str>) -> Result<String, Failure> {
+    let [programs, provider] = packages;
     let mut command = Command::new(python(environment));
     command.current_dir(root().join("tests/browser"));
     command.args(["-m", "pytest", "--color", if report::colours() { "yes" } else { "no" }]);
     if let Some(filter) = filter {
         command.args(["-k", filter]);
     }
-    command.env("COUNTERSIGN_BIN", binary).env("COUNTERSIGN_NODE_PACKAGES", packages).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+    command.env("COUNTERSIGN_BIN", binary).env("COUNTERSIGN_NODE_PACKAGES", programs).env("COUNTERSIGN_PROVIDER_PACKAGES", provider).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
     if let Some(chromium) = prerequisites::chromium() {
         command.env("COUNTERSIGN_CHROMIUM", chromium);
     }

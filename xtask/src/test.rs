@@ -70,7 +70,9 @@ fn browser(steps: &mut Steps, ready: bool, filter: Option<&str>) {
         return;
     }
     let environment: Option<PathBuf> = steps.step("python", "the environment of the outside-in tests", python::environment);
-    let packages: Option<PathBuf> = steps.step("node", "the packages of the outside-in tests", node::packages);
+    let packages: Option<[PathBuf; 2]> = steps.step("node", "the packages of the outside-in tests", |note| {
+        Ok([node::packages(node::PROGRAMS, note)?, node::packages(node::PROVIDER, note)?])
+    });
     let binary = steps.step("build", "the binary that they run", |note| {
         let binary = cargo::build("countersign", &[])?;
         *note = binary.display().to_string();

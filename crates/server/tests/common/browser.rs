@@ -27,13 +27,16 @@ pub struct Knock {
     pub body: Vec<u8>,
 }
 
+/// A status, and headers beside it.
+type Told = (StatusCode, Vec<(&'static str, String)>);
+
 /// The service and its browser.
 #[derive(Clone)]
 pub struct Browser {
     pub origin: String,
     pub knocks: Arc<Mutex<Vec<Knock>>>,
     /// What the service answers.
-    pub answer: Arc<Mutex<(StatusCode, Vec<(&'static str, String)>)>>,
+    pub answer: Arc<Mutex<Told>>,
     private: [u8; 32],
 }
 
