@@ -1,38 +1,74 @@
-//! Changes of a profile that its own holder makes in the portal: the profile, and an event in the
-//! account's record, in one commit.
+//! A change that a customer makes signed in: the profile, its record, and the notices, in one commit.
 
-use countersign_core::{account::Profile, id::AccountId};
-use countersign_store::{Commit, CommitError, DocWrite, IndexWrite};
+use countersign_core::{
+    account::Profile,
+    action::{Action, Verb},
+    id::{AccountId, CallId, MessageId},
+    message::{Body, Message, OnFile},
+    time::Timestamp,
+};
+use countersign_store::{Append, Commit, CommitError, DocWrite, Guard, IndexWrite};
 
 use crate::{
+    effects::{Link, first_of_each_kind, link_doc, outbox_row},
+    passkeys::Spent,
     record::{self, AccountEvent},
     runner::{RunError, Runner},
 };
 
-/// How often somebody else may have been faster.
+/// How often a change is tried again when somebody else was faster.
 const TRIES: usize = 8;
+/// The owner of messages that no call asked for.
+const NO_CALL: CallId = CallId([0; 16]);
+
+/// Who hears of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notify {
+    /// It takes nothing away.
+    Nobody,
+    /// Everybody who was on file before: a thief may be signed in, too.
+    Everybody,
+}
+
+/// What else belongs to the commit of a change.
+#[derive(Debug, Default)]
+pub struct Extra {
+    /// Conditions.
+    pub guards: Vec<Guard>,
+    /// Writes.
+    pub docs: Vec<DocWrite>,
+    /// Names that lead to the account.
+    pub index: Vec<IndexWrite>,
+}
+
+impl From<Spent> for Extra {
+    fn from(spent: Spent) -> Self { Self { guards: spent.guards, docs: spent.docs, index: Vec::new() } }
+}
 
 impl Runner {
-    /// Changes a profile. `change` says what happened; `None`: nothing, and nothing is written. It is
-    /// called again on a fresh profile when somebody else was faster.
-    pub async fn amend(&self, account: AccountId, change: impl Fn(&mut Profile) -> Option<AccountEvent> + Send) -> Result<(), RunError> {
-        self.amend_with(account, Vec::new(), Vec::new(), change).await
-    }
-
-    /// The same, with other writes of the same commit.
-    pub async fn amend_with(
-        &self, account: AccountId, docs: Vec<DocWrite>, index: Vec<IndexWrite>, change: impl Fn(&mut Profile) -> Option<AccountEvent> + Send,
-    ) -> Result<(), RunError> {
+    /// Carries a change out. `edit` is asked again, on what is on file then, when somebody else was
+    /// faster; it says what goes into the record. Nothing is written where it says nothing.
+    pub async fn amend<E: From<RunError>>(
+        &self, account: AccountId, notify: Notify, extra: Extra, edit: impl Fn(&mut Profile, Timestamp) -> Result<Vec<AccountEvent>, E> + Send + Sync,
+    ) -> Result<(), E> {
         for _ in 0..TRIES {
-            let before = self.directory.load(account).await?.ok_or(RunError::NoCall)?;
+            self.directory.forget(account);
+            let before = self.directory.load(account).await.map_err(RunError::from)?.ok_or(RunError::NoCall)?;
             let (mut after, now) = (before.profile.clone(), self.now());
-            let Some(event) = change(&mut after) else { return Ok(()) };
-            let append = record::append(record::ACCOUNT, account.0, after.events, now, &event)?;
-            after.events += 1;
-            let mut writes = self.directory.update(&before, &after)?;
-            writes.docs.extend(docs.clone());
-            writes.index.extend(index.clone());
-            let result = self.store.commit(Commit { now: now.0, appends: vec![append], docs: writes.docs, index: writes.index, ..Commit::default() }).await;
+            let events = edit(&mut after, now)?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            let mut commit = Commit { now: now.0, guards: extra.guards.clone(), docs: extra.docs.clone(), index: extra.index.clone(), ..Commit::default() };
+            commit.appends.extend(entries(account, &mut after, now, &events)?);
+            if notify == Notify::Everybody {
+                after.changed = Some(now);
+                self.notices(&before.profile, now, &mut commit)?;
+            }
+            let writes = self.directory.update(&before, &after).map_err(RunError::from)?;
+            commit.docs.extend(writes.docs);
+            commit.index.extend(writes.index);
+            let result = self.store.commit(commit).await;
             self.directory.forget(account);
             match result {
                 Ok(_) => {
@@ -40,10 +76,39 @@ impl Runner {
                     return Ok(());
                 }
                 Err(CommitError::Conflict) => {}
-                Err(CommitError::Busy | CommitError::Closed) => return Err(RunError::Busy),
-                Err(e) => return Err(RunError::Store(e.to_string())),
+                Err(CommitError::Denied(_)) => return Err(RunError::Spent.into()),
+                Err(CommitError::Busy | CommitError::Closed) => return Err(RunError::Busy.into()),
+                Err(e) => return Err(RunError::Store(e.to_string()).into()),
             }
         }
-        Err(RunError::Busy)
+        Err(RunError::Busy.into())
     }
+
+    /// Tells the contacts that were on file before, with a link that says "this wasn't me".
+    fn notices(&self, before: &Profile, now: Timestamp, commit: &mut Commit) -> Result<(), RunError> {
+        let report = self.vault.token()?;
+        let until = now + countersign_core::account::NOTICE_PERIOD;
+        commit.docs.push(link_doc(&self.vault, &report, &Link::Report { account: before.id, call: None }, Some(until.0))?);
+        for contact in first_of_each_kind(&before.brief(now).notices) {
+            let body = Body::ChangedOnline { action: Action::new(Verb::Change, "factors"), report: report.clone() };
+            let to = OnFile { account: before.id, contact };
+            let message = Message { id: MessageId(self.vault.id()?), to, lang: before.language.unwrap_or_default(), body };
+            commit.outbox.push(outbox_row(self, &message, NO_CALL)?);
+        }
+        Ok(())
+    }
+}
+
+/// What goes into the account's record: entries that follow each other, in one append.
+fn entries(account: AccountId, after: &mut Profile, now: Timestamp, events: &[AccountEvent]) -> Result<Option<Append>, RunError> {
+    let mut append: Option<Append> = None;
+    for event in events {
+        let next = record::append(record::ACCOUNT, account.0, after.events, now, event)?;
+        after.events += 1;
+        match &mut append {
+            Some(append) => append.events.extend(next.events),
+            None => append = Some(next),
+        }
+    }
+    Ok(append)
 }

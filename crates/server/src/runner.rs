@@ -58,6 +58,9 @@ pub enum RunError {
     /// Too busy; nothing happened.
     #[error("too busy: try again in a moment")]
     Busy,
+    /// What may be used once was used before; nothing happened.
+    #[error("this was used before: open the page again")]
+    Spent,
     /// The store may or may not have it: try again under the same command id.
     #[error("the record did not answer: {0}")]
     Store(String),

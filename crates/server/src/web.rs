@@ -40,6 +40,7 @@ impl From<RunError> for WebError {
             RunError::Rejected(why) => Self::Bad(why.to_string()),
             RunError::Change(why) => Self::Bad(why.to_string()),
             RunError::Busy => Self::Busy,
+            RunError::Spent => Self::Bad("This was used before. Open the page again.".into()),
             other => Self::Broken(other.to_string()),
         }
     }

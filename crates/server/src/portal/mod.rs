@@ -1,7 +1,6 @@
 //! The customer's side: the rotating service code, the history of calls, "this wasn't me", and
 //! the links that notices carry.
 
-mod change;
 pub mod oidc;
 pub mod phone;
 pub mod push;
@@ -20,7 +19,7 @@ use axum::{
     routing::{get, post},
 };
 use countersign_core::{
-    account::ContactKind,
+    account::{ContactKind, Profile},
     call::{Alert, Call, Event, Input, Recorded, Stage},
     factor::ServiceCode,
     id::{AccountId, CallId},
@@ -34,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     App,
+    amend::{Extra, Notify},
     desk::named,
     directory::apply_undo,
     effects::{LINK, Link, alert_doc, link_doc},
@@ -46,9 +46,16 @@ use crate::{
 };
 
 pub use self::{
-    change::{Extra, Notify, change},
     session::{How, Session, Signed, open_session, signed, who},
 };
+
+/// A change whose errors are shown on a page; see [`Runner::amend`].
+async fn change(
+    app: &App, account: AccountId, notify: Notify, extra: Extra,
+    edit: impl Fn(&mut Profile, Timestamp) -> Result<Vec<AccountEvent>, WebError> + Send + Sync,
+) -> Result<(), WebError> {
+    app.runner.amend(account, notify, extra, edit).await
+}
 
 /// The session cookie of the portal.
 pub const COOKIE: &str = "cs_me";

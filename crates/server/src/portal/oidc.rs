@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     App,
+    amend::{Extra, Notify},
     oidc::{OpenId, ProviderError, code},
     record::AccountEvent,
     runner::{RunError, Runner},
@@ -204,11 +205,11 @@ async fn account(runner: &Runner, issuer: &str, name: &Secret, number: Option<Se
 async fn link(runner: &Runner, account: AccountId, issuer: &str, name: &Secret) -> Result<(), RunError> {
     let id = AuthenticatorId(runner.vault.id()?);
     let index = vec![IndexWrite::Add { space: LINKED, key: key(runner, issuer, name), id: account.0 }];
-    runner.amend_with(account, Vec::new(), index, |profile| {
+    runner.amend(account, Notify::Nobody, Extra { index, ..Extra::default() }, |profile, _| {
         if subject(profile).is_some() {
-            return None;
+            return Ok(Vec::new());
         }
         profile.authenticators.push(Authenticator { id, kind: FactorKind::Provider, material: Material::Provider { subject: name.clone() } });
-        Some(AccountEvent::ProviderLinked)
+        Ok(vec![AccountEvent::ProviderLinked])
     }).await
 }

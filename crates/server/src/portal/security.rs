@@ -23,12 +23,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    change::{Extra, Notify, change},
+    change,
     session::{Signed, signed},
     sign_in::{Finish, Start, host, no_passkeys, read, shell},
 };
 use crate::{
     App,
+    amend::{Extra, Notify},
     directory::Loaded,
     pages::{self, Flash, FlashKind, PasskeyLine, RemoveView, SecurityView, StoryLine},
     passkeys::Passkeys,
@@ -344,7 +345,7 @@ async fn word(State(app): State<App>, headers: HeaderMap, Form(form): Form<Word>
     }).await?;
     // Counted as failures, so that they run out: hashes are dear.
     let limit = Guard::Attempt { key: format!("words/{}", me.account), window: Some(WORDS_WINDOW.0), max: WORDS, outcome: Outcome::Fail };
-    change(&app, me.account, Notify::Everybody, Extra { guards: vec![limit], docs: Vec::new() }, |profile, _| {
+    change(&app, me.account, Notify::Everybody, Extra { guards: vec![limit], ..Extra::default() }, |profile, _| {
         let new = Authenticator { id, kind, material: Material::Word { real: real.clone(), duress: duress.clone() } };
         Ok(replace(profile, kind, new))
     }).await?;

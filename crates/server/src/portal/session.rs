@@ -11,12 +11,13 @@ use countersign_store::{Commit, DocWrite, Expect};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    change,
     COOKIE,
-    change::{Extra, Notify, change},
     commit,
 };
 use crate::{
     App,
+    amend::{Extra, Notify},
     record::AccountEvent,
     runner::{RunError, Runner},
     vault::Vault,

@@ -20,13 +20,13 @@ use qrcode::{EcLevel, QrCode, render::svg};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    change::{Extra, Notify, change},
+    change,
     commit,
     security::{fresh, replace},
     session::{Signed, signed},
     sign_in::shell,
 };
-use crate::{App, pages, runner::step_key, web::WebError};
+use crate::{App, amend::{Extra, Notify}, pages, runner::step_key, web::WebError};
 
 /// The kind under which a key is kept that is not confirmed, one per session.
 const PENDING: &str = "totp-pending";
@@ -143,6 +143,7 @@ async fn confirm(State(app): State<App>, headers: HeaderMap, Form(Code { code: t
     let extra = Extra {
         guards: vec![attempt(Outcome::Success), spent],
         docs: vec![DocWrite::Delete { kind: PENDING, id: me.binding().to_vec() }],
+        ..Extra::default()
     };
     change(&app, me.account, Notify::Everybody, extra, |profile, _| {
         let new = Authenticator { id: pending.authenticator, kind: FactorKind::Totp, material: Material::Otp(pending.otp()) };

@@ -30,6 +30,7 @@ use self::{
     vapid::Vapid,
 };
 use crate::{
+    amend::{Extra, Notify},
     effects::{Asked, WAKE},
     outbox::{
         Carried, Courier,
@@ -108,26 +109,26 @@ impl Push {
     /// Adds a browser, or renews its keys. The oldest one makes room: a lost telephone must not keep
     /// a new one out.
     pub async fn add(&self, account: AccountId, new: PushSubscription) -> Result<(), RunError> {
-        self.runner.amend(account, |profile| {
+        self.runner.amend(account, Notify::Nobody, Extra::default(), |profile, _| {
             let same = |a: &PushSubscription| a.endpoint.ct_eq(&new.endpoint);
             let known = profile.push.iter().any(|a| same(a) && a.p256dh.ct_eq(&new.p256dh) && a.auth.ct_eq(&new.auth));
             if known {
-                return None;
+                return Ok(Vec::new());
             }
             profile.push.retain(|a| !same(a));
             profile.push.push(new.clone());
             let over = profile.push.len().saturating_sub(MOST);
             profile.push.drain(..over);
-            Some(AccountEvent::PushAdded)
+            Ok(vec![AccountEvent::PushAdded])
         }).await
     }
 
     /// Takes a browser away, if this account has it.
     pub async fn remove(&self, account: AccountId, endpoint: &Secret) -> Result<(), RunError> {
-        self.runner.amend(account, |profile| {
+        self.runner.amend(account, Notify::Nobody, Extra::default(), |profile, _| {
             let before = profile.push.len();
             profile.push.retain(|a| !a.endpoint.ct_eq(endpoint));
-            (profile.push.len() < before).then_some(AccountEvent::PushRemoved)
+            Ok((profile.push.len() < before).then_some(AccountEvent::PushRemoved).into_iter().collect())
         }).await
     }
 
