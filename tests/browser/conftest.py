@@ -166,6 +166,18 @@ def screenshot(page: Page, path: Path) -> None:
     page.screenshot(path=path, full_page=True, caret="initial")
 
 
+def portal_of(context: BrowserContext, url: str, person: str) -> Page:
+    """The portal, signed in by one click as the demo offers."""
+    start = context.new_page()
+    start.goto(url)
+    with context.expect_page() as opened:
+        start.get_by_role("button", name=person).click()
+    start.close()
+    page = opened.value
+    page.wait_for_url("**/me")
+    return page
+
+
 def save_screens(item: pytest.Item) -> None:
     """What was on every screen when a test failed, if somebody named a folder for pictures."""
     folder = os.environ.get("COUNTERSIGN_SHOTS")
@@ -184,8 +196,8 @@ class Handset:
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.page: Page = context.new_page()
         self.page.goto(f"{url}/handset")
-        self.log = self.page.get_by_role("log", name="What is said")
-        self.messages = self.page.get_by_role("log", name="Messages")
+        self.log = self.page.get_by_role("list", name="What is said")
+        self.messages = self.page.get_by_role("list", name="Messages")
         self.phone = self.page.locator("#phone")
         # Speech takes its time, and a machine has no loudspeaker.
         self.page.get_by_label("Voice").uncheck()

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
-from conftest import Desk, Handset, Open
+from conftest import Desk, Handset, Open, portal_of
 from helpers import Demo
 
 # WCAG 2.2 AA, and what axe calls best practice.
@@ -40,22 +40,13 @@ def check(page: Page, axe: str) -> None:
     assert not found, f"{page.url}\n" + "\n".join(found)
 
 
-def portal_of(context: BrowserContext, demo: Demo, person: str) -> Page:
-    page = context.new_page()
-    page.goto(demo.url)
-    with context.expect_page() as opened:
-        page.get_by_role("button", name=person).click()
-    page.close()
-    return opened.value
-
-
 @pytest.mark.parametrize("look", LOOKS, ids=["phone-light", "desktop-dark"])
 def test_pages_are_accessible(demo: Demo, open_browser: Open, axe: str, look: dict[str, object]) -> None:
     """Every page that a customer or agent works with, while something goes on."""
     # Colours change without a slide, so that what is measured is what is seen.
     context = open_browser(demo.url, reduced_motion="reduce", **look)
     handset, desk = Handset(open_browser(demo.url), demo.url), Desk(open_browser(demo.url, reduced_motion="reduce", **look), demo.url)
-    portal = portal_of(context, demo, "Ana Torres")
+    portal = portal_of(context, demo.url, "Ana Torres")
     check(portal, axe)
     handset.dial("Ana Torres")
     handset.asked("We know the number")

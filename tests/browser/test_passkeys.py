@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, CDPSession, Page, expect
 
-from conftest import Desk, Handset, Open, screenshot
+from conftest import Desk, Handset, Open, portal_of, screenshot
 from helpers import Demo
 
 # Passkeys are for names, not for bare addresses.
@@ -33,17 +33,6 @@ def authenticator(page: Page) -> Iterator[tuple[CDPSession, str]]:
     cdp.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": identity})
 
 
-def signed_in(context: BrowserContext, demo: Demo, person: str) -> Page:
-    start = context.new_page()
-    start.goto(named(demo))
-    with context.expect_page() as opened:
-        start.get_by_role("button", name=person).click()
-    start.close()
-    page = opened.value
-    page.wait_for_url("**/me")
-    return page
-
-
 def add_passkey(page: Page, demo: Demo) -> None:
     page.goto(f"{named(demo)}/me/security")
     page.get_by_label("Name of the new passkey").fill("Test device")
@@ -59,7 +48,7 @@ def quiet(context: BrowserContext) -> None:
 def test_a_passkey_signs_in_and_approves(demo: Demo, open_browser: Open, shots: Path) -> None:
     handset, desk = Handset(open_browser(demo.url), demo.url), Desk(open_browser(demo.url), demo.url)
     context = open_browser(named(demo))
-    page = signed_in(context, demo, "Ana Torres")
+    page = portal_of(context, named(demo), "Ana Torres")
     with authenticator(page) as (cdp, identity):
         add_passkey(page, demo)
         screenshot(page, shots / "portal-security.png")
@@ -96,7 +85,7 @@ def test_a_passkey_signs_in_and_approves(demo: Demo, open_browser: Open, shots: 
 
 def test_a_device_that_finds_somebody_else_approves_nothing(demo: Demo, open_browser: Open) -> None:
     context = open_browser(named(demo))
-    page = signed_in(context, demo, "Ana Torres")
+    page = portal_of(context, named(demo), "Ana Torres")
     with authenticator(page) as (cdp, identity):
         add_passkey(page, demo)
         cdp.send("WebAuthn.setUserVerified", {"authenticatorId": identity, "isUserVerified": False})
@@ -111,7 +100,7 @@ def test_a_device_that_finds_somebody_else_approves_nothing(demo: Demo, open_bro
 def test_a_copied_key_is_noticed_by_its_count(demo: Demo, open_browser: Open) -> None:
     """A clone signs with a count that the original has passed already."""
     context = open_browser(named(demo))
-    page = signed_in(context, demo, "Ana Torres")
+    page = portal_of(context, named(demo), "Ana Torres")
     with authenticator(page) as (cdp, identity):
         add_passkey(page, demo)
         original = cdp.send("WebAuthn.getCredentials", {"authenticatorId": identity})["credentials"][0]
@@ -134,7 +123,7 @@ def test_a_copied_key_is_noticed_by_its_count(demo: Demo, open_browser: Open) ->
 def test_an_answer_cannot_be_replayed_or_come_from_elsewhere(demo: Demo, open_browser: Open) -> None:
     """What the browser sent is sent once more; and the same with another origin written in."""
     context = open_browser(named(demo))
-    page = signed_in(context, demo, "Ana Torres")
+    page = portal_of(context, named(demo), "Ana Torres")
     with authenticator(page):
         add_passkey(page, demo)
         page.get_by_role("button", name="Sign out").click()

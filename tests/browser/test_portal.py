@@ -6,22 +6,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from conftest import Desk, Handset, Open, screenshot
+from conftest import Desk, Handset, Open, portal_of, screenshot
 from helpers import Demo
-
-
-def portal_of(context: BrowserContext, demo: Demo, person: str) -> Page:
-    """The portal, signed in by one click as the demo offers."""
-    start = context.new_page()
-    start.goto(demo.url)
-    with context.expect_page() as opened:
-        start.get_by_role("button", name=person).click()
-    start.close()
-    page = opened.value
-    page.wait_for_url("**/me")
-    return page
 
 
 def digits(text: str) -> str:
@@ -37,7 +25,7 @@ def spoken_code(handset: Handset) -> str:
 def test_youtube_hybrid(demo: Demo, open_browser: Open, shots: Path) -> None:
     """The machine says a code to a stranger's telephone; typed where Ana is signed in, it is her."""
     handset = Handset(open_browser(demo.url), demo.url)
-    portal = portal_of(open_browser(demo.url), demo, "Ana Torres")
+    portal = portal_of(open_browser(demo.url), demo.url, "Ana Torres")
     expect(portal.locator("#live")).to_contain_text("No call with us is going on.")
     handset.page.get_by_role("radio", name=re.compile("on nobody’s file")).check()
     handset.page.get_by_role("button", name="Call", exact=True).click()
@@ -62,7 +50,7 @@ def test_youtube_hybrid(demo: Demo, open_browser: Open, shots: Path) -> None:
 def test_flex_push(demo: Demo, open_browser: Open, shots: Path) -> None:
     """A request appears in an open portal by itself; typing the code there moves the desk."""
     handset, desk = Handset(open_browser(demo.url), demo.url), Desk(open_browser(demo.url), demo.url)
-    portal = portal_of(open_browser(demo.url, viewport={"width": 390, "height": 844}), demo, "Ana Torres")
+    portal = portal_of(open_browser(demo.url, viewport={"width": 390, "height": 844}), demo.url, "Ana Torres")
     handset.dial("Ana Torres")
     handset.asked("We know the number")
     handset.press("2")
@@ -107,7 +95,7 @@ def test_flex_push(demo: Demo, open_browser: Open, shots: Path) -> None:
 def test_not_me(demo: Demo, open_browser: Open, shots: Path) -> None:
     """Somebody knows her PIN and shows her number. She says so, and the desk learns it at once."""
     handset, desk = Handset(open_browser(demo.url), demo.url), Desk(open_browser(demo.url), demo.url)
-    portal = portal_of(open_browser(demo.url), demo, "Ana Torres")
+    portal = portal_of(open_browser(demo.url), demo.url, "Ana Torres")
     handset.dial("Ana Torres")
     handset.asked("We know the number")
     handset.press("2")
@@ -128,7 +116,7 @@ def test_not_me(demo: Demo, open_browser: Open, shots: Path) -> None:
 def test_walmart_call_me(demo: Demo, open_browser: Open, shots: Path) -> None:
     """Asked for in the portal; the telephone on file rings; one key that only the portal shows."""
     handset = Handset(open_browser(demo.url), demo.url)
-    portal = portal_of(open_browser(demo.url), demo, "Chidi Okafor")
+    portal = portal_of(open_browser(demo.url), demo.url, "Chidi Okafor")
     handset.page.get_by_role("radio", name="Chidi Okafor").check()
     portal.get_by_role("button", name="Ring the number ending in 44").click()
     ring = portal.locator(".ring-key")
@@ -148,13 +136,13 @@ def test_walmart_call_me(demo: Demo, open_browser: Open, shots: Path) -> None:
 def test_silent_authentication(demo: Demo, open_browser: Open) -> None:
     """The number that the portal dials says who calls; nothing is asked."""
     context = open_browser(demo.url)
-    portal = portal_of(context, demo, "Liam Okafor")
+    portal = portal_of(context, demo.url, "Liam Okafor")
     portal.get_by_role("button", name="Call us without questions").click()
     with portal.expect_navigation():
         portal.get_by_role("link", name="Call now").click()
     portal.get_by_label("Voice").uncheck()
     portal.get_by_role("button", name="Call", exact=True).click()
-    log = portal.get_by_role("log", name="What is said")
+    log = portal.get_by_role("list", name="What is said")
     expect(log).to_contain_text("Thank you, that was accepted")
     expect(log).to_contain_text("Please choose what you hear while you wait")
     expect(log).not_to_contain_text("app")
@@ -164,7 +152,7 @@ def test_silent_authentication(demo: Demo, open_browser: Open) -> None:
 def test_a_call_of_ours_is_known(demo: Demo, open_browser: Open) -> None:
     """An agent rings; the portal says that it is us, who, and what about."""
     handset, desk = Handset(open_browser(demo.url), demo.url), Desk(open_browser(demo.url), demo.url)
-    portal = portal_of(open_browser(demo.url), demo, "Ana Torres")
+    portal = portal_of(open_browser(demo.url), demo.url, "Ana Torres")
     handset.page.get_by_role("radio", name="Ana Torres").check()
     desk.page.get_by_text("Ring a customer").click()
     desk.page.get_by_label("Account number").fill("10004711")
@@ -192,7 +180,7 @@ def reach(page: Page, target: Locator, most: int = 60) -> None:
 def test_the_keyboard_is_enough(demo: Demo, open_browser: Open) -> None:
     """An approval without a mouse; what has the focus can be seen to have it."""
     handset, desk = Handset(open_browser(demo.url), demo.url), Desk(open_browser(demo.url), demo.url)
-    portal = portal_of(open_browser(demo.url), demo, "Ana Torres")
+    portal = portal_of(open_browser(demo.url), demo.url, "Ana Torres")
     handset.dial("Ana Torres")
     handset.asked("We know the number")
     handset.press("2")

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use countersign_core::{
     action::{Level, Role},
-    factor::Watchwords,
+    factor::{FactorKind, Watchwords},
     id::{AgentId, CallId, ChallengeId, ContactId},
     risk::Band,
     secret::Secret,
@@ -145,7 +145,7 @@ pub struct PortalView {
     /// The code to key on the phone.
     pub code: ServiceCodeView,
     /// Ways to prove that are set up, in words.
-    pub factors: Vec<String>,
+    pub factors: Vec<FactorKind>,
     /// Kind, value, and until when a new one cools off.
     pub contacts: Vec<(String, String, Option<Timestamp>)>,
     /// Calls, latest first.

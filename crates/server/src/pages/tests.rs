@@ -89,7 +89,7 @@ fn every_page() -> Vec<String> {
         agents: vec![("maya".into(), text.clone(), Role::Agent)],
     };
     let portal_view = PortalView {
-        name: text.clone(), frozen: false, code, factors: vec![text.clone()], contacts: vec![(text.clone(), text.clone(), Some(NOW))],
+        name: text.clone(), frozen: false, code, factors: vec![FactorKind::Pin], contacts: vec![(text.clone(), text.clone(), Some(NOW))],
         calls: vec![CallSummary { id: CALL, started: NOW, lines: vec![line.clone()] }], notices: vec![line.clone()], live: full_live(&text), done: Some((false, "No.")),
     };
     let confirm = CodeConfirmView { code: Secret::new(text.clone()), from: text.clone(), known: false, started: NOW, client: Some(text.clone()), now: NOW };

@@ -135,7 +135,7 @@ async fn home(State(app): State<App>, headers: HeaderMap, Query(query): Query<Ha
     let account = who(&app, &headers).await?;
     let loaded = app.runner.directory.load(account).await?.ok_or(WebError::NotFound)?;
     let (profile, now) = (&loaded.profile, app.runner.now());
-    let factors = profile.authenticators.iter().map(|a| a.kind.name().replace('_', " ")).collect();
+    let factors = profile.authenticators.iter().map(|a| a.kind).collect();
     let contacts = profile.present_contacts().map(|c| {
         let kind = match c.kind { ContactKind::Mobile => "mobile", ContactKind::Landline => "landline", ContactKind::Email => "e-mail" };
         (kind.to_owned(), c.value.expose().to_owned(), (c.usable_from > now).then_some(c.usable_from))

@@ -91,3 +91,36 @@ async fn looking_changes_nothing() {
     assert_eq!(world.log().await, before);
     world.pass(Span::seconds(1));
 }
+
+/// Nobody who follows a link to us, or signs in, ends up somewhere else.
+#[tokio::test]
+async fn no_address_sends_a_visitor_elsewhere() {
+    const NAMES: [&str; 12] = ["next", "return_to", "returnTo", "redirect", "redirect_uri", "url", "continue", "to", "say", "done", "state", "iss"];
+    let world = World::with(Setup { demo: true, ..Setup::default() }).await;
+    let (mut kim, portal) = (world.kim().await, Portal::enter(&world, "10004711").await);
+    let mut call = world.call(ANA_LINE).await;
+    call.presses(&["1", "4071", "1"]).await;
+    kim.take(&mut call).await;
+    let mut sent = 0;
+    for elsewhere in ["https://evil.example/", "//evil.example/", "/\\evil.example", "https:evil.example", "javascript:alert(1)"] {
+        let fields = NAMES.map(|name| (name, elsewhere));
+        for (verb, path, _) in ROUTES.iter().filter(|(_, path, who)| *who != Who::Twilio && !path.ends_with("/sign-out") && !path.ends_with("/events")) {
+            for cookie in [Some(format!("{}; {}", kim.cookie, portal.cookie)), None] {
+                let method: Method = verb.parse().unwrap();
+                let at = format!("{}?{}", example(path), form(&fields));
+                let mut request = crate::common::pages::own(method, &at, cookie.as_deref(), FORM, if *verb == "POST" { form(&fields) } else { String::new() });
+                // A proxy that passes on what it was told must not lead away either.
+                for name in ["x-forwarded-host", "x-original-url", "forwarded"] {
+                    request.headers_mut().insert(name, "evil.example".parse().unwrap());
+                }
+                let page = send(&world.router, request).await;
+                let to = page.header("location");
+                sent += usize::from(!to.is_empty());
+                assert!(to.is_empty() || (to.starts_with('/') && !to.starts_with("//") && !to.contains("evil") && !to.contains('\\')), "{verb} {path} leads to {to}");
+                assert_eq!(page.header("refresh"), "", "{verb} {path}");
+                assert!(!page.body.contains("evil.example"), "{verb} {path} repeats it");
+            }
+        }
+    }
+    assert!(sent > 100, "only {sent} answers sent anybody anywhere");
+}

@@ -105,6 +105,34 @@ async fn security_follow_up() { follow_up(World::new().await).await; }
 #[tokio::test]
 async fn security_follow_up_in_a_file() { follow_up(World::in_file().await).await; }
 
+/// The same in the portal: the customer reads there who did what, and reports it.
+async fn follow_up_in_the_portal(world: World) {
+    let (mut robin, kim) = (world.robin().await, world.kim().await);
+    let mut call = strong(&world, &mut robin).await;
+    robin.change_phone(NEW).await.says("Done.");
+    call.hang_up().await;
+    let portal = Portal::enter(&world, "10004711").await;
+    let home = portal.home().await;
+    home.shows("Robin took the call.").shows("We asked for proof:").shows("The caller proved to be you:").shows("Robin carried out change phone.").shows("This wasn’t me");
+    // Whoever names somebody else's call freezes their own account, and no more.
+    let chidi = Portal::enter(&world, "10004713").await;
+    chidi.home().await.lacks("Robin carried out");
+    chidi.post("/me/freeze", &[("call", &call.id.to_string())]).await.is(303);
+    assert!(world.profile(ANA).await.frozen.is_none());
+    portal.post("/me/freeze", &[("call", &call.id.to_string())]).await.is(303);
+    assert!(world.profile(ANA).await.frozen.is_some());
+    kim.get("/admin").await.shows("reported");
+    let mut next = world.call(STRANGER).await;
+    next.presses(&["1", "2", "10004711", "20500"]).await;
+    next.presses(&["4071", "1"]).await.hears("A specialist will be with you soon.");
+}
+
+#[tokio::test]
+async fn security_follow_up_in_the_portal() { follow_up_in_the_portal(World::new().await).await; }
+
+#[tokio::test]
+async fn security_follow_up_in_the_portal_in_a_file() { follow_up_in_the_portal(World::in_file().await).await; }
+
 /// Reported while the specialist is still talking: the same call can end the freeze, and goes on.
 #[tokio::test]
 async fn a_freeze_in_mid_call_can_end_on_it() {
