@@ -106,6 +106,26 @@ pub async fn streams(site: &Rc<Site>, server: &Server, cookies: &[String]) -> Re
     }))
 }
 
+/// Lets all the lines work, and says what the server did between the warm-up and the end.
+async fn measured(
+    server: &Server, recorder: &Recorder, (kind, at_a_time): (&'static str, usize), warm_up: Duration, length: Duration,
+    work: impl Iterator<Item = impl Future<Output = Result<(), Fail>>>,
+) -> Result<Value, Fail> {
+    let measure = async {
+        sleep(warm_up).await;
+        let cpu = process::cpu(server.pid());
+        recorder.open(length);
+        sleep(length).await;
+        (process::cpu(server.pid()) - cpu) / length.as_secs_f64()
+    };
+    let (cores, done) = tokio::join!(measure, futures_util::future::try_join_all(work));
+    done?;
+    let kinds = recorder.kinds();
+    let times = kinds.get(kind).ok_or("nothing was answered")?;
+    let rate = times.count as f64 / length.as_secs_f64();
+    Ok(json!({ "at_a_time": at_a_time, "per_second": rate, "cores": cores, "per_core": rate / cores.max(0.01), "times": times.json(), "errors": recorder.errors() }))
+}
+
 /// Programs that ask again and again whether a customer approved (OpenID CIBA, poll mode).
 pub async fn polls(site: &Rc<Site>, server: &Server, requests: u32, at_a_time: usize, warm_up: Duration, length: Duration) -> Result<Value, Fail> {
     let (mut line, mut open) = (Client::new(site.address), Vec::new());
@@ -135,19 +155,7 @@ pub async fn polls(site: &Rc<Site>, server: &Server, requests: u32, at_a_time: u
             Ok::<_, Fail>(())
         }
     });
-    let measure = async {
-        sleep(warm_up).await;
-        let cpu = process::cpu(server.pid());
-        recorder.open(length);
-        sleep(length).await;
-        (process::cpu(server.pid()) - cpu) / length.as_secs_f64()
-    };
-    let (cores, done) = tokio::join!(measure, futures_util::future::try_join_all(work));
-    done?;
-    let kinds = recorder.kinds();
-    let times = kinds.get("poll").ok_or("no poll was answered")?;
-    let rate = times.count as f64 / length.as_secs_f64();
-    Ok(json!({ "requests": requests, "at_a_time": at_a_time, "per_second": rate, "cores": cores, "per_core": rate / cores.max(0.01), "times": times.json(), "errors": recorder.errors() }))
+    measured(server, &recorder, ("poll", at_a_time), warm_up, length, work).await
 }
 
 /// A passkey in software.
@@ -234,19 +242,7 @@ pub async fn passkeys(site: &Rc<Site>, server: &Server, cookies: &[String], warm
             Ok::<_, Fail>(())
         }
     });
-    let measure = async {
-        sleep(warm_up).await;
-        let cpu = process::cpu(server.pid());
-        recorder.open(length);
-        sleep(length).await;
-        (process::cpu(server.pid()) - cpu) / length.as_secs_f64()
-    };
-    let (cores, done) = tokio::join!(measure, futures_util::future::try_join_all(work));
-    done?;
-    let kinds = recorder.kinds();
-    let times = kinds.get("sign in").ok_or("nobody signed in")?;
-    let rate = times.count as f64 / length.as_secs_f64();
-    Ok(json!({ "at_a_time": at_a_time, "per_second": rate, "cores": cores, "per_core": rate / cores.max(0.01), "times": times.json(), "errors": recorder.errors() }))
+    measured(server, &recorder, ("sign in", at_a_time), warm_up, length, work).await
 }
 
 /// Assertions verified on one core, by the library as the server uses it, beside the bare signature.
