@@ -41,6 +41,8 @@ pub struct Contact {
     pub retired: Option<Timestamp>,
 }
 
+/// How old an authenticator must be at the time of a freeze to count while it lasts.
+pub const SUSPECT: Span = Span::days(7);
 /// How long a replaced contact point still gets notices.
 pub const NOTICE_PERIOD: Span = Span::days(90);
 /// How long after the last sign-in to the portal a customer can still be asked to approve there.
@@ -77,8 +79,14 @@ pub enum Material {
     },
     /// An account at the company's own sign-in provider.
     Provider {
+        /// Which provider: a name is unique only within one (OpenID Connect Core §5.7).
+        #[serde(default)]
+        issuer: String,
         /// The provider's name for the customer (`sub`).
         subject: Secret,
+        /// Whether the provider can be asked during a call. If not, it only signs in.
+        #[serde(default)]
+        asks: bool,
     },
 }
 
@@ -119,6 +127,9 @@ pub struct Authenticator {
     pub kind: FactorKind,
     /// Its secret.
     pub material: Material,
+    /// Since when it is on file. Zero: always was.
+    #[serde(default)]
+    pub added: Timestamp,
 }
 
 /// One order, as much of it as a call needs.
@@ -266,8 +277,9 @@ impl Profile {
         let bound = |authenticator, kind| Factor { authenticator, kind, contact: None, tail: String::new(), usable_from: Timestamp(0) };
         // Whichever of several passkeys is at hand may sign: they are one factor, the portal's.
         let portal = Owner::portal(self.id).authenticator;
-        let mut factors: Vec<Factor> = self.authenticators.iter().filter(|a| a.kind != FactorKind::Passkey).map(|a| bound(a.id, a.kind)).collect();
-        let passkeys = self.authenticators.iter().any(|a| a.kind == FactorKind::Passkey);
+        let mut factors: Vec<Factor> = self.standing()
+            .filter(|a| a.kind != FactorKind::Passkey && !matches!(a.material, Material::Provider { asks: false, .. })).map(|a| bound(a.id, a.kind)).collect();
+        let passkeys = self.standing().any(|a| a.kind == FactorKind::Passkey);
         if passkeys {
             factors.push(bound(portal, FactorKind::Passkey));
         }
@@ -306,7 +318,14 @@ impl Profile {
         }
     }
 
-    fn strongest_bound(&self) -> u8 { self.authenticators.iter().map(|a| a.kind.strength()).max().unwrap_or(0) }
+    /// The authenticators that count. On a frozen account none that came on file within
+    /// [`SUSPECT`] before the freeze, or after it: somebody reports a thief, and what the thief set
+    /// up must not be what ends the freeze.
+    pub fn standing(&self) -> impl Iterator<Item = &Authenticator> {
+        self.authenticators.iter().filter(|a| self.frozen.is_none_or(|at| a.added + SUSPECT < at))
+    }
+
+    fn strongest_bound(&self) -> u8 { self.standing().map(|a| a.kind.strength()).max().unwrap_or(0) }
 
     /// Where notices go: e-mail first, then telephones that take texts; what is on file and past
     /// its cooling-off time before what was replaced within [`NOTICE_PERIOD`]. A landline is rung

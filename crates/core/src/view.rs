@@ -287,7 +287,7 @@ pub fn agent_view(
         lang: call.language(), music: *music, level: *level, level_expires: *level_expires,
         level_policies: level_policies.clone(), proofs: call.proof_kinds(), identified: subject.is_some(),
         opened: call.opened(), claims, misses_left: MAX_MISSES.saturating_sub(*misses), compared: compared.clone(),
-        challenge, link, may_link, watchwords: subject.filter(|_| live).map(|account| pepper.watchwords(*id, account)), disowned: *disowned,
+        challenge, link, may_link, watchwords: call.principal.or(*subject).filter(|_| live).map(|account| pepper.watchwords(*id, account)), disowned: *disowned,
         origin: origin.clone(), access: principal.map(|b| b.access).unwrap_or_default(), last_closed: *last_closed, factors, fields, actions, risk: *risk, band: risk::band(*risk),
         risk_parts: risk_parts.clone(), number_set_aside: *number_set_aside, contradictions: *contradictions,
         frozen: *frozen || subject_brief.as_ref().is_some_and(|b| b.frozen),
@@ -310,13 +310,13 @@ impl Lens<'_> {
     fn actor(&self) -> Actor { Actor::Agent { id: self.viewer.agent, role: self.viewer.role } }
 
     fn decide(&self, action: &Action, with_reason: bool) -> Decision {
-        let mut facts = self.call.facts(self.subject, action);
+        let mut facts = self.call.facts_for(self.policy, self.actor(), self.subject, action);
         facts.with_reason = with_reason;
         self.policy.decide(&Request { actor: self.actor(), action, facts: &facts })
     }
 
     /// The facts as they would be without duress.
-    fn calm_facts(&self, action: &Action) -> Facts { Facts { duress: false, ..self.call.facts(self.subject, action) } }
+    fn calm_facts(&self, action: &Action) -> Facts { Facts { duress: false, ..self.call.facts_for(self.policy, self.actor(), self.subject, action) } }
 
     /// The ids of deciding policies. Under duress those that it brings in would give it away to
     /// whoever looks over the agent's shoulder, so only the lead reads them; and where none are

@@ -151,7 +151,7 @@ fn contact(vault: &Vault, kind: ContactKind, value: &str, now: Timestamp) -> Res
 fn profile(cast: &Cast, vault: &Vault, now: Timestamp) -> Result<Profile, RunError> {
     let mut authenticators = Vec::new();
     let mut add = |kind, material| -> Result<(), RunError> {
-        authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind, material });
+        authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind, material, added: Timestamp(0) });
         Ok(())
     };
     let word = |kind: FactorKind, text: &str| -> Result<WordHash, RunError> {

@@ -423,7 +423,7 @@ impl Attestor for Passkeys {
 }
 
 fn on_file(profile: &Profile) -> impl Iterator<Item = (AuthenticatorId, Option<Passkey>)> {
-    profile.authenticators.iter().filter_map(|a| match &a.material {
+    profile.standing().filter_map(|a| match &a.material {
         Material::Passkey { credential, .. } => Some((a.id, serde_json::from_str(credential.expose()).ok())),
         _ => None,
     })

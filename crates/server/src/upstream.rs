@@ -29,7 +29,6 @@ pub const UPSTREAM: &str = "upstream";
 const GRANT: &str = "urn:openid:params:grant-type:ciba";
 /// Unless the provider says otherwise (CIBA Core §7.3), and at most.
 const INTERVAL: i64 = 5;
-const LONGEST_INTERVAL: i64 = 60;
 
 /// By what the provider is told whom to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
@@ -123,7 +122,7 @@ impl Upstream {
                 let now = self.runner.now();
                 let life = Span::seconds(said.expires_in.clamp(1, 3600)).min(left);
                 let open = Open {
-                    call, challenge, auth_req_id: said.auth_req_id, interval: said.interval.unwrap_or(INTERVAL).clamp(1, LONGEST_INTERVAL), asked: now, until: now + life, token: None,
+                    call, challenge, auth_req_id: said.auth_req_id, interval: said.interval.unwrap_or(INTERVAL).clamp(1, 3600), asked: now, until: now + life, token: None,
                 };
                 self.keep(&open, Expect::New, now + Span::seconds(open.interval)).await?;
                 Ok(Carried::Done)
@@ -142,7 +141,7 @@ impl Upstream {
         let metadata = self.openid.metadata().await.map_err(|_| ProviderError::Unreachable)?;
         let to = metadata.backchannel_authentication_endpoint.ok_or(ProviderError::Unusable("it does not ask customers for others (CIBA)"))?;
         let loaded = self.runner.directory.load(asked.account).await.ok().flatten().ok_or(ProviderError::Unusable("no such account"))?;
-        let (_, name) = subject(&loaded.profile).ok_or(ProviderError::Unusable("the account is not linked"))?;
+        let (_, name) = subject(&loaded.profile, self.openid.issuer()).ok_or(ProviderError::Unusable("the account is not linked"))?;
         let hint = match self.questions.hint { Hint::Subject => name, Hint::AccountNumber => &loaded.profile.number };
         // The words on the customer's device: the code that the call gives, so that each sees that it is one matter.
         let code = self.runner.vault.pepper.travel_code(asked.challenge, Alphabet::Known);
@@ -218,7 +217,7 @@ impl Upstream {
             Err(ProviderError::Refused("authorization_pending") | ProviderError::Unreachable | ProviderError::NoAnswer | ProviderError::Unusable(_)) => Ok(()),
             Err(ProviderError::Refused("slow_down")) => {
                 // CIBA Core §11: five seconds more, for this and all that follow.
-                open.interval = (open.interval + 5).min(LONGEST_INTERVAL);
+                open.interval = (open.interval + 5).min(3600);
                 self.keep(&open, Expect::Any, now + Span::seconds(open.interval)).await.map(|_| ())
             }
             Err(e) => {
@@ -246,7 +245,7 @@ impl Upstream {
             }
         };
         let Some(loaded) = self.runner.directory.load(asked.account).await? else { return Ok(None) };
-        let Some((authenticator, name)) = subject(&loaded.profile) else { return Ok(None) };
+        let Some((authenticator, name)) = subject(&loaded.profile, self.openid.issuer()) else { return Ok(None) };
         let acr = self.questions.acr_values.as_ref().is_none_or(|wanted| wanted.split(' ').any(|w| identity.acr.as_deref() == Some(w)));
         // In push mode it must be there (CIBA Core §10.3.1); in poll mode it counts if it is.
         let request = identity.claim("urn:openid:params:jwt:claim:auth_req_id").is_none_or(|id| id.ct_eq(&presented.auth_req_id));

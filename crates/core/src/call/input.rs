@@ -67,8 +67,11 @@ pub struct Params {
     /// per hour.
     pub call_backs: u32,
     /// Wrong codes typed in the portal for calls of nobody in particular, per account within the
-    /// throttle window; sixteen times as many per hour from everywhere.
+    /// throttle window.
     pub typed_codes: u32,
+    /// The same of digits, from everywhere in an hour. High enough that a handful of accounts
+    /// cannot spend it to keep all others out; letters are so many that they need no such bound.
+    pub typed_everywhere: u32,
     /// Life of assurance after the last proof.
     pub level_life: Span,
     /// Longest wait in a queue.
@@ -103,6 +106,7 @@ impl Default for Params {
             approvals: 4,
             call_backs: 4,
             typed_codes: 5,
+            typed_everywhere: 800,
             level_life: Span::minutes(30),
             longest_wait: Span::minutes(30),
             longest_silence: Span::minutes(3),

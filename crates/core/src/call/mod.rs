@@ -206,7 +206,7 @@ impl Turn<'_, '_> {
 
     /// Asks policy, without recording it.
     fn decide(&self, action: &Action, with_reason: bool) -> Decision {
-        let mut facts = self.call.facts(self.subject.as_ref(), action);
+        let mut facts = self.call.facts_for(self.cx.policy, self.actor(), self.subject.as_ref(), action);
         facts.with_reason = with_reason;
         let decision = self.cx.policy.decide(&Request { actor: self.actor(), action, facts: &facts });
         if decision.outcome != (Outcome::Refuse { way_out: WayOut::Held }) {

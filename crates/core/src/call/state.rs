@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Event, LevelCause, Recorded};
 use crate::{
     account::{Access, Brief},
-    action::{Action, Decision, DelegateFacts, Facts, Field, Level, Role},
+    action::{Action, Actor, Decision, DelegateFacts, Facts, Field, Level, Policy, Role, Verb},
     claim::{ClaimKind, Via},
     factor::{Alphabet, CodeHash, FactorKind},
     id::{AccountId, AgentId, AuthenticatorId, CallId, ChallengeId, ContactId, DelegationId, MessageId},
@@ -187,6 +187,9 @@ pub struct Proven {
     pub authenticator: AuthenticatorId,
     /// When.
     pub at: Timestamp,
+    /// What the challenge was for. A passkey signed this, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
 }
 
 /// The caller speaks for somebody else by this permission.
@@ -443,13 +446,13 @@ impl Call {
                 self.tried.push(FactorKind::ServiceCode);
             }
             Event::ServiceCodeThrottled => self.tried.push(FactorKind::ServiceCode),
-            Event::Proved { authenticator, kind, duress, fresh_from, .. } => {
-                self.challenge = None;
+            Event::Proved { authenticator, kind, duress, fresh_from, challenge, .. } => {
+                let action = self.challenge.take().filter(|c| Some(c.id) == *challenge).and_then(|c| c.action);
                 self.link = None;
                 self.settled = true;
                 self.duress |= *duress;
                 self.proofs.retain(|p| p.at >= *fresh_from && (p.authenticator != *authenticator || p.kind != *kind));
-                self.proofs.push(Proven { kind: *kind, authenticator: *authenticator, at: recorded.at });
+                self.proofs.push(Proven { kind: *kind, authenticator: *authenticator, at: recorded.at, action });
             }
             Event::LevelChanged { level, expires, cause, policies } => {
                 (self.level, self.level_expires) = (*level, *expires);
@@ -570,13 +573,23 @@ impl Call {
         }
     }
 
-    /// Kinds of factors proved and still fresh, each once.
-    pub fn proof_kinds(&self) -> Vec<FactorKind> {
-        let mut kinds: Vec<FactorKind> = self.proofs.iter().map(|p| p.kind).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        kinds
+    /// The same for a decision about `action`. A signature is over one action: for a change, or
+    /// anything else that is done, a passkey counts only if it signed this very one. Whoever had
+    /// the customer sign something harmless has not got the rest signed with it.
+    pub fn facts_for(&self, policy: &dyn Policy, actor: Actor, subject: Option<&Brief>, action: &Action) -> Facts {
+        let facts = self.facts(subject, action);
+        let counts = |p: &Proven| p.kind != FactorKind::Passkey || p.action.as_ref() == Some(action);
+        if facts.level < Level::Strong || !matches!(action.verb, Verb::Change | Verb::Do) || self.proofs.iter().all(counts) {
+            return facts;
+        }
+        let facts = Facts { proofs: kinds(self.proofs.iter().filter(|p| counts(p))), ..facts };
+        // Who proves is the caller themselves, whoever they speak for.
+        let (level, _) = policy.level(actor, &Facts { delegate: None, ..facts.clone() });
+        Facts { level: level.max(Level::Authenticated), ..facts }
     }
+
+    /// Kinds of factors proved and still fresh, each once.
+    pub fn proof_kinds(&self) -> Vec<FactorKind> { kinds(self.proofs.iter()) }
 
     /// When the machine wants to be woken: the earliest time at which something ends by itself.
     pub fn deadline(&self, params: &super::Params) -> Option<Timestamp> {
@@ -674,4 +687,11 @@ impl Call {
             Stage::Ended => vec![Directive::HangUp],
         }
     }
+}
+
+fn kinds<'a>(proofs: impl Iterator<Item = &'a Proven>) -> Vec<FactorKind> {
+    let mut kinds: Vec<FactorKind> = proofs.map(|p| p.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
 }

@@ -157,7 +157,7 @@ fn profile(who: Who) -> Profile {
             value["authenticators"] = json!([
                 { "id": id("auth", who, 6), "kind": "passkey", "material": { "passkey": { "name": "Phone", "credential": "{}", "added": old } } },
                 { "id": id("auth", who, 5), "kind": "backup_code", "material": { "codes": { "codes": codes, "added": old } } },
-                { "id": id("auth", who, 7), "kind": "provider", "material": { "provider": { "subject": "pia" } } },
+                { "id": id("auth", who, 7), "kind": "provider", "material": { "provider": { "issuer": "https://login.example.com", "subject": "pia", "asks": true } } },
             ]);
         }
         Who::Grace => value["authenticators"] = json!([pin(who, word(5, "5938"), decoy()), token(who)]),

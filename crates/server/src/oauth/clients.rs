@@ -234,9 +234,9 @@ async fn identify<'a>(runner: &Runner, oauth: &'a OAuth, basic: Option<(String, 
             if form.get("client_id").is_some_and(|named| named != id) {
                 return Err(refused());
             }
-            by_secret(find(&id), &secret)
+            by_secret(runner, find(&id), &secret)
         }
-        (None, Some(secret), None) => by_secret(form.get("client_id").and_then(find), secret),
+        (None, Some(secret), None) => by_secret(runner, form.get("client_id").and_then(find), secret),
         (None, None, Some(assertion)) => {
             if form.get("client_assertion_type") != Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer") {
                 return Err(OAuthError::invalid("client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
@@ -257,11 +257,16 @@ fn basic(value: &str) -> Option<(String, Secret)> {
     Some((decode(id)?, Secret::new(decode(secret)?)))
 }
 
-fn by_secret<'a>(client: Option<&'a Client>, secret: &Secret) -> Result<&'a Client, OAuthError> {
+fn by_secret<'a>(runner: &Runner, client: Option<&'a Client>, secret: &Secret) -> Result<&'a Client, OAuthError> {
     let given = hex::encode(Sha256::digest(secret.expose().as_bytes()));
     let known = client.and_then(|c| c.settings.secret_sha256.as_ref()).map(|h| h.to_lowercase());
     let same = known.is_some_and(|known| bool::from(known.as_bytes().ct_eq(given.as_bytes())));
-    client.filter(|_| same).ok_or_else(refused)
+    client.filter(|_| same).ok_or_else(|| {
+        // Not locked: a stranger would lock the program out. A secret of 256 bits is not guessed;
+        // that somebody tries is to be seen.
+        runner.metrics.turn_away("client_secret");
+        refused()
+    })
 }
 
 /// `private_key_jwt` (RFC 7523 §3, OpenID Connect Core §9): meant for us alone, short-lived, and

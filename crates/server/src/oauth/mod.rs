@@ -201,7 +201,6 @@ async fn discovery(State(app): State<App>) -> Result<Response, OAuthError> {
         "backchannel_user_code_parameter_supported": true,
         "device_authorization_endpoint": oauth.url(DEVICE),
         "grant_types_supported": [CIBA_GRANT, DEVICE_GRANT],
-        "response_types_supported": [],
         "scopes_supported": ["openid"],
         "subject_types_supported": ["public"],
         "acr_values_supported": levels,

@@ -38,8 +38,6 @@ enum Decision {
     Denied,
     /// Nobody answered in time, or the answer is too old by now.
     Expired,
-    /// The tokens were given out.
-    Collected,
 }
 
 /// `POST /oauth/token`.
@@ -60,7 +58,10 @@ pub(super) async fn redeem(runner: &Runner, oauth: &OAuth, client: &Client, form
         let live = runner.call(call).await?.ok_or_else(unknown)?.call;
         let now = runner.now();
         let subject = runner.directory.brief(live.subject, now).await?;
-        let decision = if request.expires <= now { Decision::Expired } else { decide(&live, now) };
+        let decision = match decide(&live, now) {
+            Decision::Pending if request.expires <= now => Decision::Expired,
+            decision => decision,
+        };
         match decision {
             Decision::Pending => match wait(runner, call, version, request, now).await? {
                 Some(error) => return Err(error),
@@ -74,7 +75,6 @@ pub(super) async fn redeem(runner: &Runner, oauth: &OAuth, client: &Client, form
             Decision::Granted => return give(runner, oauth, client, call, &request, &live, code, now).await,
             Decision::Denied => return Err(over(runner, call, "access_denied", "the request was not approved").await),
             Decision::Expired => return Err(over(runner, call, "expired_token", "nobody answered in time: begin anew").await),
-            Decision::Collected => return Err(unknown()),
         }
     }
     Err(OAuthError::busy())
@@ -89,7 +89,8 @@ fn decide(call: &Call, now: Timestamp) -> Decision {
     match (&call.ended, call.last_closed) {
         _ if call.disowned => Decision::Denied,
         (_, Some(Closed::Declined | Closed::Disowned | Closed::Exhausted | Closed::Throttled)) => Decision::Denied,
-        (Some((Ending::Collected, _)), None) => Decision::Collected,
+        // Whoever had the tokens finds no request any more: this one was refused.
+        (Some((Ending::Collected, _)), _) => Decision::Denied,
         (None, _) if fresh => Decision::Granted,
         (None, _) if open => Decision::Pending,
         _ => Decision::Expired,
@@ -191,8 +192,9 @@ fn tokens(
     let scope = Some(request.scope.as_str()).filter(|s| !s.is_empty());
     let access = Claims { client_id: Some(id), scope, jti: Some(hex::encode(runner.vault.id()?)), ..claims(&oauth.issuer) };
     let access = key.sign("at+jwt", &access)?;
-    let mut answer = json!({ "access_token": access.expose(), "token_type": "Bearer", "expires_in": TOKEN_LIFE.ceil_seconds(), "scope": request.scope });
+    let mut answer = json!({ "access_token": access.expose(), "token_type": "Bearer", "expires_in": TOKEN_LIFE.ceil_seconds() });
     if let (Some("openid"), Some(members)) = (scope, answer.as_object_mut()) {
+        members.insert("scope".into(), "openid".into());
         let identity = Claims { at_hash: Some(half_hash(&access)), auth_req_id: request.ping.as_ref().map(|_| code.expose()), ..claims(id) };
         members.insert("id_token".into(), key.sign("JWT", &identity)?.expose().into());
     }
@@ -224,7 +226,7 @@ mod tests {
 
     #[test]
     fn methods_are_named_once() {
-        let proven = |kind| Proven { kind, authenticator: AuthenticatorId([1; 16]), at: Timestamp(0) };
+        let proven = |kind| Proven { kind, authenticator: AuthenticatorId([1; 16]), at: Timestamp(0), action: None };
         assert_eq!(methods(&[proven(FactorKind::Approval)], Level::Authenticated), ["mca"]);
         assert_eq!(methods(&[proven(FactorKind::Totp), proven(FactorKind::ServiceCode)], Level::Authenticated), ["otp"]);
         assert_eq!(methods(&[proven(FactorKind::Passkey)], Level::Strong), ["mfa", "pop"]);

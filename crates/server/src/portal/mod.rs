@@ -307,7 +307,7 @@ async fn freeze_account(app: &App, account: AccountId, call: Option<CallId>, mut
     runner.directory.forget(account);
     result?;
     runner.hub.tell(Notice::Alert);
-    for live in runner.live().await.iter().filter(|c| c.subject == Some(account) && c.stage != Stage::Ended) {
+    for live in runner.live().await.iter().filter(|c| (c.subject == Some(account) || c.principal == Some(account)) && c.stage != Stage::Ended) {
         let command = format!("frozen/{}/{}", live.id, now.0);
         match runner.run(live.id, command, || Input::AccountFrozen).await {
             Ok(_) | Err(RunError::Rejected(_) | RunError::NoCall) => {}

@@ -20,7 +20,7 @@ use countersign_core::{
     secret::Secret,
     time::{Span, Timestamp},
 };
-use countersign_store::{Commit, DocWrite, Expect, Guard, IndexWrite};
+use countersign_store::{Commit, DocWrite, Expect, Guard, IndexWrite, Outcome};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -46,6 +46,8 @@ pub const LINKED: &str = "provider";
 const COOKIE: &str = "cs_signing_in";
 /// How long a sign-in may take.
 const LIFE: Span = Span::minutes(10);
+/// Sign-ins that may be begun in a minute, by everybody together: what the sweeper forgets in one.
+const MOST_BEGUN: u32 = 400;
 
 /// Sign-in through the company's provider.
 pub struct SignIn {
@@ -108,7 +110,10 @@ async fn start(State(app): State<App>) -> Result<Response, WebError> {
     let id = Vault::token_id(&state);
     let body = runner.vault.seal(BEGUN, &id, &begun)?;
     let docs = vec![DocWrite::Put { kind: BEGUN, id, expected: Expect::New, body, due: Some(begun.until.0) }];
-    commit(runner, Commit { now: now.0, docs, ..Commit::default() }).await?;
+    // Anybody may begin one; together no more than are forgotten again in time.
+    let guards = vec![Guard::Attempt { key: "oidc-begun".into(), window: Some(Span::minutes(1).0), max: MOST_BEGUN, outcome: Outcome::Fail }];
+    commit(runner, Commit { now: now.0, guards, docs, ..Commit::default() }).await
+        .map_err(|e| if matches!(e, WebError::Bad(_)) { WebError::Bad("Many people sign in right now. Try again in a minute.".into()) } else { e })?;
     let mut to = url::Url::parse(&metadata.authorization_endpoint).map_err(|_| WebError::Broken("the provider's address".into()))?;
     to.query_pairs_mut()
         .append_pair("response_type", "code").append_pair("client_id", sign_in.openid.client_id()).append_pair("redirect_uri", &redirect_uri(&app))
@@ -142,13 +147,11 @@ async fn callback(State(app): State<App>, headers: HeaderMap, Query(query): Quer
     {
         return Err(failed(&ProviderError::Token("not as sure as it was asked to be")));
     }
-    let Some((account, linked)) = account(&app.runner, sign_in.openid.issuer(), &identity.subject, identity.claim(&sign_in.claim)).await? else {
+    let Some(account) = account(&app.runner, sign_in.openid.issuer(), &identity.subject, identity.claim(&sign_in.claim)).await? else {
         return Err(WebError::Bad("You are signed in there, but no account here belongs to that sign-in. Call us.".into()));
     };
-    // Without somebody who asks there, a factor of this kind would only keep callers waiting.
-    if !linked && app.upstream.is_some() {
-        link(&app.runner, account, sign_in.openid.issuer(), &identity.subject).await?;
-    }
+    // From now on it is this sign-in and no other, whatever number another one brings.
+    link(&app.runner, account, sign_in.openid.issuer(), &identity.subject, app.upstream.is_some()).await?;
     let opened = open_session(&app, account, How::Provider, &headers).await?;
     let gone = signing_in(&Secret::default(), 0, app.secure());
     // As with a hand-over: a redirect would still be the other site's navigation.
@@ -177,21 +180,21 @@ async fn take(app: &App, headers: &HeaderMap, state: Option<&String>) -> Result<
 
 fn key(runner: &Runner, issuer: &str, subject: &Secret) -> [u8; 16] { runner.vault.index.blind("provider", &format!("{issuer}\0{}", subject.expose())).0 }
 
-/// The provider's name for a customer, if one is linked.
-pub fn subject(profile: &Profile) -> Option<(AuthenticatorId, &Secret)> {
+/// This provider's name for a customer, if one is linked.
+pub fn subject<'a>(profile: &'a Profile, issuer: &str) -> Option<(AuthenticatorId, &'a Secret)> {
     profile.authenticators.iter().find_map(|a| match &a.material {
-        Material::Provider { subject } => Some((a.id, subject)),
+        Material::Provider { issuer: of, subject, .. } if of == issuer => Some((a.id, subject)),
         _ => None,
     })
 }
 
-/// Whose sign-in this is, and whether it is linked: by the link, or else by the account number.
-async fn account(runner: &Runner, issuer: &str, name: &Secret, number: Option<Secret>) -> Result<Option<(AccountId, bool)>, WebError> {
+/// Whose sign-in this is: by the link, or else by the account number.
+async fn account(runner: &Runner, issuer: &str, name: &Secret, number: Option<Secret>) -> Result<Option<AccountId>, WebError> {
     for id in runner.store.find(LINKED, key(runner, issuer, name), 8).await?.into_iter().map(AccountId) {
         // The index is a hint, the profile is what counts.
         let loaded = runner.directory.load(id).await?;
-        if loaded.is_some_and(|l| subject(&l.profile).is_some_and(|(_, s)| s.ct_eq(name))) {
-            return Ok(Some((id, true)));
+        if loaded.is_some_and(|l| subject(&l.profile, issuer).is_some_and(|(_, s)| s.ct_eq(name))) {
+            return Ok(Some(id));
         }
     }
     let Some(number) = number else { return Ok(None) };
@@ -199,17 +202,25 @@ async fn account(runner: &Runner, issuer: &str, name: &Secret, number: Option<Se
     let [one] = found.as_slice() else { return Ok(None) };
     let loaded = runner.directory.load(one.id).await?.ok_or(WebError::NotFound)?;
     // An account that belongs to another sign-in is not taken over by a number.
-    Ok(subject(&loaded.profile).is_none().then_some((one.id, false)))
+    Ok(subject(&loaded.profile, issuer).is_none().then_some(one.id))
 }
 
-async fn link(runner: &Runner, account: AccountId, issuer: &str, name: &Secret) -> Result<(), RunError> {
+async fn link(runner: &Runner, account: AccountId, issuer: &str, name: &Secret, asks: bool) -> Result<(), RunError> {
     let id = AuthenticatorId(runner.vault.id()?);
     let index = vec![IndexWrite::Add { space: LINKED, key: key(runner, issuer, name), id: account.0 }];
-    runner.amend(account, Notify::Nobody, Extra { index, ..Extra::default() }, |profile, _| {
-        if subject(profile).is_some() {
-            return Ok(Vec::new());
+    runner.amend(account, Notify::Nobody, Extra { index, ..Extra::default() }, |profile, now| {
+        let known = profile.authenticators.iter_mut().find_map(|a| match &mut a.material {
+            Material::Provider { issuer: of, asks, .. } if of == issuer => Some(asks),
+            _ => None,
+        });
+        match known {
+            Some(known) if *known == asks => return Ok(Vec::new()),
+            Some(known) => *known = asks,
+            None => {
+                let material = Material::Provider { issuer: issuer.into(), subject: name.clone(), asks };
+                profile.authenticators.push(Authenticator { id, kind: FactorKind::Provider, material, added: now });
+            }
         }
-        profile.authenticators.push(Authenticator { id, kind: FactorKind::Provider, material: Material::Provider { subject: name.clone() } });
         Ok(vec![AccountEvent::ProviderLinked])
     }).await
 }

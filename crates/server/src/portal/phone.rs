@@ -18,6 +18,7 @@ use countersign_core::{
     factor::{Alphabet, FactorKind, ServiceCode, Transaction},
     id::{AccountId, CallId, ChallengeId, ContactId},
     random::Random,
+    risk::Verstat,
     secret::Secret,
     time::Span,
 };
@@ -120,8 +121,14 @@ fn from(app: &App, profile: &Profile, live: &Live) -> (String, bool) {
         (Origin::Caller, None) => ("from a withheld number".to_owned(), false),
         (Origin::Caller, Some(number)) => {
             let known = profile.present_contacts().any(|c| c.value.expose() == number.expose());
-            let whose = if known { "on your file" } else { "that is not on your file" };
-            (format!("from a number ending in {} {whose}", number.tail()), known)
+            // Anybody can show any number: without the network's word it says nothing.
+            let sure = live.call.verstat == Verstat::PassedA;
+            let whose = match (known, sure) {
+                (true, true) => "on your file",
+                (true, false) => "on your file (which anybody can show)",
+                (false, _) => "that is not on your file",
+            };
+            (format!("from a number ending in {} {whose}", number.tail()), known && sure)
         }
     }
 }
@@ -334,10 +341,11 @@ async fn found(app: &App, account: AccountId, code: &Secret) -> Result<Option<Li
     };
     let outcome = if open.is_some() { Outcome::Check } else { Outcome::Fail };
     let attempt = |key: String, window: Span, max| Guard::Attempt { key, window: Some(window.0), max, outcome };
-    let guards = vec![
-        attempt(format!("typed/{account}"), params.throttle_window, params.typed_codes),
-        attempt("typed/everywhere".into(), Span::hours(1), params.typed_codes * 16),
-    ];
+    let mut guards = vec![attempt(format!("typed/{account}"), params.throttle_window, params.typed_codes)];
+    // Digits are few. Letters are not, and a ceiling for all would only be a way to shut everybody out.
+    if typed.as_ref().is_some_and(|code| code.expose().bytes().all(|b| b.is_ascii_digit())) {
+        guards.push(attempt("typed/everywhere".into(), Span::hours(1), params.typed_everywhere));
+    }
     match runner.store.commit(Commit { now: now.0, guards, ..Commit::default() }).await {
         Ok(_) => {}
         Err(CommitError::Denied(_)) => return Err(WebError::Bad("Too many codes were tried lately. Wait a quarter of an hour, or prove it is you another way.".into())),

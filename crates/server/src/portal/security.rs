@@ -235,7 +235,7 @@ async fn passkey_finish(State(app): State<App>, headers: HeaderMap, body: Bytes)
     let id = AuthenticatorId(app.runner.vault.id()?);
     change(&app, me.account, Notify::Everybody, made.spent.into(), |profile, now| {
         let material = Material::Passkey { name: name.clone(), credential: made.credential.clone(), added: now };
-        profile.authenticators.push(Authenticator { id, kind: FactorKind::Passkey, material });
+        profile.authenticators.push(Authenticator { id, kind: FactorKind::Passkey, material, added: now });
         Ok(vec![AccountEvent::AuthenticatorAdded { kind: FactorKind::Passkey.name().into() }])
     }).await?;
     Ok(Json(json!({ "to": "/me/security?say=added" })))
@@ -345,8 +345,8 @@ async fn word(State(app): State<App>, headers: HeaderMap, Form(form): Form<Word>
     }).await?;
     // Counted as failures, so that they run out: hashes are dear.
     let limit = Guard::Attempt { key: format!("words/{}", me.account), window: Some(WORDS_WINDOW.0), max: WORDS, outcome: Outcome::Fail };
-    change(&app, me.account, Notify::Everybody, Extra { guards: vec![limit], ..Extra::default() }, |profile, _| {
-        let new = Authenticator { id, kind, material: Material::Word { real: real.clone(), duress: duress.clone() } };
+    change(&app, me.account, Notify::Everybody, Extra { guards: vec![limit], ..Extra::default() }, |profile, now| {
+        let new = Authenticator { id, kind, material: Material::Word { real: real.clone(), duress: duress.clone() }, added: now };
         Ok(replace(profile, kind, new))
     }).await?;
     Ok(back("/me/security?say=added"))
@@ -375,7 +375,7 @@ async fn codes(State(app): State<App>, headers: HeaderMap) -> Result<Html<String
     }
     let hashes = BackupCodes::make(id, &list, &vault.pepper);
     change(&app, me.account, Notify::Everybody, Extra::default(), |profile, now| {
-        let new = Authenticator { id, kind: FactorKind::BackupCode, material: Material::Codes { codes: hashes.clone(), added: now } };
+        let new = Authenticator { id, kind: FactorKind::BackupCode, material: Material::Codes { codes: hashes.clone(), added: now }, added: now };
         Ok(replace(profile, FactorKind::BackupCode, new))
     }).await?;
     let shown: Vec<String> = list.iter().map(|code| super::grouped(code.expose())).collect();

@@ -145,8 +145,8 @@ async fn confirm(State(app): State<App>, headers: HeaderMap, Form(Code { code: t
         docs: vec![DocWrite::Delete { kind: PENDING, id: me.binding().to_vec() }],
         ..Extra::default()
     };
-    change(&app, me.account, Notify::Everybody, extra, |profile, _| {
-        let new = Authenticator { id: pending.authenticator, kind: FactorKind::Totp, material: Material::Otp(pending.otp()) };
+    change(&app, me.account, Notify::Everybody, extra, |profile, now| {
+        let new = Authenticator { id: pending.authenticator, kind: FactorKind::Totp, material: Material::Otp(pending.otp()), added: now };
         Ok(replace(profile, FactorKind::Totp, new))
     }).await?;
     Ok(Redirect::to("/me/security?say=added").into_response())

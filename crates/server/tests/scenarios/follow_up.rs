@@ -3,7 +3,7 @@
 use countersign_core::{account::NOTICE_PERIOD, call::Event, time::Span};
 use countersign_server::outbox::provider::Channel;
 
-use crate::common::{Setup, World, desk::Desk, hides, pages, people::*, phone::Phone, portal::Portal};
+use crate::common::{Setup, World, authenticator::{self, Device}, desk::Desk, hides, pages, people::*, phone::Phone, portal::Portal};
 
 const NEW: &str = "+12025550150";
 const NOTHING: [(&str, &str); 0] = [];
@@ -147,6 +147,29 @@ async fn a_freeze_in_mid_call_can_end_on_it() {
     sam.change_phone(NEW).await.says("Done.").lacks("account frozen <b>");
     call.hang_up().await;
     portal.home().await.ok().lacks("Your account is frozen");
+}
+
+/// What a thief set up before they were reported does not end the freeze.
+#[tokio::test]
+async fn a_reported_device_proves_nothing() {
+    let world = World::new().await;
+    let (mut sam, portal, mut theirs) = (world.sam().await, Portal::enter(&world, "10004711").await, Device::new(7));
+    authenticator::add(&world.router, &portal.cookie, &mut theirs).await.ok();
+    let notice = world.deliver().await.into_iter().find(|l| l.to == ANA_MAIL).unwrap().link();
+    let mut before = world.call(ANA_LINE).await;
+    before.presses(&["1", "4071", "1"]).await;
+    sam.take(&mut before).await.shows("prove-passkey");
+    sam.end().await.ok();
+    pages::post(&world.router, &notice, None, &NOTHING).await.ok().shows("Your account is frozen");
+    // Their passkey signs nobody in and is asked for on no call. The PIN was there before.
+    authenticator::sign_in(&world.router, &mut theirs).await.is(422);
+    // Nor does waiting help.
+    world.pass(Span::days(15));
+    let (mut sam, mut after) = (world.sam().await, world.call(STRANGER).await);
+    after.presses(&["1", "2", "10004711", "20500", "4071", "1"]).await;
+    let page = sam.take(&mut after).await;
+    page.shows("Account frozen.").lacks("passkey");
+    sam.prove("passkey", "do:end_freeze").await.says("this factor cannot be used on this call");
 }
 
 /// Nothing sensitive was done: nobody is bothered.

@@ -203,6 +203,7 @@ async fn a_passkey_is_asked_for_when_strong_is_wanted() {
     world.edit(ANA, |p| p.authenticators.push(Authenticator {
         id: AuthenticatorId([0x55; 16]), kind: FactorKind::Passkey,
         material: Material::Passkey { name: "Phone".into(), credential: "none".into(), added: Timestamp(0) },
+        added: Timestamp(0),
     })).await;
     let signed = till.ask_with(&[("login_hint", "10004711"), strong]).await;
     assert_eq!(signed.answer.get("approval_code"), None, "there is nothing to type");
@@ -224,6 +225,8 @@ async fn the_customers_pin_keeps_strangers_from_asking() {
     let forced = bank.ask_with(&[("login_hint", "10004714"), ("user_code", "5099")]).await;
     bank.poll(&forced).await.fails(400, "authorization_pending");
     forced.typed(&world, SOFIA).await;
+    // However often it is asked: a request that was declined answers no other way.
+    bank.poll(&forced).await.fails(400, "access_denied");
     bank.poll(&forced).await.fails(400, "access_denied");
     world.kim().await.get("/admin").await.ok().shows("duress");
 }

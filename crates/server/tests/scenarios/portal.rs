@@ -139,6 +139,10 @@ async fn flex_push_by_passkey() {
     let page = robin.panel().await;
     assert_eq!(page.level(), "strong");
     page.shows("strong_by_passkey");
+    // She signed that the number changes, and nothing else: neither another change, nor whatever
+    // an agent finds useful.
+    robin.perform("change:email", &[("value", "thief@example.com")]).await.says("Not permitted now");
+    robin.perform("change:address", &[("address", "1 Elsewhere Street"), ("postal_code", "20500")]).await.says("Not permitted now");
     robin.change_phone("+12025550150").await.says("Done.");
     // The same answer once more is no answer.
     authenticator::finish(&world.router, &base, Some(&ana.cookie), &begun, &credential).await.ok().shows("/me?done=over");
@@ -324,6 +328,7 @@ async fn amazon_honours_totp_and_passkeys() {
     let passkey = |id: u8| Authenticator {
         id: AuthenticatorId([id; 16]), kind: FactorKind::Passkey,
         material: Material::Passkey { name: "Phone".into(), credential: "{}".into(), added: world.now() },
+        added: world.now(),
     };
     world.edit(JONAS, |p| p.authenticators.push(passkey(0x71))).await;
     let mut robin = world.robin().await;
@@ -404,7 +409,7 @@ async fn a_backup_code_counts_once() {
             id: countersign_core::id::ContactId([0x78; 16]), kind: countersign_core::account::ContactKind::Landline, value: JONAS_LINE.into(),
             usable_from: added + Span::days(9), retired: None,
         });
-        p.authenticators.push(Authenticator { id, kind: FactorKind::BackupCode, material: Material::Codes { codes, added } });
+        p.authenticators.push(Authenticator { id, kind: FactorKind::BackupCode, material: Material::Codes { codes, added }, added });
     }).await;
     let enter = async |code: &str| {
         let mut call = world.call(JONAS_LINE).await;

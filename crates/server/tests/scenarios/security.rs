@@ -225,8 +225,10 @@ async fn whoever_it_was_not_freezes_and_signs_everybody_out() {
     assert!(world.profile(ANA).await.frozen.is_some());
     leads(&thief.home().await, "/me/sign-in");
     liam.home().await.ok();
-    // With the passkey the thief gets in, and changes nothing.
-    let cookie = authenticator::sign_in(&world.router, &mut device).await.cookie();
+    // The passkey that was reported signs nobody in. Through the company's site the thief still
+    // gets in, and changes nothing.
+    authenticator::sign_in(&world.router, &mut device).await.is(422);
+    let cookie = Portal::enter(&world, "10004711").await.cookie;
     let page = pages::post(&world.router, "/me/security/word", Some(&cookie), &[("kind", "pin"), ("word", "6402"), ("again", "6402")]).await;
     leads(&page, "/me/security?say=frozen");
     pages::get(&world.router, "/me/security", Some(&cookie)).await.ok().shows("Your account is frozen.").lacks("Add a passkey");
