@@ -198,10 +198,10 @@ pub struct LiveCallView {
     pub agent: Option<String>,
     /// What about.
     pub matter: Option<String>,
-    /// The words by which both know each other.
-    pub words: Watchwords,
-    /// There is, or soon will be, somebody to say them to.
-    pub talks: bool,
+    /// Somebody else is on the phone, whom this customer allowed to speak for them.
+    pub for_you: bool,
+    /// The words by which both know each other, for whoever is on the phone themselves.
+    pub words: Option<Watchwords>,
 }
 
 /// A call that the customer asked for.

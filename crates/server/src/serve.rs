@@ -97,14 +97,16 @@ async fn sweep(runner: &Runner) -> Result<(), String> {
             break;
         }
     }
-    for kind in ["service", "service-shown", "link", "link-code", "session", "portal-session", "webauthn", "totp-pending", "oidc", crate::oauth::request::KIND] {
-        let due = runner.store.docs_due(kind, (now - Span::minutes(1)).0, 500).await.map_err(|e| e.to_string())?;
-        if due.is_empty() {
-            continue;
+    for kind in ["service", "service-shown", "link", "link-code", "session", "portal-session", "webauthn", "totp-pending", crate::oauth::request::KIND] {
+        for _ in 0..20 {
+            let due = runner.store.docs_due(kind, (now - Span::minutes(1)).0, 500).await.map_err(|e| e.to_string())?;
+            if due.is_empty() {
+                break;
+            }
+            let docs = due.into_iter().map(|(id, _)| countersign_store::DocWrite::Delete { kind, id }).collect();
+            let commit = countersign_store::Commit { now: now.0, docs, ..Default::default() };
+            runner.store.commit(commit).await.map_err(|e| e.to_string())?;
         }
-        let docs = due.into_iter().map(|(id, _)| countersign_store::DocWrite::Delete { kind, id }).collect();
-        let commit = countersign_store::Commit { now: now.0, docs, ..Default::default() };
-        runner.store.commit(commit).await.map_err(|e| e.to_string())?;
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ fn full_live(text: &str) -> LiveView {
             challenge: ChallengeId([3; 16]), from: text.into(), known: false, what: text.into(), expires: NOW, left: 1, started: NOW, typed: true,
             agent: Some(text.into()), said: Some(text.into()),
         }],
-        calls: vec![LiveCallView { ours: true, from: text.into(), started: NOW, proved: true, agent: Some(text.into()), matter: Some(text.into()), words, talks: true }],
+        calls: vec![LiveCallView { ours: true, from: text.into(), started: NOW, proved: true, agent: Some(text.into()), matter: Some(text.into()), for_you: true, words: Some(words) }],
         call_back: Some(CallBackView { key: 7, tail: "42".into(), answered: false }),
         numbers: vec![(ContactId([4; 16]), "42".into())], dials: true, passkeys: true,
     }

@@ -20,7 +20,7 @@ use countersign_core::{
     secret::Secret,
     time::{Span, Timestamp},
 };
-use countersign_store::{Commit, DocWrite, Expect, Guard, IndexWrite, Outcome};
+use countersign_store::{Commit, Guard, IndexWrite};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -38,16 +38,14 @@ use crate::{
     web::{WebError, cookie},
 };
 
-/// The kind under which begun sign-ins are kept.
-pub const BEGUN: &str = "oidc";
+/// What begun sign-ins are sealed as.
+const BEGUN: &str = "oidc";
 /// The index of linked accounts by the provider's name for them.
 pub const LINKED: &str = "provider";
 /// The cookie of a browser that began a sign-in.
 const COOKIE: &str = "cs_signing_in";
 /// How long a sign-in may take.
 const LIFE: Span = Span::minutes(10);
-/// Sign-ins that may be begun in a minute, by everybody together: what the sweeper forgets in one.
-const MOST_BEGUN: u32 = 400;
 
 /// Sign-in through the company's provider.
 pub struct SignIn {
@@ -68,11 +66,10 @@ pub fn routes() -> Router<App> {
     Router::new().route("/me/sign-in/provider", get(start)).route("/me/sign-in/callback", get(callback))
 }
 
-/// A sign-in on its way, under the hash of its state.
+/// A sign-in on its way. The browser that began it keeps it, sealed to the hash of its state: anybody
+/// may begin one, so nothing is written down before one ends.
 #[derive(Serialize, Deserialize)]
 struct Begun {
-    /// The hash of the browser's cookie.
-    browser: String,
     nonce: Secret,
     /// The code verifier (RFC 7636 §4.1): 64 characters.
     verifier: Secret,
@@ -105,15 +102,9 @@ async fn start(State(app): State<App>) -> Result<Response, WebError> {
     let sign_in = app.sign_in.as_ref().ok_or(WebError::NotFound)?;
     let metadata = sign_in.openid.metadata().await.map_err(|e| failed(&e))?;
     let runner = &app.runner;
-    let (state, browser, now) = (runner.vault.token()?, runner.vault.token()?, runner.now());
-    let begun = Begun { browser: hex::encode(Vault::token_id(&browser)), nonce: runner.vault.token()?, verifier: runner.vault.token()?, until: now + LIFE };
-    let id = Vault::token_id(&state);
-    let body = runner.vault.seal(BEGUN, &id, &begun)?;
-    let docs = vec![DocWrite::Put { kind: BEGUN, id, expected: Expect::New, body, due: Some(begun.until.0) }];
-    // Anybody may begin one; together no more than are forgotten again in time.
-    let guards = vec![Guard::Attempt { key: "oidc-begun".into(), window: Some(Span::minutes(1).0), max: MOST_BEGUN, outcome: Outcome::Fail }];
-    commit(runner, Commit { now: now.0, guards, docs, ..Commit::default() }).await
-        .map_err(|e| if matches!(e, WebError::Bad(_)) { WebError::Bad("Many people sign in right now. Try again in a minute.".into()) } else { e })?;
+    let state = runner.vault.token()?;
+    let begun = Begun { nonce: runner.vault.token()?, verifier: runner.vault.token()?, until: runner.now() + LIFE };
+    let kept = Secret::new(BASE64_URL_SAFE_NO_PAD.encode(runner.vault.seal(BEGUN, &Vault::token_id(&state), &begun)?));
     let mut to = url::Url::parse(&metadata.authorization_endpoint).map_err(|_| WebError::Broken("the provider's address".into()))?;
     to.query_pairs_mut()
         .append_pair("response_type", "code").append_pair("client_id", sign_in.openid.client_id()).append_pair("redirect_uri", &redirect_uri(&app))
@@ -122,7 +113,7 @@ async fn start(State(app): State<App>) -> Result<Response, WebError> {
     if let Some(acr) = &sign_in.acr_values {
         to.query_pairs_mut().append_pair("acr_values", acr);
     }
-    Ok(([(header::SET_COOKIE, signing_in(&browser, LIFE.0 / 1000, app.secure()))], Redirect::to(to.as_str())).into_response())
+    Ok(([(header::SET_COOKIE, signing_in(&kept, LIFE.0 / 1000, app.secure()))], Redirect::to(to.as_str())).into_response())
 }
 
 async fn callback(State(app): State<App>, headers: HeaderMap, Query(query): Query<HashMap<String, String>>) -> Result<Response, WebError> {
@@ -164,16 +155,15 @@ async fn callback(State(app): State<App>, headers: HeaderMap, Query(query): Quer
 
 /// The sign-in that this browser began, used up: whatever becomes of it, it cannot be finished twice.
 async fn take(app: &App, headers: &HeaderMap, state: Option<&String>) -> Result<Begun, WebError> {
-    let (state, browser) = (Secret::new(state.cloned().unwrap_or_default()), cookie(headers, COOKIE).ok_or_else(over)?);
-    let (runner, id) = (&app.runner, Vault::token_id(&state));
-    let doc = runner.store.doc(BEGUN, &id).await?.ok_or_else(over)?;
-    let begun: Begun = runner.vault.unseal(BEGUN, &id, &doc.body)?;
-    let now = runner.now();
-    if begun.until <= now || !Secret::new(begun.browser.clone()).ct_eq(&Secret::new(hex::encode(Vault::token_id(&browser)))) {
+    let (state, kept) = (Secret::new(state.cloned().unwrap_or_default()), cookie(headers, COOKIE).ok_or_else(over)?);
+    let (runner, id, now) = (&app.runner, Vault::token_id(&state), app.runner.now());
+    let sealed = BASE64_URL_SAFE_NO_PAD.decode(kept.expose()).map_err(|_| over())?;
+    let begun: Begun = runner.vault.unseal(BEGUN, &id, &sealed).map_err(|_| over())?;
+    if begun.until <= now {
         return Err(over());
     }
     let guards = vec![Guard::Once { key: format!("oidc/{}", hex::encode(&id)), expires: Some(begun.until.0) }];
-    commit(runner, Commit { now: now.0, guards, docs: vec![DocWrite::Delete { kind: BEGUN, id }], ..Commit::default() }).await
+    commit(runner, Commit { now: now.0, guards, ..Commit::default() }).await
         .map_err(|e| if matches!(e, WebError::Busy) { e } else { over() })?;
     Ok(begun)
 }

@@ -153,11 +153,13 @@ fn call_view(app: &App, account: AccountId, profile: &Profile, live: &Live) -> L
         Origin::Desk { matter, .. } => matter.clone(),
         _ => call.decisions.last().map(|(action, _)| action.clone()),
     };
-    let words = app.runner.vault.pepper.watchwords(call.id, account);
+    let for_you = call.principal.is_some_and(|p| p != account);
+    let talks = call.agent.is_some() || call.stage == Stage::Waiting;
+    let words = (talks && !for_you).then(|| app.runner.vault.pepper.watchwords(call.id, account));
     LiveCallView {
         ours: call.origin.is_ours(), from: from(app, profile, live).0, started: call.started, proved: !call.proofs.is_empty() && call.principal == Some(account),
         agent: call.agent.map(|(agent, _)| app.agents.name(agent)), matter: matter.map(|m| app.texts.action(Default::default(), &m)),
-        words, talks: call.agent.is_some() || call.stage == Stage::Waiting,
+        for_you, words,
     }
 }
 

@@ -112,3 +112,24 @@ async fn a_permission_ends() {
     let _call = liam(&world, &mut robin).await;
     speak_for(&robin, "10004713").await.says("No: the caller may not speak for that account.");
 }
+
+/// Whoever speaks for another is still on the phone as themselves: their own freeze reaches the
+/// call, and the words by which both sides know each other are theirs.
+#[tokio::test]
+async fn a_call_for_another_is_still_its_callers_own() {
+    let world = World::new().await;
+    let mut robin = world.robin().await;
+    let (liams, chidis) = (Portal::enter(&world, "10004712").await, Portal::enter(&world, "10004713").await);
+    let _call = liam(&world, &mut robin).await;
+    speak_for(&robin, "10004713").await.says("The caller may speak for this account");
+    let word = |page: &crate::common::pages::Page| page.body.split("class=\"word\">").nth(1).and_then(|rest| rest.split('<').next()).map(str::to_owned);
+    let his = word(&liams.get("/me/live").await).unwrap();
+    robin.panel().await.shows(&his);
+    let page = chidis.get("/me/live").await;
+    page.ok().shows("on your behalf").shows("somebody whom you allowed to speak for you").lacks("with us as you").lacks(&his);
+    assert_eq!(word(&page), None);
+    // It was not Liam at all.
+    liams.post("/me/freeze", &[]).await.is(303);
+    robin.reveal("name").await.says("not permitted now").hides(&CHIDI_PRIVATE);
+    robin.perform("do:cancel_order", &[]).await.says("Not permitted now");
+}
