@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Playwright, Request, expect, sync_playwright
 
-from helpers import Demo, Program, Stream
+from helpers import Demo, Program, Stream, until
 
 # Most of these silence what Chromium would do on the network by itself; the sandbox does not work for root.
 FLAGS = [
@@ -275,7 +275,9 @@ class Desk:
 
     def settled(self) -> None:
         """Nothing is under way, and what came has its final attributes: nobody is quicker than that."""
-        self.page.wait_for_function("!document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling, .htmx-added')")
+        # Asked from outside again and again: a function that waits in the page is evaluated anew
+        # there, which the page's own policy for content forbids.
+        until("the desk is settled", lambda: self.page.evaluate("!document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling, .htmx-added')"))
 
     def action(self, name: str) -> Locator:
         return self.page.locator(f'.action[data-action="{name}"]')
