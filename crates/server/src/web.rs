@@ -84,11 +84,16 @@ impl IntoResponse for WebError {
     }
 }
 
-/// One cookie of a request.
-pub fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret> {
+/// One cookie of a request that is a token of ours.
+pub fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret> { cookie_of(headers, name, |length| length == 64) }
+
+/// One cookie of a request that holds something sealed.
+pub fn sealed_cookie(headers: &HeaderMap, name: &str) -> Option<Secret> { cookie_of(headers, name, |length| (64..=2048).contains(&length)) }
+
+fn cookie_of(headers: &HeaderMap, name: &str, fits: impl Fn(usize) -> bool) -> Option<Secret> {
     headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';')).find_map(|pair| {
         let (key, value) = pair.trim().split_once('=')?;
-        (key == name && value.len() == 64).then(|| Secret::new(value))
+        (key == name && fits(value.len())).then(|| Secret::new(value))
     })
 }
 

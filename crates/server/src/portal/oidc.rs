@@ -35,7 +35,7 @@ use crate::{
     record::AccountEvent,
     runner::{RunError, Runner},
     vault::Vault,
-    web::{WebError, cookie},
+    web::{WebError, sealed_cookie},
 };
 
 /// What begun sign-ins are sealed as.
@@ -155,7 +155,7 @@ async fn callback(State(app): State<App>, headers: HeaderMap, Query(query): Quer
 
 /// The sign-in that this browser began, used up: whatever becomes of it, it cannot be finished twice.
 async fn take(app: &App, headers: &HeaderMap, state: Option<&String>) -> Result<Begun, WebError> {
-    let (state, kept) = (Secret::new(state.cloned().unwrap_or_default()), cookie(headers, COOKIE).ok_or_else(over)?);
+    let (state, kept) = (Secret::new(state.cloned().unwrap_or_default()), sealed_cookie(headers, COOKIE).ok_or_else(over)?);
     let (runner, id, now) = (&app.runner, Vault::token_id(&state), app.runner.now());
     let sealed = BASE64_URL_SAFE_NO_PAD.decode(kept.expose()).map_err(|_| over())?;
     let begun: Begun = runner.vault.unseal(BEGUN, &id, &sealed).map_err(|_| over())?;
