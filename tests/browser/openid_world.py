@@ -79,6 +79,7 @@ class World:
     def __init__(self, folder: Path, ask: bool = True, more: str = "") -> None:
         port = free_port()
         self.public = f"http://127.0.0.1:{port}"
+        self.folder = folder
         self.provider = Provider(folder / "provider", f"{self.public}/me/sign-in/callback")
         self.twilio, self.mail = FakeTwilio(), FakeMail()
         self.installation = Installation(folder / "world", self.twilio.url, self.mail.port)
@@ -99,6 +100,16 @@ class World:
     def start(self) -> None:
         self.runs += 1
         self.server = Server(self.installation, self.runs)
+
+    def move(self) -> None:
+        """The company changes to another provider, at which everybody has the name they had."""
+        old = self.provider
+        self.provider = Provider(self.folder / "another", f"{self.public}/me/sign-in/callback")
+        old.stop()
+        config = self.installation.config
+        config.write_text(config.read_text().replace(old.issuer, self.provider.issuer))
+        self.server.stop()
+        self.start()
 
     def close(self) -> None:
         self.server.stop()

@@ -35,6 +35,8 @@ def authenticator(page: Page) -> Iterator[tuple[CDPSession, str]]:
 
 def add_passkey(page: Page, demo: Demo) -> None:
     page.goto(f"{named(demo)}/me/security")
+    page.get_by_label("Your PIN for the phone").fill("4071")
+    page.get_by_role("button", name="Confirm", exact=True).click()
     page.get_by_label("Name of the new passkey").fill("Test device")
     page.get_by_role("button", name="Add a passkey").click()
     expect(page.locator("main")).to_contain_text("Test device")

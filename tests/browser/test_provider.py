@@ -140,6 +140,22 @@ def test_a_customer_whom_the_provider_does_not_know(world: World) -> None:
     until("the call goes on without it", lambda: '"declined"' in story(world, caller))
 
 
+class TestNotAsked:
+    """The provider signs customers in, and is not asked on calls."""
+
+    @pytest.fixture
+    def options(self) -> dict[str, object]:
+        return {"ask": False}
+
+    def test_a_sign_in_is_no_factor_on_the_phone(self, world: World) -> None:
+        caller = Caller(world.server.url, world.public, MAYA)
+        caller.arrive()
+        asked = caller.key("2")
+        assert "website" not in asked.words.lower(), asked.words
+        assert '"kind":"provider"' not in (log := story(world, caller)) and '"challenged"' in log
+        assert world.provider.moods()["requests"] == 0
+
+
 class TestAssurance:
     """The provider has to be surer than it is."""
 

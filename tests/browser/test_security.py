@@ -30,6 +30,13 @@ def enter(start: Page) -> Page:
     return page
 
 
+def confirm(page: Page, pin: str = "4071") -> None:
+    """A web sign-in alone changes nothing: the PIN on file confirms it."""
+    assert page.get_by_role("button", name="Set up an app").count() == 0
+    page.get_by_label("Your PIN for the phone").fill(pin)
+    page.get_by_role("button", name="Confirm", exact=True).click()
+
+
 def test_a_passkey_is_added_and_signs_in(demo: Demo, open_browser: Open) -> None:
     # No IP address is a relying party: the page under 127.0.0.1 says where to go instead.
     home = f"http://localhost:{urlsplit(demo.url).port}"
@@ -39,6 +46,7 @@ def test_a_passkey_is_added_and_signs_in(demo: Demo, open_browser: Open) -> None
     page = enter(start)
     session, device = authenticator(page)
     page.goto(f"{home}/me/security")
+    confirm(page)
     page.get_by_placeholder("Name, such as My phone").fill("My phone")
     page.get_by_role("button", name="Add a passkey").click()
     page.wait_for_url("**/me/security?say=added")
@@ -87,6 +95,9 @@ def test_without_a_script_the_forms_work(demo: Demo, open_browser: Open) -> None
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("Saved.")).to_be_visible()
     expect(page.get_by_label("No changes by phone at all")).to_be_checked()
+    confirm(page, "4072")
+    expect(page.get_by_text("This was not right, or was used before. Nothing was changed.")).to_be_visible()
+    confirm(page)
     page.get_by_role("button", name="Make a list").click()
     assert page.locator("ol.paper li").count() == 10
     page.get_by_role("link", name="I have them").click()

@@ -97,6 +97,33 @@ def test_a_number_does_not_take_over_a_linked_account(world: World, open_browser
     expect(page.get_by_text("no account here belongs to that sign-in")).to_be_visible()
 
 
+def test_a_name_is_of_one_provider(world: World, open_browser: Open) -> None:
+    """Another provider's customer of the same name is not ours, unless it says so by number."""
+    sign_in(world, open_browser(None)).wait_for_url(f"{world.public}/me")
+    world.move()
+    world.provider.moods(number="99999999")
+    page = sign_in(world, open_browser(None))
+    expect(page.get_by_text("no account here belongs to that sign-in")).to_be_visible()
+    # By number it is a sign-in of its own, and does not end the other's.
+    world.provider.moods(number="20008811")
+    page = sign_in(world, open_browser(None))
+    page.wait_for_url(f"{world.public}/me")
+    expect(page.get_by_text("Your sign-in was linked")).to_have_count(2)
+
+
+def test_whoever_is_nobody_fills_nothing(world: World) -> None:
+    """A sign-in that was begun is kept by the browser that began it."""
+    def size() -> int:
+        return sum(f.stat().st_size for f in world.installation.record.parent.glob("record.db*"))
+
+    Http(world.public).get("/me/sign-in/provider")
+    before = size()
+    assert before
+    for _ in range(200):
+        assert Http(world.public).get("/me/sign-in/provider").status == 303
+    assert size() == before
+
+
 def test_answers_that_were_tampered_with(world: World, open_browser: Open) -> None:
     context = open_browser(None)
     mine, browser = caught(world, context)

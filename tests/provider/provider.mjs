@@ -15,7 +15,7 @@ await once(server, "listening");
 const issuer = `http://127.0.0.1:${server.address().port}`;
 
 const asked = []; // what the customer's device shows
-const moods = { slow: 0, expiresIn: 0, impostor: null, unknown: false, polls: 0, requests: 0 };
+const moods = { slow: 0, expiresIn: 0, impostor: null, unknown: false, number: null, polls: 0, requests: 0 };
 
 const provider = new Provider(issuer, {
   clients: [{
@@ -28,7 +28,7 @@ const provider = new Provider(issuer, {
   acrValues: ["strong"],
   cookies: { keys: ["a key of these tests"] },
   // In this provider everybody's name is their account number with a letter before it.
-  findAccount: (ctx, id) => ({ accountId: id, claims: async () => ({ sub: id, customer_number: id.replace(/^u/, "") }) }),
+  findAccount: (ctx, id) => ({ accountId: id, claims: async () => ({ sub: id, customer_number: moods.number ?? id.replace(/^u/, "") }) }),
   pkce: { required: () => true },
   ttl: { BackchannelAuthenticationRequest: () => moods.expiresIn || 600 },
   features: {

@@ -9,10 +9,11 @@ use std::{
 
 use crate::Failure;
 
-/// The top of the repository.
+/// The top of the repository: where cargo runs this now, as two checkouts that share a build cache
+/// share this binary too.
 pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    here.parent().map(Path::to_path_buf).unwrap_or(here)
 }
 
 /// The folder for what may be thrown away, outside of the repository.

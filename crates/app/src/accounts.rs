@@ -182,14 +182,14 @@ fn profile(row: &Row, vault: &Vault, now: Timestamp) -> Result<Profile, Vec<Stri
             if !value.is_empty() {
                 let word = WordRule::of(kind).check(&Secret::new(value)).map_err(|e| format!("{}: {e}", kind.name()))?;
                 let real = WordHash::make(&word, vault.id()?, &vault.pepper);
-                authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind, material: Material::Word { real, duress: WordHash::decoy() }, added: countersign_core::time::Timestamp(0) });
+                authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind, material: Material::Word { real, duress: WordHash::decoy() }, added: countersign_core::time::Timestamp(0), usable_from: Timestamp(0) });
             }
         }
         for (kind, value, step) in [(FactorKind::Totp, &row.totp_key, Some(30)), (FactorKind::Hotp, &row.hotp_key, None)] {
             if !value.is_empty() {
                 let bytes = hex::decode(value).ok().filter(|k| k.len() >= 14).ok_or(format!("{}_key: write at least 28 hexadecimal digits (112 bits)", kind.name()))?;
                 let otp = Otp { key: Secret::new(hex::encode(bytes)), digits: 6, algorithm: Algorithm::Sha1, step };
-                authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind, material: Material::Otp(otp), added: countersign_core::time::Timestamp(0) });
+                authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind, material: Material::Otp(otp), added: countersign_core::time::Timestamp(0), usable_from: Timestamp(0) });
             }
         }
         Ok(())

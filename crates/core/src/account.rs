@@ -130,6 +130,10 @@ pub struct Authenticator {
     /// Since when it is on file. Zero: always was.
     #[serde(default)]
     pub added: Timestamp,
+    /// From when on it counts on a call and confirms changes. Later than `added` where nothing that
+    /// was on file before vouched for it: a thief of a web sign-in waits, the notices do not.
+    #[serde(default)]
+    pub usable_from: Timestamp,
 }
 
 /// One order, as much of it as a call needs.
@@ -274,17 +278,17 @@ impl Profile {
 
     /// What the call machine may know.
     pub fn brief(&self, now: Timestamp) -> Brief {
-        let bound = |authenticator, kind| Factor { authenticator, kind, contact: None, tail: String::new(), usable_from: Timestamp(0) };
+        let bound = |authenticator, kind, usable_from| Factor { authenticator, kind, contact: None, tail: String::new(), usable_from };
         // Whichever of several passkeys is at hand may sign: they are one factor, the portal's.
         let portal = Owner::portal(self.id).authenticator;
         let mut factors: Vec<Factor> = self.standing()
-            .filter(|a| a.kind != FactorKind::Passkey && !matches!(a.material, Material::Provider { asks: false, .. })).map(|a| bound(a.id, a.kind)).collect();
-        let passkeys = self.standing().any(|a| a.kind == FactorKind::Passkey);
-        if passkeys {
-            factors.push(bound(portal, FactorKind::Passkey));
+            .filter(|a| a.kind != FactorKind::Passkey && !matches!(a.material, Material::Provider { asks: false, .. })).map(|a| bound(a.id, a.kind, a.usable_from)).collect();
+        let passkeys = self.standing().filter(|a| a.kind == FactorKind::Passkey).map(|a| a.usable_from).min();
+        if let Some(usable_from) = passkeys {
+            factors.push(bound(portal, FactorKind::Passkey, usable_from));
         }
-        if passkeys || !self.push.is_empty() || self.portal.is_some_and(|at| now - at < PORTAL_PERIOD) {
-            factors.push(bound(portal, FactorKind::Approval));
+        if passkeys.is_some() || !self.push.is_empty() || self.portal.is_some_and(|at| now - at < PORTAL_PERIOD) {
+            factors.push(bound(portal, FactorKind::Approval, Timestamp(0)));
         }
         for c in self.present_contacts() {
             let kinds: &[FactorKind] = match c.kind {
@@ -323,6 +327,19 @@ impl Profile {
     /// up must not be what ends the freeze.
     pub fn standing(&self) -> impl Iterator<Item = &Authenticator> {
         self.authenticators.iter().filter(|a| self.frozen.is_none_or(|at| a.added + SUSPECT < at))
+    }
+
+    /// With what the customer, signed in, confirms that it is them before anything about their
+    /// authenticators changes: a passkey, where one counts; otherwise one of what they know or
+    /// have; empty where nothing counts yet.
+    pub fn step_up(&self, now: Timestamp) -> Vec<FactorKind> {
+        const KINDS: [FactorKind; 6] =
+            [FactorKind::Passkey, FactorKind::Totp, FactorKind::Hotp, FactorKind::Pin, FactorKind::VerbalPassword, FactorKind::BackupCode];
+        let mut kinds: Vec<FactorKind> = KINDS.into_iter().filter(|kind| self.standing().any(|a| a.kind == *kind && a.usable_from <= now)).collect();
+        if kinds.first() == Some(&FactorKind::Passkey) {
+            kinds.truncate(1);
+        }
+        kinds
     }
 
     fn strongest_bound(&self) -> u8 { self.standing().map(|a| a.kind.strength()).max().unwrap_or(0) }

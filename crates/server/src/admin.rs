@@ -54,7 +54,7 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
         for (_, doc) in app.runner.store.docs("alert", None, 20).await? {
             let alert: StoredAlert = serde_json::from_slice(&doc.body)?;
             let kind = format!("{:?}", alert.alert).to_lowercase();
-            alerts.push((alert.at, kind, alert.call));
+            alerts.push((alert.at, kind, alert.call, alert.account));
         }
     }
     let mut calls: Vec<AdminCall> = live.iter().map(row).collect();

@@ -9,21 +9,20 @@ use axum::{
     routing::post,
 };
 use countersign_core::{
-    call::{Attempt, Check},
     claim::ClaimKind,
-    factor::{FactorKind, Spend, Verdict},
+    factor::FactorKind,
     id::AccountId,
     secret::Secret,
 };
-use countersign_store::{Commit, CommitError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    App, portal,
-    record::{self, AccountEvent},
-    runner::{RunError, stored_guard},
+    App,
+    entry::{Entered, Entry},
+    portal,
+    runner::RunError,
     web::WebError,
 };
 
@@ -85,6 +84,9 @@ async fn account(app: &App, number: &Secret) -> Result<Option<AccountId>, ApiErr
 #[serde(deny_unknown_fields)]
 struct PortalRequest {
     account_number: Secret,
+    /// The customer signed in to the company's site with two factors.
+    #[serde(default)]
+    two_factors: bool,
 }
 
 #[derive(Serialize)]
@@ -93,13 +95,15 @@ struct PortalAnswer {
     expires: String,
 }
 
-/// `POST /api/v1/portal-sessions {account_number}` → 201 with a link that opens the portal once.
+/// `POST /api/v1/portal-sessions {account_number, two_factors?}` → 201 with a link that opens the
+/// portal once. What the customer sets up there counts at once if the site saw two factors, or if
+/// something that was on file before confirms it.
 async fn portal_session(State(app): State<App>, headers: HeaderMap, body: Result<Json<PortalRequest>, axum::extract::rejection::JsonRejection>) -> Result<Response, ApiError> {
     client(&app, &headers)?;
     let Json(request) = body.map_err(|e| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", &e.body_text()))?;
     let missing = || ApiError::new(StatusCode::NOT_FOUND, "unknown_account", "no account has this number");
     let account = account(&app, &request.account_number).await?.ok_or_else(missing)?;
-    let (token, expires) = portal::entry_link(&app.runner, account).await.map_err(|e| match e {
+    let (token, expires) = portal::entry_link(&app.runner, account, request.two_factors).await.map_err(|e| match e {
         WebError::Busy => RunError::Busy.into(),
         other => ApiError::from(RunError::Store(format!("{other:?}"))),
     })?;
@@ -129,42 +133,11 @@ async fn check(State(app): State<App>, headers: HeaderMap, body: Result<Json<Che
     if !matches!(request.kind, FactorKind::Totp | FactorKind::Hotp) {
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "unsupported_kind", "only totp and hotp can be checked by themselves"));
     }
+    let Some(account) = account(&app, &request.account_number).await? else { return Ok(Json(CheckAnswer { accepted: false })) };
     let runner = &app.runner;
-    let refused = Ok(Json(CheckAnswer { accepted: false }));
-    let Some(id) = account(&app, &request.account_number).await? else { return refused };
-    for _ in 0..4 {
-        let now = runner.now();
-        let Some(loaded) = runner.directory.load(id).await.map_err(RunError::from)? else { return refused };
-        let Some(found) = loaded.profile.authenticators.iter().find(|a| a.kind == request.kind) else { return refused };
-        let verdict = runner.verify(id, found.id, request.kind, request.code.clone(), now).await?;
-        let accepted = matches!(verdict, Verdict::Proven { .. });
-        let outcome = if accepted { Attempt::Succeeded } else { Attempt::Failed };
-        let (params, kind) = (&runner.params, request.kind);
-        let attempt = |key, window, max| Check::Attempt { key, window, max, outcome };
-        let mut checks = vec![
-            attempt(format!("entry/{id}/{}/{kind}/api:{name}", found.id), Some(params.throttle_window), params.throttle),
-            attempt(format!("entry/{id}/{}/{kind}", found.id), None, params.lifetime_failures.min(100)),
-        ];
-        if let Verdict::Proven { once: Some(Spend::Step(value)), .. } = verdict {
-            checks.push(Check::Step { authenticator: found.id, value });
-        }
-        let event = AccountEvent::Checked { kind: kind.name().into(), accepted, client: name.clone() };
-        let stream = countersign_store::Stream { kind: record::CHECK, id: found.id.0 };
-        let n = runner.store.count(stream).await.map_err(RunError::from)?;
-        let commit = Commit {
-            now: now.0,
-            guards: checks.iter().map(|c| stored_guard(c, now)).collect(),
-            appends: vec![record::append(record::CHECK, found.id.0, n, now, &event).map_err(RunError::from)?],
-            ..Commit::default()
-        };
-        match runner.store.commit(commit).await {
-            Ok(_) => return Ok(Json(CheckAnswer { accepted })),
-            // Spent, or too many wrong ones lately: the same answer as a wrong code.
-            Err(CommitError::Denied(_)) => return refused,
-            Err(CommitError::Conflict) => {}
-            Err(CommitError::Busy | CommitError::Closed) => return Err(RunError::Busy.into()),
-            Err(e) => return Err(RunError::Store(e.to_string()).into()),
-        }
-    }
-    Err(RunError::Busy.into())
+    let entry = Entry {
+        account, kind: request.kind, presented: request.code, place: format!("api:{name}"),
+        limit: (runner.params.throttle, runner.params.throttle_window), docs: Vec::new(),
+    };
+    Ok(Json(CheckAnswer { accepted: runner.enter(entry).await? == Entered::Right }))
 }

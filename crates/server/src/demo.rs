@@ -151,7 +151,7 @@ fn contact(vault: &Vault, kind: ContactKind, value: &str, now: Timestamp) -> Res
 fn profile(cast: &Cast, vault: &Vault, now: Timestamp) -> Result<Profile, RunError> {
     let mut authenticators = Vec::new();
     let mut add = |kind, material| -> Result<(), RunError> {
-        authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind, material, added: Timestamp(0) });
+        authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind, material, added: Timestamp(0), usable_from: Timestamp(0) });
         Ok(())
     };
     let word = |kind: FactorKind, text: &str| -> Result<WordHash, RunError> {
@@ -226,6 +226,6 @@ async fn as_agent(app: &App, name: &str, to: &str) -> Result<Response, WebError>
 
 async fn sign_in_portal(State(app): State<App>, Path(person): Path<String>, headers: HeaderMap) -> Result<Response, WebError> {
     let person = app.demo_people.iter().find(|p| p.id == person).ok_or(WebError::NotFound)?;
-    let set = portal::open_session(&app, person.account, portal::How::Demo, &headers).await?;
+    let set = portal::open_session(&app, person.account, portal::How::Demo, false, &headers).await?;
     Ok(([(header::SET_COOKIE, set)], Redirect::to("/me")).into_response())
 }

@@ -257,7 +257,7 @@ pub fn apply_change(profile: &mut Profile, change: &Change, now: Timestamp, cool
             let word = WordRule::of(*kind).check(word).map_err(BadValue::from)?;
             let material = Material::Word { real: WordHash::make(&word, vault.id()?, &vault.pepper), duress: WordHash::decoy() };
             profile.authenticators.retain(|a| a.kind != *kind);
-            profile.authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind: *kind, material, added: now });
+            profile.authenticators.push(Authenticator { id: AuthenticatorId(vault.id()?), kind: *kind, material, added: now, usable_from: Timestamp(0) });
             Undo::Factors { authenticators: before }
         }
         Change::RemoveFactor(kind) => {

@@ -50,6 +50,9 @@ pub enum Link {
         account: AccountId,
         /// From when on it is worth nothing.
         until: Timestamp,
+        /// The company's site saw two factors.
+        #[serde(default)]
+        two_factors: bool,
     },
 }
 
@@ -63,6 +66,9 @@ pub struct StoredAlert {
     pub alert: Alert,
     /// On which call.
     pub call: Option<CallId>,
+    /// About which account, where there is no call that says it.
+    #[serde(default)]
+    pub account: Option<AccountId>,
     /// When.
     pub at: Timestamp,
 }
@@ -117,7 +123,7 @@ pub async fn write(runner: &Runner, call: &Call, out: &Outputs, commit: &mut Com
             Effect::ReportLink { token, account } => {
                 commit.docs.push(link_doc(&runner.vault, token, &Link::Report { account: *account, call: Some(call.id) }, None)?);
             }
-            Effect::Alert(alert) => commit.docs.push(alert_doc(runner, *alert, Some(call.id))?),
+            Effect::Alert(alert) => commit.docs.push(alert_doc(runner, *alert, Some(call.id), None)?),
             Effect::Wake { account, challenge, action } => commit.outbox.push(errand(runner, WAKE, call.id, &Asked::new(*account, *challenge, action))?),
             Effect::AskProvider { account, challenge, action } => {
                 commit.outbox.push(errand(runner, ASK_PROVIDER, call.id, &Asked::new(*account, *challenge, action))?);
@@ -150,9 +156,9 @@ pub fn link_doc(vault: &Vault, token: &Secret, link: &Link, due: Option<i64>) ->
 }
 
 /// An alert for the store.
-pub fn alert_doc(runner: &Runner, alert: Alert, call: Option<CallId>) -> Result<DocWrite, RunError> {
+pub fn alert_doc(runner: &Runner, alert: Alert, call: Option<CallId>, account: Option<AccountId>) -> Result<DocWrite, RunError> {
     let at = runner.now();
-    let body = serde_json::to_vec(&StoredAlert { alert, call, at })?;
+    let body = serde_json::to_vec(&StoredAlert { alert, call, account, at })?;
     let id = newest_first(at, runner.vault.id()?);
     Ok(DocWrite::Put { kind: "alert", id, expected: Expect::New, body, due: None })
 }

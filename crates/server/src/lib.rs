@@ -9,6 +9,7 @@ pub mod demo;
 pub mod desk;
 pub mod directory;
 pub mod effects;
+pub mod entry;
 pub mod hub;
 pub mod i18n;
 pub mod metrics;

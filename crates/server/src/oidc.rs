@@ -136,6 +136,11 @@ impl Identity {
             _ => None,
         }
     }
+
+    /// Whether the provider says that it saw more than one factor (`amr` holds `mfa`, RFC 8176 §2).
+    pub fn two_factors(&self) -> bool {
+        self.claims.get("amr").and_then(Value::as_array).is_some_and(|methods| methods.iter().any(|m| m.as_str() == Some("mfa")))
+    }
 }
 
 /// The provider.

@@ -10,7 +10,7 @@ use askama::Template;
 use countersign_core::{
     action::{Level, Role},
     factor::{FactorKind, Watchwords},
-    id::{AgentId, CallId, ChallengeId, ContactId},
+    id::{AccountId, AgentId, CallId, ChallengeId, ContactId},
     risk::Band,
     secret::Secret,
     time::Timestamp,
@@ -397,7 +397,7 @@ pub struct AdminView {
     /// More tiles: label and value.
     pub counters: Vec<(String, String)>,
     /// Alerts, latest first: when, what, on which call.
-    pub alerts: Vec<(Timestamp, String, Option<CallId>)>,
+    pub alerts: Vec<(Timestamp, String, Option<CallId>, Option<AccountId>)>,
     /// Calls, latest first.
     pub calls: Vec<AdminCall>,
     /// Name, role, signed in, id.

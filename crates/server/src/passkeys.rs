@@ -128,6 +128,8 @@ pub struct Verified {
     pub credential: Secret,
     /// Goes into the same commit.
     pub spent: Spent,
+    /// It counts already: one that came with nothing but a web sign-in waits.
+    pub counts: bool,
     counter: u32,
 }
 
@@ -261,7 +263,7 @@ impl Passkeys {
 
     /// Begins to confirm a change, signed in.
     pub async fn start_step_up(&self, runner: &Runner, profile: &Profile, session: &[u8]) -> Result<Begun, WebError> {
-        let (options, state) = self.ask(&keys(profile))?;
+        let (options, state) = self.ask(&keys(profile, runner.now()))?;
         self.begin(runner, Purpose::StepUp { account: profile.id }, session, options, state).await
     }
 
@@ -270,7 +272,8 @@ impl Passkeys {
         let taken = take(runner, token, session).await?.ok_or_else(over)?;
         let fits = taken.ceremony.purpose == Purpose::StepUp { account };
         let answer = serde_json::from_value(answer).ok().filter(|_| fits);
-        self.conclude(runner, taken, Some(account), answer).await
+        let verified = self.conclude(runner, taken, Some(account), answer).await?;
+        if verified.counts { Ok(verified) } else { Err(WebError::Bad(REFUSED.into())) }
     }
 
     async fn conclude(&self, runner: &Runner, taken: Taken, account: Option<AccountId>, answer: Option<PublicKeyCredential>) -> Result<Verified, WebError> {
@@ -305,8 +308,9 @@ impl Passkeys {
         if answer.get_user_unique_id().is_some_and(|handle| handle != account.0) {
             return Ok(None);
         }
-        let mut found = on_file(&loaded.profile).filter_map(|(id, key)| Some((id, key?)));
-        let Some((authenticator, mut key)) = found.find(|(_, key)| key.cred_id().as_slice() == answer.raw_id.as_slice()) else { return Ok(None) };
+        let mut found = on_file(&loaded.profile).filter_map(|(found, key)| Some((found, key?)));
+        let Some((found, mut key)) = found.find(|(_, key)| key.cred_id().as_slice() == answer.raw_id.as_slice()) else { return Ok(None) };
+        let (authenticator, counts) = (found.id, found.usable_from <= runner.now());
         let kept = serde_json::to_value(&key)?;
         match (state.pointer_mut("/ast/credentials"), kept.get("cred")) {
             (Some(place), Some(credential)) => *place = json!([credential]),
@@ -331,7 +335,7 @@ impl Passkeys {
         }
         key.update_credential(&result);
         let credential = Secret::new(serde_json::to_string(&key)?);
-        Ok(Some(Verified { account, authenticator, credential, spent, counter }))
+        Ok(Some(Verified { account, authenticator, credential, spent, counts, counter }))
     }
 
     async fn begin(&self, runner: &Runner, purpose: Purpose, session: &[u8], options: Value, mut state: Value) -> Result<Begun, WebError> {
@@ -360,9 +364,9 @@ pub async fn begin_approval(app: &App, transaction: &Transaction, session: &[u8]
     let passkeys = Passkeys::of(app).ok_or_else(|| WebError::Bad("Passkeys do not work at this address.".into()))?;
     let runner = &app.runner;
     let loaded = runner.directory.load(transaction.account).await?.ok_or(WebError::NotFound)?;
-    let keys = keys(&loaded.profile);
+    let keys = keys(&loaded.profile, runner.now());
     if keys.is_empty() {
-        return Err(WebError::Bad("There is no passkey on this account.".into()));
+        return Err(WebError::Bad("There is no passkey on this account that counts already.".into()));
     }
     let (mut options, mut state) = passkeys.ask(&keys)?;
     let nonce = runner.vault.seed()?;
@@ -416,20 +420,21 @@ impl Attestor for Passkeys {
         // The profile is not written here: the core spends the count as `Spend::Step`, which refuses
         // one that does not grow, and `verify` looks at both.
         let verified = self.verify(runner, asked.account, state, &answer).await?;
-        Ok(verified.map(|v| Attested {
+        Ok(verified.filter(|v| v.counts).map(|v| Attested {
             transaction: asked.hash(), account: v.account, authenticator: v.authenticator, kind: FactorKind::Passkey, counter: v.counter,
         }))
     }
 }
 
-fn on_file(profile: &Profile) -> impl Iterator<Item = (AuthenticatorId, Option<Passkey>)> {
+fn on_file(profile: &Profile) -> impl Iterator<Item = (&Authenticator, Option<Passkey>)> {
     profile.standing().filter_map(|a| match &a.material {
-        Material::Passkey { credential, .. } => Some((a.id, serde_json::from_str(credential.expose()).ok())),
+        Material::Passkey { credential, .. } => Some((a, serde_json::from_str(credential.expose()).ok())),
         _ => None,
     })
 }
 
-fn keys(profile: &Profile) -> Vec<Passkey> { on_file(profile).filter_map(|(_, key)| key).collect() }
+/// Those that count.
+fn keys(profile: &Profile, now: Timestamp) -> Vec<Passkey> { on_file(profile).filter(|(a, _)| a.usable_from <= now).filter_map(|(_, key)| key).collect() }
 
 /// The hashes under which the passkeys of an account lead to it.
 pub fn index(authenticators: &[Authenticator], vault: &Vault) -> Vec<(&'static str, Blind)> {

@@ -59,6 +59,11 @@ pub enum AccountEvent {
         /// Which kind.
         kind: String,
     },
+    /// Somebody signed in could not confirm a change with what is on file.
+    ConfirmFailed {
+        /// With which kind they tried.
+        kind: String,
+    },
     /// A preference was set, signed in.
     PreferenceChanged {
         /// Which, and for a limit whether it is on: see docs/events.md.

@@ -8,14 +8,14 @@
 
 use countersign_core::{
     account::Brief,
-    call::{Alert, Attempt, Check, Input, Stage},
+    call::{Input, Stage},
     claim::ClaimKind,
-    factor::{self, Alphabet, FactorKind, Owner, Spend, Verdict, WordHash},
+    factor::{Alphabet, FactorKind},
     id::{AccountId, CallId},
     secret::Secret,
     time::{Span, Timestamp},
 };
-use countersign_store::{Commit, CommitError, Expect, Guard, Outcome, Stream};
+use countersign_store::{Commit, CommitError, Expect, Guard, Outcome};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -27,10 +27,8 @@ use super::{
     request::{Ping, Request, call_of},
 };
 use crate::{
-    effects::alert_doc,
-    hub::Notice,
-    record::{self, AccountEvent},
-    runner::{Line, RunError, Runner, stored_guard},
+    entry::{Entered, Entry},
+    runner::{Line, RunError, Runner},
 };
 
 /// Longest text that a program may have shown to the customer.
@@ -244,55 +242,18 @@ async fn look_up(runner: &Runner, text: &str, now: Timestamp) -> Result<Hint, OA
 /// program and over all lines, in the commit that judges it. A wrong PIN, none on file, and too many
 /// wrong ones lately are one answer, after the same work. `true`: it means "I am being forced".
 async fn user_code(runner: &Runner, client: &Client, account: AccountId, code: &Secret) -> Result<bool, OAuthError> {
-    let wrong = || Err(OAuthError::new("invalid_user_code", "the user code is not the customer's"));
-    let (params, name, kind) = (&runner.params, &client.settings.id, FactorKind::Pin);
-    for _ in 0..4 {
-        let now = runner.now();
-        let Some(loaded) = runner.directory.load(account).await? else { return wrong() };
-        let found = loaded.profile.authenticators.iter().find(|a| a.kind == kind).map(|a| a.id);
-        let (id, verdict) = match found {
-            Some(id) => (id, runner.verify(account, id, kind, code.clone(), now).await?),
-            None => {
-                let (owner, vault, code) = (Owner::portal(account), runner.vault.clone(), code.clone());
-                let verdict = runner.hash(move || factor::check_word(owner, kind, &WordHash::decoy(), &WordHash::decoy(), &code, &vault.pepper)).await?;
-                (owner.authenticator, verdict)
-            }
-        };
-        let (accepted, duress) = match &verdict {
-            Verdict::Proven { proof, .. } => (true, proof.duress()),
-            Verdict::Wrong => (false, false),
-        };
-        let outcome = if accepted { Attempt::Succeeded } else { Attempt::Failed };
-        let attempt = |key, window, max| Check::Attempt { key, window, max, outcome };
-        let mut checks = vec![
-            attempt(format!("entry/{account}/{id}/{kind}/client:{name}"), Some(params.throttle_window), params.throttle),
-            attempt(format!("entry/{account}/{id}/{kind}"), None, params.lifetime_failures.min(100)),
-        ];
-        if let Verdict::Proven { once: Some(Spend::Step(value)), .. } = verdict {
-            checks.push(Check::Step { authenticator: id, value });
-        }
-        let event = AccountEvent::Checked { kind: kind.name().into(), accepted, client: name.clone() };
-        let n = runner.store.count(Stream { kind: record::CHECK, id: id.0 }).await?;
-        let mut commit = Commit {
-            now: now.0, guards: checks.iter().map(|c| stored_guard(c, now)).collect(),
-            appends: vec![record::append(record::CHECK, id.0, n, now, &event)?], ..Commit::default()
-        };
-        if duress {
-            commit.docs.push(alert_doc(runner, Alert::Duress, None)?);
-        }
-        match runner.store.commit(commit).await {
-            Ok(_) if accepted => {
-                if duress {
-                    runner.hub.tell(Notice::Alert);
-                }
-                return Ok(duress);
-            }
-            Ok(_) | Err(CommitError::Denied(_)) => return wrong(),
-            Err(CommitError::Conflict) => {}
-            Err(e) => return Err(e.into()),
-        }
+    let params = &runner.params;
+    let entry = Entry {
+        account, kind: FactorKind::Pin, presented: code.clone(), place: format!("client:{}", client.settings.id),
+        limit: (params.throttle, params.throttle_window), docs: Vec::new(),
+    };
+    match runner.enter(entry).await {
+        Ok(Entered::Right) => Ok(false),
+        Ok(Entered::Forced) => Ok(true),
+        Ok(Entered::Wrong | Entered::Shut) => Err(OAuthError::new("invalid_user_code", "the user code is not the customer's")),
+        Err(RunError::Busy) => Err(OAuthError::busy()),
+        Err(e) => Err(e.into()),
     }
-    Err(OAuthError::busy())
 }
 
 #[cfg(test)]

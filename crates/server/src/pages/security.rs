@@ -35,6 +35,8 @@ pub struct PasskeyLine {
     pub name: String,
     /// Since when.
     pub added: Timestamp,
+    /// From when on it counts, if not yet.
+    pub from: Option<Timestamp>,
 }
 
 /// What proves that it is this customer.
@@ -46,6 +48,10 @@ pub struct SecurityView {
     pub frozen: bool,
     /// Changes may be made now.
     pub fresh: bool,
+    /// What confirms that it is them; nothing, where nothing counts yet.
+    pub step_up: Vec<FactorKind>,
+    /// What was set up and does not count yet, and from when on it does.
+    pub waits: Vec<(FactorKind, Timestamp)>,
     /// Passkeys can work here.
     pub works: bool,
     /// Only under this address: a link without its scheme.
@@ -78,6 +84,13 @@ pub struct SecurityView {
     pub sign_ins: Vec<StoryLine>,
 }
 
+impl SecurityView {
+    /// Authenticators may be changed here and now.
+    fn open(&self) -> bool { self.fresh && !self.frozen }
+    fn by_passkey(&self) -> bool { self.step_up.contains(&FactorKind::Passkey) }
+    fn waits(&self, kind: FactorKind) -> Option<Timestamp> { self.waits.iter().find(|(k, _)| *k == kind).map(|(_, from)| *from) }
+}
+
 #[derive(Template)]
 #[template(path = "portal/security.html")]
 struct Security<'a> {
@@ -105,10 +118,13 @@ struct Codes<'a> {
     shell: &'a Shell<'a>,
     now: Timestamp,
     codes: &'a [String],
+    from: Option<Timestamp>,
 }
 
-/// The printed list, this once.
-pub fn portal_codes(shell: &Shell<'_>, now: Timestamp, codes: &[String]) -> Result<String, askama::Error> { Codes { shell, now, codes }.render() }
+/// The printed list, this once. `from`: it does not count yet.
+pub fn portal_codes(shell: &Shell<'_>, now: Timestamp, codes: &[String], from: Option<Timestamp>) -> Result<String, askama::Error> {
+    Codes { shell, now, codes, from }.render()
+}
 
 /// What is to be removed, and what follows.
 #[derive(Debug, Clone)]

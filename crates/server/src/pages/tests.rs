@@ -95,13 +95,13 @@ fn every_page() -> Vec<String> {
     let confirm = CodeConfirmView { code: Secret::new(text.clone()), from: text.clone(), known: false, started: NOW, client: Some(text.clone()), now: NOW };
     let admin_view = AdminView {
         now: NOW, version: "1".into(), policy_version: "2".into(), live: 1, waiting: 1, counters: vec![(text.clone(), text.clone())],
-        alerts: vec![(NOW, "duress".into(), Some(CALL))],
+        alerts: vec![(NOW, "duress".into(), Some(CALL), None), (NOW, "reported".into(), None, Some(AccountId([3; 16])))],
         calls: vec![AdminCall { id: CALL, started: NOW, ended: None, level: Level::Strong, band: Band::High, ending: Some(text.clone()) }],
         agents: vec![(text.clone(), Role::Agent, true, AgentId([1; 16]))], factors: vec![FactorStat { name: text.clone(), asked: 3, proved: 2 }],
     };
     let security_view = SecurityView {
         name: text.clone(), frozen: false, fresh: true, works: true, elsewhere: Some("//localhost:1".into()), app: Some(text.clone()), token: Some(text.clone()),
-        passkeys: vec![PasskeyLine { id: text.clone(), name: text.clone(), added: NOW }], pin: Some(text.clone()), verbal: Some(text.clone()),
+        passkeys: vec![PasskeyLine { id: text.clone(), name: text.clone(), added: NOW, from: Some(NOW) }], step_up: vec![FactorKind::Totp, FactorKind::Pin], waits: vec![(FactorKind::Pin, NOW)], pin: Some(text.clone()), verbal: Some(text.clone()),
         provider: Some(text.clone()), codes: Some((text.clone(), 10, NOW)), preferred: vec![(FactorKind::Pin, true)], never_sms: true, phone_lock: true,
         access: Default::default(), flash: Some(flash.clone()), sign_ins: vec![line.clone()],
     };
@@ -118,7 +118,7 @@ fn every_page() -> Vec<String> {
         portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: None, provider: Some(&text) }),
         portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: Some("//localhost:1"), provider: None }),
         portal_security(&shell, &security_view), portal_security(&shell, &stale), portal_totp(&shell, &text, Some(&text)),
-        portal_codes(&shell, NOW, std::slice::from_ref(&text)), portal_remove(&shell, &remove_view),
+        portal_codes(&shell, NOW, std::slice::from_ref(&text), Some(NOW)), portal_remove(&shell, &remove_view),
         handset(&shell, &demo), error(&shell, 404, &text, &text),
     ].into_iter().map(Result::unwrap).collect()
 }

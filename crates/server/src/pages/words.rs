@@ -78,6 +78,18 @@ pub fn factor(kind: &FactorKind) -> &'static str {
     }
 }
 
+/// Something of the customer's own, with which they confirm signed in.
+pub fn own_factor(kind: &FactorKind) -> &'static str {
+    match kind {
+        FactorKind::Totp => "A code of your app",
+        FactorKind::Hotp => "A code of your token",
+        FactorKind::Pin => "Your PIN for the phone",
+        FactorKind::VerbalPassword => "Your verbal password",
+        FactorKind::BackupCode => "A backup code",
+        _ => factor(kind),
+    }
+}
+
 /// What the level means, in one sentence.
 pub fn level_means(level: &Level, opened: &bool) -> &'static str {
     match (level, opened) {

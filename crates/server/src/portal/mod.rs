@@ -7,6 +7,7 @@ pub mod push;
 mod security;
 mod session;
 mod sign_in;
+mod step_up;
 mod totp;
 
 use std::collections::HashMap;
@@ -103,10 +104,10 @@ pub(crate) async fn commit(runner: &Runner, commit: Commit) -> Result<(), WebErr
 }
 
 /// Makes a link that opens the portal once, for the company's own signed-in site.
-pub async fn entry_link(runner: &Runner, account: AccountId) -> Result<(Secret, Timestamp), WebError> {
+pub async fn entry_link(runner: &Runner, account: AccountId, two_factors: bool) -> Result<(Secret, Timestamp), WebError> {
     let token = runner.vault.token()?;
     let until = runner.now() + ENTRY_LIFE;
-    let doc = link_doc(&runner.vault, &token, &Link::Portal { account, until }, Some(until.0))?;
+    let doc = link_doc(&runner.vault, &token, &Link::Portal { account, until, two_factors }, Some(until.0))?;
     commit(runner, Commit { now: runner.now().0, docs: vec![doc], ..Commit::default() }).await?;
     Ok((token, until))
 }
@@ -116,7 +117,7 @@ async fn enter(State(app): State<App>, headers: HeaderMap, Query(query): Query<H
     let id = Vault::token_id(&token);
     let spent = || WebError::Bad("This link was used or is too old. Go back to the company's website and try again.".into());
     let doc = app.runner.store.doc(LINK, &id).await?.ok_or_else(spent)?;
-    let Link::Portal { account, until } = app.runner.vault.unseal(LINK, &id, &doc.body)? else { return Err(spent()) };
+    let Link::Portal { account, until, two_factors } = app.runner.vault.unseal(LINK, &id, &doc.body)? else { return Err(spent()) };
     let now = app.runner.now();
     if until <= now {
         return Err(spent());
@@ -124,7 +125,7 @@ async fn enter(State(app): State<App>, headers: HeaderMap, Query(query): Query<H
     let guards = vec![Guard::Once { key: format!("entry/{}", hex::encode(&id)), expires: Some(until.0) }];
     commit(&app.runner, Commit { now: now.0, guards, docs: vec![DocWrite::Delete { kind: LINK, id }], ..Commit::default() }).await
         .map_err(|e| if matches!(e, WebError::Busy) { e } else { spent() })?;
-    let set = open_session(&app, account, How::Link, &headers).await?;
+    let set = open_session(&app, account, How::Link, two_factors, &headers).await?;
     // A redirect would still be the other site's navigation, on which a strict cookie is not sent;
     // a page that moves on by itself is ours.
     let onward = Html(r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>Signed in</title><meta http-equiv="refresh" content="0;url=/me"><p><a href="/me">Go on</a></p></html>"#);
@@ -205,6 +206,7 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
             }
             AccountEvent::AuthenticatorAdded { kind } => format!("Set up here: {}.", security::kind_words(&kind)),
             AccountEvent::AuthenticatorRemoved { kind } => format!("Removed here: {}.", security::kind_words(&kind)),
+            AccountEvent::ConfirmFailed { kind } => format!("Somebody signed in here tried to confirm a change with {}, and it was wrong.", security::kind_words(&kind)),
             AccountEvent::PreferenceChanged { what } => security::preference_words(&what).into(),
             AccountEvent::Undone { .. } => "A change was undone.".into(),
             AccountEvent::Frozen { .. } => "The account was frozen.".into(),
@@ -293,22 +295,14 @@ async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Result<Response
 /// (`security_follow_up`).
 async fn freeze_account(app: &App, account: AccountId, call: Option<CallId>, mut docs: Vec<DocWrite>) -> Result<(), WebError> {
     let runner = &app.runner;
-    runner.directory.forget(account);
-    let before = runner.directory.load(account).await?.ok_or(WebError::NotFound)?;
-    let now = runner.now();
-    let mut after = before.profile.clone();
-    after.frozen = after.frozen.or(Some(now));
-    let append = record::append(record::ACCOUNT, account.0, after.events, now, &AccountEvent::Frozen { call })?;
-    after.events += 1;
-    let writes = runner.directory.update(&before, &after)?;
-    docs.extend(writes.docs);
-    docs.push(alert_doc(runner, Alert::Reported, call)?);
-    let result = commit(runner, Commit { now: now.0, appends: vec![append], docs, index: writes.index, ..Commit::default() }).await;
-    runner.directory.forget(account);
-    result?;
+    docs.push(alert_doc(runner, Alert::Reported, call, Some(account))?);
+    change(app, account, Notify::Nobody, Extra { docs, ..Extra::default() }, |profile, now| {
+        profile.frozen = profile.frozen.or(Some(now));
+        Ok(vec![AccountEvent::Frozen { call }])
+    }).await?;
     runner.hub.tell(Notice::Alert);
     for live in runner.live().await.iter().filter(|c| (c.subject == Some(account) || c.principal == Some(account)) && c.stage != Stage::Ended) {
-        let command = format!("frozen/{}/{}", live.id, now.0);
+        let command = format!("frozen/{}/{}", live.id, runner.now().0);
         match runner.run(live.id, command, || Input::AccountFrozen).await {
             Ok(_) | Err(RunError::Rejected(_) | RunError::NoCall) => {}
             Err(e) => return Err(e.into()),
@@ -359,21 +353,13 @@ async fn link_do(State(app): State<App>, Path(token): Path<String>, Form(_): For
     let (id, link) = read_link(&app, &token).await?;
     let gone = DocWrite::Delete { kind: LINK, id: id.clone() };
     let done = match link {
-        Link::Undo { account, change, undo, .. } => {
-            let runner = &app.runner;
-            runner.directory.forget(account);
-            let before = runner.directory.load(account).await?.ok_or(WebError::NotFound)?;
-            let now = runner.now();
-            let mut after = before.profile.clone();
-            apply_undo(&mut after, &undo, now);
-            let append = record::append(record::ACCOUNT, account.0, after.events, now, &AccountEvent::Undone { change })?;
-            after.events += 1;
-            let mut writes = runner.directory.update(&before, &after)?;
-            writes.docs.push(gone);
-            let guards = vec![Guard::Once { key: format!("undo/{change}"), expires: None }];
-            let result = commit(runner, Commit { now: now.0, guards, appends: vec![append], docs: writes.docs, index: writes.index, ..Commit::default() }).await;
-            runner.directory.forget(account);
-            result?;
+        Link::Undo { account, change: change_id, undo, .. } => {
+            let once = Guard::Once { key: format!("undo/{change_id}"), expires: None };
+            let extra = Extra { guards: vec![once], docs: vec![gone], ..Extra::default() };
+            change(&app, account, Notify::Nobody, extra, |profile, now| {
+                apply_undo(profile, &undo, now);
+                Ok(vec![AccountEvent::Undone { change: change_id }])
+            }).await?;
             "It is as it was before. If you did not ask for the change, call us: somebody else did."
         }
         Link::Report { account, call } => {

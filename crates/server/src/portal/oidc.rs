@@ -143,7 +143,7 @@ async fn callback(State(app): State<App>, headers: HeaderMap, Query(query): Quer
     };
     // From now on it is this sign-in and no other, whatever number another one brings.
     link(&app.runner, account, sign_in.openid.issuer(), &identity.subject, app.upstream.is_some()).await?;
-    let opened = open_session(&app, account, How::Provider, &headers).await?;
+    let opened = open_session(&app, account, How::Provider, identity.two_factors(), &headers).await?;
     let gone = signing_in(&Secret::default(), 0, app.secure());
     // As with a hand-over: a redirect would still be the other site's navigation.
     let mut response = Html(r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>Signed in</title><meta http-equiv="refresh" content="0;url=/me"><p><a href="/me">Go on</a></p></html>"#).into_response();
@@ -208,7 +208,7 @@ async fn link(runner: &Runner, account: AccountId, issuer: &str, name: &Secret, 
             Some(known) => *known = asks,
             None => {
                 let material = Material::Provider { issuer: issuer.into(), subject: name.clone(), asks };
-                profile.authenticators.push(Authenticator { id, kind: FactorKind::Provider, material, added: now });
+                profile.authenticators.push(Authenticator { id, kind: FactorKind::Provider, material, added: now, usable_from: Timestamp(0) });
             }
         }
         Ok(vec![AccountEvent::ProviderLinked])

@@ -1,6 +1,6 @@
 //! `/me/security`: what proves that it is this customer, and what makes calls easier for them.
 //! Whoever sits at a session that was left open must not be able to change it: a passkey signs
-//! first, or the session is young; and everybody who was on file is told.
+//! first, or something else that was on file (`step_up.rs`); and everybody who was on file is told.
 
 use axum::{
     Form, Json, Router,
@@ -25,12 +25,12 @@ use serde_json::{Value, json};
 use super::{
     change,
     session::{Signed, signed},
-    sign_in::{Finish, Start, host, no_passkeys, read, shell},
+    sign_in::{Start, host, no_passkeys, read, shell},
+    step_up::{self, CONFIRM, added, counts_from, fresh},
 };
 use crate::{
     App,
     amend::{Extra, Notify},
-    directory::Loaded,
     pages::{self, Flash, FlashKind, PasskeyLine, RemoveView, SecurityView, StoryLine},
     passkeys::Passkeys,
     record::{self, AccountEvent},
@@ -50,8 +50,9 @@ const WORDS_WINDOW: Span = Span::hours(1);
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/me/security", get(page))
-        .route("/me/security/confirm/start", post(confirm_start))
-        .route("/me/security/confirm/finish", post(confirm_finish))
+        .route("/me/security/confirm", post(step_up::typed))
+        .route("/me/security/confirm/start", post(step_up::start))
+        .route("/me/security/confirm/finish", post(step_up::finish))
         .route("/me/security/passkey/start", post(passkey_start))
         .route("/me/security/passkey/finish", post(passkey_finish))
         .route("/me/security/rename", post(rename))
@@ -59,18 +60,6 @@ pub(super) fn routes() -> Router<App> {
         .route("/me/security/word", post(word))
         .route("/me/security/codes", post(codes))
         .route("/me/security/preferences", post(preferences))
-}
-
-const CONFIRM: WebError = WebError::SignIn("/me/security?say=confirm");
-
-/// Lets authenticators be changed: not by a session that was left open, and not while the account
-/// is frozen, when perhaps a thief is signed in.
-pub(super) async fn fresh(app: &App, me: &Signed) -> Result<std::sync::Arc<Loaded>, WebError> {
-    let loaded = app.runner.directory.load(me.account).await?.ok_or(WebError::NotFound)?;
-    if loaded.profile.frozen.is_some() {
-        return Err(WebError::SignIn("/me/security?say=frozen"));
-    }
-    if me.session.is_fresh(&loaded.profile, app.runner.now()) { Ok(loaded) } else { Err(CONFIRM) }
 }
 
 /// Puts an authenticator in the place of all of its kind.
@@ -123,10 +112,13 @@ struct Say {
 fn said(say: &str) -> Option<Flash> {
     let (kind, text) = match say {
         "added" => (FlashKind::Good, "It is set up. We told your addresses on file."),
+        "later" => (FlashKind::Good, "It is set up. It counts on the phone from the time shown below: until then whoever should know can read our notice."),
         "removed" => (FlashKind::Good, "It is removed. We told your addresses on file."),
         "saved" => (FlashKind::Good, "Saved."),
         "confirmed" => (FlashKind::Good, "Confirmed. You can make changes for five minutes."),
         "confirm" => (FlashKind::Bad, "Nothing was changed: confirm first that it is you."),
+        "wrong" => (FlashKind::Bad, "This was not right, or was used before. Nothing was changed."),
+        "not-now" => (FlashKind::Bad, "This cannot be confirmed at the moment. Try again tomorrow, or call us."),
         "again" => (FlashKind::Bad, "This took too long. Begin again."),
         "frozen" => (FlashKind::Bad, "Nothing was changed: your account is frozen. Call us to end that."),
         _ => return None,
@@ -146,9 +138,10 @@ async fn page(State(app): State<App>, headers: HeaderMap, Query(Say { say }): Qu
         name: profile.name.expose().to_owned(), frozen: profile.frozen.is_some(), fresh: me.session.is_fresh(profile, now),
         works: passkeys.is_some(), elsewhere: passkeys.and_then(|p| p.elsewhere(host(&headers))),
         passkeys: profile.authenticators.iter().filter_map(|a| match &a.material {
-            Material::Passkey { name, added, .. } => Some(PasskeyLine { id: a.id.to_string(), name: name.expose().to_owned(), added: *added }),
+            Material::Passkey { name, added, .. } => Some(PasskeyLine { id: a.id.to_string(), name: name.expose().to_owned(), added: *added, from: (a.usable_from > now).then_some(a.usable_from) }),
             _ => None,
         }).collect(),
+        step_up: profile.step_up(now), waits: profile.authenticators.iter().filter(|a| a.usable_from > now).map(|a| (a.kind, a.usable_from)).collect(),
         app: one(FactorKind::Totp), token: one(FactorKind::Hotp), pin: one(FactorKind::Pin), verbal: one(FactorKind::VerbalPassword), provider: one(FactorKind::Provider),
         codes: profile.authenticators.iter().find_map(|a| match &a.material {
             Material::Codes { codes, added } => Some((a.id.to_string(), codes.len(), *added)),
@@ -179,31 +172,7 @@ async fn sign_ins(app: &App, me: &Signed) -> Result<Vec<StoryLine>, WebError> {
     Ok(lines.take(5).collect())
 }
 
-// ── Confirming, and passkeys: JSON, as only a script can talk to an authenticator ───────────────
-
-async fn confirm_start(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Value>, WebError> {
-    let me = signed(&app, &headers).await?;
-    let Start {} = read(&body)?;
-    let loaded = app.runner.directory.load(me.account).await?.ok_or(WebError::NotFound)?;
-    let passkeys = Passkeys::of(&app).ok_or_else(no_passkeys)?;
-    if !loaded.profile.authenticators.iter().any(|a| a.kind == FactorKind::Passkey) {
-        return Err(WebError::Bad("There is no passkey on this account.".into()));
-    }
-    Ok(Json(passkeys.start_step_up(&app.runner, &loaded.profile, me.binding()).await?.json()))
-}
-
-async fn confirm_finish(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Value>, WebError> {
-    let me = signed(&app, &headers).await?;
-    let Finish { ceremony, credential } = read(&body)?;
-    let passkeys = Passkeys::of(&app).ok_or_else(no_passkeys)?;
-    let verified = passkeys.finish_step_up(&app.runner, me.account, me.binding(), &ceremony, credential).await?;
-    let now = app.runner.now();
-    let mut docs = verified.spent.docs;
-    docs.push(me.confirm(&app.runner, now)?);
-    let commit = countersign_store::Commit { now: now.0, guards: verified.spent.guards, docs, ..Default::default() };
-    super::commit(&app.runner, commit).await?;
-    Ok(Json(json!({ "to": "/me/security?say=confirmed" })))
-}
+// ── Passkeys: JSON, as only a script can talk to an authenticator ───────────────────────────────
 
 async fn passkey_start(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Value>, WebError> {
     let me = signed(&app, &headers).await?;
@@ -234,11 +203,12 @@ async fn passkey_finish(State(app): State<App>, headers: HeaderMap, body: Bytes)
     let made = passkeys.finish_registration(&app.runner, &loaded.profile, me.binding(), &ceremony, credential).await?;
     let id = AuthenticatorId(app.runner.vault.id()?);
     change(&app, me.account, Notify::Everybody, made.spent.into(), |profile, now| {
+        let usable_from = counts_from(&app, &me, profile, now);
         let material = Material::Passkey { name: name.clone(), credential: made.credential.clone(), added: now };
-        profile.authenticators.push(Authenticator { id, kind: FactorKind::Passkey, material, added: now });
+        profile.authenticators.push(Authenticator { id, kind: FactorKind::Passkey, material, added: now, usable_from });
         Ok(vec![AccountEvent::AuthenticatorAdded { kind: FactorKind::Passkey.name().into() }])
     }).await?;
-    Ok(Json(json!({ "to": "/me/security?say=added" })))
+    Ok(Json(json!({ "to": added(&app, &me, &loaded.profile) })))
 }
 
 /// What somebody calls a passkey: one line, not too long, never empty.
@@ -323,7 +293,7 @@ struct Word {
 
 async fn word(State(app): State<App>, headers: HeaderMap, Form(form): Form<Word>) -> Result<Redirect, WebError> {
     let me = signed(&app, &headers).await?;
-    fresh(&app, &me).await?;
+    let loaded = fresh(&app, &me).await?;
     let kind = FactorKind::parse(&form.kind).filter(|k| matches!(k, FactorKind::Pin | FactorKind::VerbalPassword)).ok_or(WebError::NotFound)?;
     let (rule, bad) = (WordRule::of(kind), |text: &str| WebError::Bad(text.into()));
     let real = rule.check(&form.word).map_err(|e| WebError::Bad(sentence(&e.to_string())))?;
@@ -346,10 +316,11 @@ async fn word(State(app): State<App>, headers: HeaderMap, Form(form): Form<Word>
     // Counted as failures, so that they run out: hashes are dear.
     let limit = Guard::Attempt { key: format!("words/{}", me.account), window: Some(WORDS_WINDOW.0), max: WORDS, outcome: Outcome::Fail };
     change(&app, me.account, Notify::Everybody, Extra { guards: vec![limit], ..Extra::default() }, |profile, now| {
-        let new = Authenticator { id, kind, material: Material::Word { real: real.clone(), duress: duress.clone() }, added: now };
+        let usable_from = counts_from(&app, &me, profile, now);
+        let new = Authenticator { id, kind, material: Material::Word { real: real.clone(), duress: duress.clone() }, added: now, usable_from };
         Ok(replace(profile, kind, new))
     }).await?;
-    Ok(back("/me/security?say=added"))
+    Ok(back(added(&app, &me, &loaded.profile)))
 }
 
 fn sentence(text: &str) -> String {
@@ -361,7 +332,7 @@ fn sentence(text: &str) -> String {
 /// A new list in the place of the old one. Shown in the answer and never again.
 async fn codes(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
     let me = signed(&app, &headers).await?;
-    fresh(&app, &me).await?;
+    let loaded = fresh(&app, &me).await?;
     let vault = &app.runner.vault;
     let id = AuthenticatorId(vault.id()?);
     let mut random = Random::new(vault.seed()?);
@@ -375,11 +346,13 @@ async fn codes(State(app): State<App>, headers: HeaderMap) -> Result<Html<String
     }
     let hashes = BackupCodes::make(id, &list, &vault.pepper);
     change(&app, me.account, Notify::Everybody, Extra::default(), |profile, now| {
-        let new = Authenticator { id, kind: FactorKind::BackupCode, material: Material::Codes { codes: hashes.clone(), added: now }, added: now };
+        let usable_from = counts_from(&app, &me, profile, now);
+        let new = Authenticator { id, kind: FactorKind::BackupCode, material: Material::Codes { codes: hashes.clone(), added: now }, added: now, usable_from };
         Ok(replace(profile, FactorKind::BackupCode, new))
     }).await?;
     let shown: Vec<String> = list.iter().map(|code| super::grouped(code.expose())).collect();
-    Ok(Html(pages::portal_codes(&shell(&app), app.runner.now(), &shown)?))
+    let (now, from) = (app.runner.now(), counts_from(&app, &me, &loaded.profile, app.runner.now()));
+    Ok(Html(pages::portal_codes(&shell(&app), now, &shown, (from > now).then_some(from))?))
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,8 @@
 
 use axum::http::HeaderMap;
 use countersign_core::{
-    account::{Material, Profile},
+    account::Profile,
+    factor::FactorKind,
     id::AccountId,
     secret::Secret,
     time::{Span, Timestamp},
@@ -26,9 +27,9 @@ use crate::{
 
 pub(super) const SESSION: &str = "portal-session";
 pub(super) const SESSION_LIFE: Span = Span::hours(1);
-/// How long a passkey's signature lets authenticators be changed.
+/// How long a confirmation lets authenticators be changed.
 const CONFIRMED: Span = Span::minutes(5);
-/// How long a fresh session does, where there is no passkey.
+/// How long a fresh session does, where nothing can confirm.
 const FRESH: Span = Span::minutes(10);
 const DAY: i64 = Span::days(1).0;
 
@@ -72,17 +73,26 @@ pub struct Session {
     /// When it began.
     #[serde(default)]
     pub auth_time: Timestamp,
-    /// When a passkey signed last in it.
+    /// When what is on file confirmed last that it is them.
     #[serde(default)]
     pub confirmed: Option<Timestamp>,
+    /// With what: once there is a passkey, nothing else is enough.
+    #[serde(default)]
+    pub confirmed_with: Option<FactorKind>,
+    /// Whoever let them in saw two factors: the company's sign-in, or a passkey that counts.
+    #[serde(default)]
+    pub two_factors: bool,
 }
 
 impl Session {
-    /// Whether authenticators may be changed now: a passkey signed within five minutes, or, where
-    /// there is none, the session is younger than ten. What somebody left open is not enough.
+    /// Whether authenticators may be changed now: something that was on file before confirmed it
+    /// within five minutes, or, where nothing is on file, the session is younger than ten.
     pub fn is_fresh(&self, profile: &Profile, now: Timestamp) -> bool {
-        let passkey = profile.authenticators.iter().any(|a| matches!(a.material, Material::Passkey { .. }));
-        if passkey { self.confirmed.is_some_and(|at| now - at < CONFIRMED) } else { now - self.auth_time < FRESH }
+        let kinds = profile.step_up(now);
+        if kinds.is_empty() {
+            return now - self.auth_time < FRESH;
+        }
+        self.confirmed_with.is_some_and(|with| kinds.contains(&with)) && self.confirmed.is_some_and(|at| now - at < CONFIRMED)
     }
 }
 
@@ -101,9 +111,9 @@ impl Signed {
     /// What ceremonies are bound to: names the session and opens nothing.
     pub fn binding(&self) -> &[u8] { &self.id }
 
-    /// The write that notes that a passkey signed now.
-    pub fn confirm(&self, runner: &Runner, now: Timestamp) -> Result<DocWrite, WebError> {
-        let session = Session { confirmed: Some(now), ..self.session.clone() };
+    /// The write that notes that it was confirmed now.
+    pub fn confirm(&self, runner: &Runner, kind: FactorKind, now: Timestamp) -> Result<DocWrite, WebError> {
+        let session = Session { confirmed: Some(now), confirmed_with: Some(kind), ..self.session.clone() };
         let body = runner.vault.seal(SESSION, &self.id, &session)?;
         Ok(DocWrite::Put { kind: SESSION, id: self.id.clone(), expected: Expect::Version(self.version), body, due: Some(session.expires.0) })
     }
@@ -123,19 +133,20 @@ pub async fn signed(app: &App, headers: &HeaderMap) -> Result<Signed, WebError> 
 pub async fn who(app: &App, headers: &HeaderMap) -> Result<AccountId, WebError> { Ok(signed(app, headers).await?.account) }
 
 /// Opens a session and returns its cookie. The token is new; a session that this browser had ends.
-pub async fn open_session(app: &App, account: AccountId, how: How, headers: &HeaderMap) -> Result<String, WebError> {
-    open_session_with(app, account, how, headers, Extra::default(), |_| ()).await
+/// `two_factors`: whoever let them in vouches for two.
+pub async fn open_session(app: &App, account: AccountId, how: How, two_factors: bool, headers: &HeaderMap) -> Result<String, WebError> {
+    open_session_with(app, account, (how, two_factors), headers, Extra::default(), |_| ()).await
 }
 
 /// The same, with what else belongs to this commit and to the profile.
 pub(super) async fn open_session_with(
-    app: &App, account: AccountId, how: How, headers: &HeaderMap, mut extra: Extra, edit: impl Fn(&mut Profile) + Send + Sync,
+    app: &App, account: AccountId, (how, two_factors): (How, bool), headers: &HeaderMap, mut extra: Extra, edit: impl Fn(&mut Profile) + Send + Sync,
 ) -> Result<String, WebError> {
     let runner = &app.runner;
     let token = runner.vault.token()?;
     let (id, now) = (Vault::token_id(&token), runner.now());
-    let confirmed = (how == How::Passkey).then_some(now);
-    let session = Session { account, expires: now + SESSION_LIFE, how, auth_time: now, confirmed };
+    let confirmed = (how == How::Passkey && two_factors).then_some(now);
+    let session = Session { account, expires: now + SESSION_LIFE, how, auth_time: now, confirmed, confirmed_with: confirmed.map(|_| FactorKind::Passkey), two_factors };
     let body = runner.vault.seal(SESSION, &id, &session)?;
     extra.docs.push(DocWrite::Put { kind: SESSION, id, expected: Expect::New, body, due: Some(session.expires.0) });
     extra.docs.extend(cookie(headers, COOKIE).map(|old| DocWrite::Delete { kind: SESSION, id: Vault::token_id(&old) }));

@@ -80,7 +80,7 @@ async fn finish(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Resu
     let before = cookie(&headers, BEFORE).unwrap_or_default();
     let mut verified = passkeys.finish_sign_in(&app.runner, &Vault::token_id(&before), &ceremony, credential).await?;
     let extra = std::mem::take(&mut verified.spent).into();
-    let set = open_session_with(&app, verified.account, How::Passkey, &headers, extra, |profile| verified.remember(profile)).await?;
+    let set = open_session_with(&app, verified.account, (How::Passkey, verified.counts), &headers, extra, |profile| verified.remember(profile)).await?;
     let mut response = Json(json!({ "to": "/me" })).into_response();
     for cookie in [set, set_cookie(BEFORE, &Secret::default(), 0, app.secure())] {
         response.headers_mut().append(header::SET_COOKIE, cookie.parse().map_err(|_| WebError::Broken("a cookie of a wrong shape".into()))?);

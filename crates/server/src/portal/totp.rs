@@ -22,9 +22,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     change,
     commit,
-    security::{fresh, replace},
+    security::replace,
     session::{Signed, signed},
     sign_in::shell,
+    step_up::{added, counts_from, fresh},
 };
 use crate::{App, amend::{Extra, Notify}, pages, runner::step_key, web::WebError};
 
@@ -128,7 +129,7 @@ struct Code {
 
 async fn confirm(State(app): State<App>, headers: HeaderMap, Form(Code { code: typed }): Form<Code>) -> Result<Response, WebError> {
     let me = signed(&app, &headers).await?;
-    fresh(&app, &me).await?;
+    let loaded = fresh(&app, &me).await?;
     let pending = pending(&app, &me).await?;
     let typed = Secret::new(typed.expose().chars().filter(|c| !c.is_whitespace()).collect::<String>());
     let (runner, now) = (&app.runner, app.runner.now());
@@ -146,10 +147,11 @@ async fn confirm(State(app): State<App>, headers: HeaderMap, Form(Code { code: t
         ..Extra::default()
     };
     change(&app, me.account, Notify::Everybody, extra, |profile, now| {
-        let new = Authenticator { id: pending.authenticator, kind: FactorKind::Totp, material: Material::Otp(pending.otp()), added: now };
+        let usable_from = counts_from(&app, &me, profile, now);
+        let new = Authenticator { id: pending.authenticator, kind: FactorKind::Totp, material: Material::Otp(pending.otp()), added: now, usable_from };
         Ok(replace(profile, FactorKind::Totp, new))
     }).await?;
-    Ok(Redirect::to("/me/security?say=added").into_response())
+    Ok(Redirect::to(added(&app, &me, &loaded.profile)).into_response())
 }
 
 #[cfg(test)]

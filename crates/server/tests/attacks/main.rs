@@ -21,4 +21,5 @@ mod passkeys;
 mod portal;
 mod push;
 mod sessions;
+mod step_up;
 mod webhooks;

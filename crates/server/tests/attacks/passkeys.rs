@@ -26,7 +26,7 @@ type Lie = (&'static str, fn(&mut Device));
 /// Ana has a passkey.
 async fn ana() -> (World, Portal, Device) {
     let world = World::new().await;
-    let (portal, mut device) = (Portal::enter(&world, "10004711").await, Device::new(1));
+    let (portal, mut device) = (Portal::confirmed(&world, "10004711").await, Device::new(1));
     add(&world.router, &portal.cookie, &mut device).await.ok();
     (world, portal, device)
 }
@@ -111,7 +111,7 @@ async fn a_copied_key_is_noticed() {
     device.counter = Some(40);
     sign_in(&world.router, &mut device).await.ok();
     // A device that keeps no count at all is good.
-    let (portal, mut plain) = (Portal::enter(&world, "10004712").await, Device { counter: None, ..Device::new(2) });
+    let (portal, mut plain) = (Portal::confirmed(&world, "10004712").await, Device { counter: None, ..Device::new(2) });
     add(&world.router, &portal.cookie, &mut plain).await.ok();
     for _ in 0..2 {
         sign_in(&world.router, &mut plain).await.ok();
@@ -122,7 +122,7 @@ async fn a_copied_key_is_noticed() {
 #[tokio::test]
 async fn one_ceremony_opens_one_session_however_many_answer_at_once() {
     for world in [World::new().await, World::in_file().await] {
-        let (portal, mut device) = (Portal::enter(&world, "10004711").await, Device { counter: None, ..Device::new(1) });
+        let (portal, mut device) = (Portal::confirmed(&world, "10004711").await, Device { counter: None, ..Device::new(1) });
         add(&world.router, &portal.cookie, &mut device).await.ok();
         let begun = begin(&world).await;
         let credential = device.sign(&begun.options);
@@ -144,7 +144,7 @@ async fn one_ceremony_opens_one_session_however_many_answer_at_once() {
 #[tokio::test]
 async fn a_registration_is_of_its_account_session_and_key() {
     let (world, _, mut device) = ana().await;
-    let liam = Portal::enter(&world, "10004712").await;
+    let liam = Portal::confirmed(&world, "10004712").await;
     const ADD: &str = "/me/security/passkey";
     // Ana's key id, claimed by Liam: the same device makes the same key again.
     add(&world.router, &liam.cookie, &mut Device::new(1)).await.is(422).shows(REFUSED);
@@ -155,8 +155,8 @@ async fn a_registration_is_of_its_account_session_and_key() {
     // Somebody else's session, also another one of the same account.
     let begun = start(&world.router, ADD, Some(&liam.cookie)).await;
     let made = Device::new(6).create(&begun.options);
-    let again = Portal::enter(&world, "10004712").await;
-    for cookie in [&again.cookie, &Portal::enter(&world, "10004713").await.cookie] {
+    let again = Portal::confirmed(&world, "10004712").await;
+    for cookie in [&again.cookie, &Portal::confirmed(&world, "10004713").await.cookie] {
         finish(&world.router, ADD, Some(cookie), &begun, &made).await.is(422);
     }
     finish(&world.router, ADD, Some(&liam.cookie), &begun, &made).await.ok();
@@ -187,21 +187,32 @@ async fn an_open_session_is_not_enough() {
         let page = post(&world.router, "/me/security/passkey/start", Some(cookie), &json!({})).await;
         page.is(303);
     };
-    // With a passkey on the account not even a new session is.
+    // With a passkey on the account not even a new session is, and the PIN does not stand in for it.
     tries(&portal.cookie).await;
-    tries(&Portal::enter(&world, "10004711").await.cookie).await;
+    let new = Portal::enter(&world, "10004711").await;
+    new.post("/me/security/confirm", &[("kind", "pin"), ("entry", "4071")]).await.is(404);
+    tries(&new.cookie).await;
     // Confirmed, and five minutes later not any more.
     confirm(&world.router, &portal.cookie, &mut device).await.ok();
     portal.get("/me/security").await.ok().shows("Set up an app");
     world.pass(Span::minutes(5));
     tries(&portal.cookie).await;
-    // Without a passkey ten minutes count.
+    // Without a passkey the PIN confirms, for as long.
     let sofia = Portal::enter(&world, "10004714").await;
-    world.pass(Span(Span::minutes(10).0 - 1));
+    tries(&sofia.cookie).await;
+    assert_eq!(sofia.confirm("pin", "5093").await, "confirmed");
+    world.pass(Span(Span::minutes(5).0 - 1));
     sofia.post("/me/security/totp/new", &[]).await.is(303);
     sofia.get("/me/security/totp").await.ok();
     world.pass(Span(1));
     tries(&sofia.cookie).await;
+    // With nothing on file a session of ten minutes does.
+    let jonas = Portal::enter(&world, "10004715").await;
+    world.pass(Span(Span::minutes(10).0 - 1));
+    jonas.post("/me/security/totp/new", &[]).await.is(303);
+    jonas.get("/me/security/totp").await.ok();
+    world.pass(Span(1));
+    tries(&jonas.cookie).await;
     assert_eq!(serde_json::to_string(&world.profile(ANA).await.authenticators).unwrap(), before);
 }
 
@@ -247,12 +258,12 @@ async fn nonsense_is_refused() {
     end(&world, &begun, &good).await.ok();
 }
 
-fn transaction(account: AccountId) -> Transaction {
+pub fn transaction(account: AccountId) -> Transaction {
     Transaction { call: CallId([1; 16]), challenge: ChallengeId([2; 16]), account, action: "change:phone".parse().ok() }
 }
 
 /// What the attestor makes of an answer, and how many writes end the ceremony.
-async fn attested(world: &World, asked: &Transaction, presented: &Secret) -> (bool, usize) {
+pub async fn attested(world: &World, asked: &Transaction, presented: &Secret) -> (bool, usize) {
     let mut docs = Vec::new();
     let found = Passkeys::of(&world.app).unwrap().attest(&world.app.runner, asked, presented, &mut docs).await.unwrap();
     if let Some(found) = &found {
@@ -285,7 +296,7 @@ async fn an_approval_is_of_one_transaction() {
     let signed = device.sign(&begun.options);
     assert!(!attested(&world, &asked, &passkeys::presented(&session, &begun.ceremony, &signed)).await.0);
     let mut stranger = Device::new(7);
-    let liam = Portal::enter(&world, "10004712").await;
+    let liam = Portal::confirmed(&world, "10004712").await;
     add(&world.router, &liam.cookie, &mut stranger).await.ok();
     let (other_token, _) = approve(&mut device).await;
     let (_, options) = passkeys::begin_approval(&world.app, &transaction(LIAM), &session).await.unwrap();
@@ -316,14 +327,14 @@ async fn an_approval_is_of_one_transaction() {
 #[tokio::test]
 async fn an_app_is_not_confirmed_by_guessing() {
     let world = World::new().await;
-    let portal = Portal::enter(&world, "10004711").await;
+    let portal = Portal::confirmed(&world, "10004711").await;
     portal.post("/me/security/totp/new", &[]).await.is(303);
     for n in 0..5 {
         portal.post("/me/security/totp/confirm", &[("code", &format!("00000{n}"))]).await.ok().shows("This is not the code");
     }
     portal.post("/me/security/totp/confirm", &[("code", "000009")]).await.is(422).shows("Too many wrong codes.");
     // Nobody else sees or confirms it.
-    let liam = Portal::enter(&world, "10004712").await;
+    let liam = Portal::confirmed(&world, "10004712").await;
     for path in ["/me/security/totp", "/me/security/totp.svg"] {
         liam.get(path).await.is(303);
         pages::get(&world.router, path, None).await.is(303);

@@ -108,7 +108,7 @@ impl Somebody {
     fn add(&mut self, kind: FactorKind, material: Material) {
         let mut id = self.0.id.0;
         id[14] = u8::try_from(self.0.authenticators.len()).unwrap() + 1;
-        self.0.authenticators.push(Authenticator { id: AuthenticatorId(id), kind, material, added: countersign_core::time::Timestamp(0) });
+        self.0.authenticators.push(Authenticator { id: AuthenticatorId(id), kind, material, added: countersign_core::time::Timestamp(0), usable_from: Timestamp(0) });
     }
     /// Something under way.
     pub fn order(mut self, due: Timestamp) -> Self {

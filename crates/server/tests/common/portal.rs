@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     API_KEY, URL, World,
     pages::{self, Page},
+    people::LIAM_WORD,
 };
 
 /// A signed-in customer.
@@ -30,6 +31,27 @@ impl Portal {
         // A page that moves on by itself: a redirect would still be the other site's doing.
         page.ok().shows("content=\"0;url=/me\"");
         Self { router: world.router.clone(), cookie: page.cookie() }
+    }
+
+    /// The same, who has confirmed with what is on file that it is them.
+    pub async fn confirmed(world: &World, account_number: &str) -> Self {
+        let portal = Self::enter(world, account_number).await;
+        let (kind, entry) = match account_number {
+            "10004711" => ("pin", "4071"),
+            "10004712" => ("verbal_password", LIAM_WORD),
+            "10004713" => ("pin", "8264"),
+            "10004714" => ("pin", "5093"),
+            "10004716" => ("pin", "7318"),
+            other => panic!("{other} has nothing to confirm with"),
+        };
+        assert_eq!(portal.confirm(kind, entry).await, "confirmed");
+        portal
+    }
+    /// Confirms with something typed. What came of it, in a word.
+    pub async fn confirm(&self, kind: &str, entry: &str) -> String {
+        let page = self.post("/me/security/confirm", &[("kind", kind), ("entry", entry)]).await;
+        page.is(303);
+        page.header("location").strip_prefix("/me/security?say=").unwrap_or_else(|| panic!("{}", page.header("location"))).to_owned()
     }
 
     pub async fn get(&self, path: &str) -> Page { pages::get(&self.router, path, Some(&self.cookie)).await }

@@ -28,7 +28,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 91] = [
+pub const ROUTES: [(&str, &str, Who); 92] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -93,6 +93,7 @@ pub const ROUTES: [(&str, &str, Who); 91] = [
     ("POST", "/me/dial", Who::Portal),
     ("POST", "/me/freeze", Who::Portal),
     ("POST", "/me/security/codes", Who::Portal),
+    ("POST", "/me/security/confirm", Who::Portal),
     ("POST", "/me/security/confirm/finish", Who::Portal),
     ("POST", "/me/security/confirm/start", Who::Portal),
     ("POST", "/me/security/passkey/finish", Who::Portal),

@@ -153,7 +153,7 @@ async fn a_freeze_in_mid_call_can_end_on_it() {
 #[tokio::test]
 async fn a_reported_device_proves_nothing() {
     let world = World::new().await;
-    let (mut sam, portal, mut theirs) = (world.sam().await, Portal::enter(&world, "10004711").await, Device::new(7));
+    let (mut sam, portal, mut theirs) = (world.sam().await, Portal::confirmed(&world, "10004711").await, Device::new(7));
     authenticator::add(&world.router, &portal.cookie, &mut theirs).await.ok();
     let notice = world.deliver().await.into_iter().find(|l| l.to == ANA_MAIL).unwrap().link();
     let mut before = world.call(ANA_LINE).await;

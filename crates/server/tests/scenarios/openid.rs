@@ -163,6 +163,12 @@ async fn nobody_answers() {
     assert_eq!(short.stage(&world).await, Stage::Ended);
     world.pass(Span::minutes(4));
     till.poll(&long).await.fails(400, "expired_token");
+    // Typed in the last second; the program asks at its interval, a little later.
+    let last = till.ask_with(&[("login_hint", "10004712"), ("requested_expiry", "60")]).await;
+    world.pass(Span(Span::seconds(60).0 - 1));
+    last.typed(&world, LIAM).await;
+    world.pass(Span::seconds(5));
+    till.poll(&last).await.ok();
     // An approval that nobody fetched is worth nothing later.
     let late = till.ask("10004714").await;
     late.typed(&world, SOFIA).await;
@@ -203,7 +209,7 @@ async fn a_passkey_is_asked_for_when_strong_is_wanted() {
     world.edit(ANA, |p| p.authenticators.push(Authenticator {
         id: AuthenticatorId([0x55; 16]), kind: FactorKind::Passkey,
         material: Material::Passkey { name: "Phone".into(), credential: "none".into(), added: Timestamp(0) },
-        added: Timestamp(0),
+        added: Timestamp(0), usable_from: Timestamp(0),
     })).await;
     let signed = till.ask_with(&[("login_hint", "10004711"), strong]).await;
     assert_eq!(signed.answer.get("approval_code"), None, "there is nothing to type");

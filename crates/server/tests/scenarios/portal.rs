@@ -120,7 +120,7 @@ async fn flex_push_in_a_file() { push(World::in_file().await).await; }
 async fn flex_push_by_passkey() {
     let world = World::new().await;
     let mut robin = world.robin().await;
-    let (ana, mut device) = (Portal::enter(&world, "10004711").await, Device::new(1));
+    let (ana, mut device) = (Portal::confirmed(&world, "10004711").await, Device::new(1));
     authenticator::add(&world.router, &ana.cookie, &mut device).await.ok();
     world.deliver().await;
     let mut call = world.call(ANA_LINE).await;
@@ -153,7 +153,7 @@ async fn flex_push_by_passkey() {
 async fn a_signature_is_for_one_request() {
     let world = World::new().await;
     let mut robin = world.robin().await;
-    let (ana, mut device) = (Portal::enter(&world, "10004711").await, Device::new(1));
+    let (ana, mut device) = (Portal::confirmed(&world, "10004711").await, Device::new(1));
     authenticator::add(&world.router, &ana.cookie, &mut device).await.ok();
     let mut call = world.call(ANA_LINE).await;
     call.presses(&["2", "*", "0", "1"]).await;
@@ -170,7 +170,7 @@ async fn a_signature_is_for_one_request() {
     authenticator::finish(&world.router, &swapped, Some(&ana.cookie), &begun, &credential).await.ok().shows("/me?done=not-signed");
     assert_eq!(robin.panel().await.level(), "identified");
     // Another's key, over the right request, in her session.
-    let (tina, mut theirs) = (Portal::enter(&world, "10004716").await, Device::new(2));
+    let (tina, mut theirs) = (Portal::confirmed(&world, "10004716").await, Device::new(2));
     authenticator::add(&world.router, &tina.cookie, &mut theirs).await.ok();
     let begun = authenticator::start(&world.router, &swapped, Some(&ana.cookie)).await;
     let key = theirs.keys[0].clone();
@@ -328,7 +328,7 @@ async fn amazon_honours_totp_and_passkeys() {
     let passkey = |id: u8| Authenticator {
         id: AuthenticatorId([id; 16]), kind: FactorKind::Passkey,
         material: Material::Passkey { name: "Phone".into(), credential: "{}".into(), added: world.now() },
-        added: world.now(),
+        added: world.now(), usable_from: world.now(),
     };
     world.edit(JONAS, |p| p.authenticators.push(passkey(0x71))).await;
     let mut robin = world.robin().await;
@@ -409,7 +409,7 @@ async fn a_backup_code_counts_once() {
             id: countersign_core::id::ContactId([0x78; 16]), kind: countersign_core::account::ContactKind::Landline, value: JONAS_LINE.into(),
             usable_from: added + Span::days(9), retired: None,
         });
-        p.authenticators.push(Authenticator { id, kind: FactorKind::BackupCode, material: Material::Codes { codes, added }, added });
+        p.authenticators.push(Authenticator { id, kind: FactorKind::BackupCode, material: Material::Codes { codes, added }, added, usable_from: added });
     }).await;
     let enter = async |code: &str| {
         let mut call = world.call(JONAS_LINE).await;

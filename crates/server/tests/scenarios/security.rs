@@ -29,7 +29,7 @@ fn leads(page: &Page, to: &str) {
 #[tokio::test]
 async fn a_passkey_is_added_and_signs_in() {
     let world = World::new().await;
-    let (portal, mut device) = (Portal::enter(&world, "10004711").await, Device::new(1));
+    let (portal, mut device) = (Portal::confirmed(&world, "10004711").await, Device::new(1));
     portal.get("/me/security").await.ok().shows("None yet.").shows("Add a passkey");
     let begun = authenticator::start(&world.router, "/me/security/passkey", Some(&portal.cookie)).await;
     assert_eq!(begun.options["authenticatorSelection"]["residentKey"], "required");
@@ -68,7 +68,7 @@ async fn a_passkey_is_added_and_signs_in() {
 #[tokio::test]
 async fn an_app_counts_after_one_right_code() {
     let world = World::new().await;
-    let portal = Portal::enter(&world, "10004711").await;
+    let portal = Portal::confirmed(&world, "10004711").await;
     portal.get("/me/security/totp").await.is(303);
     leads(&portal.post("/me/security/totp/new", &[]).await, "/me/security/totp");
     let page = portal.get("/me/security/totp").await;
@@ -109,7 +109,7 @@ fn unbase32(text: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_pin_is_replaced_and_has_an_emergency_one() {
     let world = World::new().await;
-    let portal = Portal::enter(&world, "10004711").await;
+    let portal = Portal::confirmed(&world, "10004711").await;
     let set = async |word: &str, again: &str, duress: &str| portal.post("/me/security/word", &[("kind", "pin"), ("word", word), ("again", again), ("duress", duress)]).await;
     set("1234", "1234", "").await.is(422).shows("This is one of the first that a stranger would try");
     set("12a4", "12a4", "").await.is(422).shows("A PIN has 4 to 12 digits.");
@@ -139,9 +139,9 @@ async fn a_pin_is_replaced_and_has_an_emergency_one() {
 #[tokio::test]
 async fn backup_codes_are_shown_once_and_work_once() {
     let world = World::new().await;
-    let portal = Portal::enter(&world, "10004713").await;
-    world.edit(CHIDI, |p| p.authenticators.clear()).await;
+    let portal = Portal::confirmed(&world, "10004713").await;
     let page = portal.post("/me/security/codes", &[]).await;
+    world.edit(CHIDI, |p| p.authenticators.retain(|a| a.kind == FactorKind::BackupCode)).await;
     assert_eq!(page.ok().header("cache-control"), "no-store");
     let (_, list) = page.body.split_once("class=\"paper\">").unwrap();
     let codes: Vec<String> = list.split("</ol>").next().unwrap().split("<li>").skip(1).map(|c| c.chars().filter(char::is_ascii_digit).collect()).collect();
@@ -170,7 +170,12 @@ async fn backup_codes_are_shown_once_and_work_once() {
     assert!(!keyed("0000000000").await);
 
     // A new list ends the old one.
+    // One of them confirms it, and is spent.
     let portal = Portal::enter(&world, "10004713").await;
+    portal.get("/me/security").await.ok().shows("A backup code");
+    assert_eq!(portal.confirm("backup_code", &codes[3]).await, "wrong");
+    assert_eq!(portal.confirm("backup_code", &format!("{} {}", &codes[6][..5], &codes[6][5..])).await, "confirmed");
+    assert!(!keyed(&codes[6]).await);
     portal.post("/me/security/codes", &[]).await.ok();
     assert!(!keyed(&codes[5]).await);
     assert_eq!(world.profile(CHIDI).await.authenticators.len(), 1);
@@ -180,7 +185,7 @@ async fn backup_codes_are_shown_once_and_work_once() {
 #[tokio::test]
 async fn preferences_count_on_the_phone_and_locks_do_not_come_off_by_themselves() {
     let world = World::new().await;
-    let portal = Portal::enter(&world, "10004711").await;
+    let portal = Portal::confirmed(&world, "10004711").await;
     portal.post("/me/security/preferences", &[]).await.is(422);
     world.pass(Span::minutes(15));
     let save = async |fields: &[(&str, &str)]| {
@@ -200,7 +205,7 @@ async fn preferences_count_on_the_phone_and_locks_do_not_come_off_by_themselves(
     leads(&save(&[("preferred", "pin"), ("never_sms", "on")]).await, "/me/security?say=confirm");
     leads(&save(&[("preferred", "pin"), ("phone_lock", "on")]).await, "/me/security?say=confirm");
     assert!(world.profile(ANA).await.access.relay, "nothing of it was done");
-    let portal = Portal::enter(&world, "10004711").await;
+    let portal = Portal::confirmed(&world, "10004711").await;
     let page = portal.post("/me/security/preferences", &[("form", "preferences"), ("preferred", "sms_code"), ("relay", "on")]).await;
     leads(&page, "/me/security?say=saved");
     let profile = world.profile(ANA).await;
@@ -214,8 +219,8 @@ async fn preferences_count_on_the_phone_and_locks_do_not_come_off_by_themselves(
 #[tokio::test]
 async fn whoever_it_was_not_freezes_and_signs_everybody_out() {
     let world = World::new().await;
-    let (thief, mut device) = (Portal::enter(&world, "10004711").await, Device::new(9));
-    let liam = Portal::enter(&world, "10004712").await;
+    let (thief, mut device) = (Portal::confirmed(&world, "10004711").await, Device::new(9));
+    let liam = Portal::confirmed(&world, "10004712").await;
     authenticator::add(&world.router, &thief.cookie, &mut device).await.ok();
     let letter = world.deliver().await.into_iter().find(|l| l.to == ANA_MAIL).unwrap();
     let link = letter.link();
@@ -228,7 +233,7 @@ async fn whoever_it_was_not_freezes_and_signs_everybody_out() {
     // The passkey that was reported signs nobody in. Through the company's site the thief still
     // gets in, and changes nothing.
     authenticator::sign_in(&world.router, &mut device).await.is(422);
-    let cookie = Portal::enter(&world, "10004711").await.cookie;
+    let cookie = Portal::confirmed(&world, "10004711").await.cookie;
     let page = pages::post(&world.router, "/me/security/word", Some(&cookie), &[("kind", "pin"), ("word", "6402"), ("again", "6402")]).await;
     leads(&page, "/me/security?say=frozen");
     pages::get(&world.router, "/me/security", Some(&cookie)).await.ok().shows("Your account is frozen.").lacks("Add a passkey");
@@ -237,7 +242,7 @@ async fn whoever_it_was_not_freezes_and_signs_everybody_out() {
 #[tokio::test]
 async fn the_last_way_in_is_not_removed_without_a_warning() {
     let world = World::new().await;
-    let (portal, mut device) = (Portal::enter(&world, "10004711").await, Device::new(1));
+    let (portal, mut device) = (Portal::confirmed(&world, "10004711").await, Device::new(1));
     authenticator::add(&world.router, &portal.cookie, &mut device).await.ok();
     let cookie = authenticator::sign_in(&world.router, &mut device).await.cookie();
     let find = async |kind: FactorKind| world.profile(ANA).await.authenticators.iter().find(|a| a.kind == kind).unwrap().id.to_string();
