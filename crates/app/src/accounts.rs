@@ -175,7 +175,7 @@ fn profile(row: &Row, vault: &Vault, now: Timestamp) -> Result<Profile, Vec<Stri
         for (kind, value) in [(ContactKind::Mobile, &row.mobile), (ContactKind::Landline, &row.landline), (ContactKind::Email, &row.email)] {
             if !value.is_empty() {
                 // What the company has on file already has cooled off.
-                contacts.push(Contact { id: ContactId(vault.id()?), kind, value: Secret::new(value), usable_from: now - Span::days(365), retired: None });
+                contacts.push(Contact { id: ContactId(vault.id()?), kind, value: Secret::new(value), usable_from: now - Span::days(365), no_texts: false, retired: None });
             }
         }
         for (kind, value) in [(FactorKind::Pin, &row.pin), (FactorKind::VerbalPassword, &row.verbal_password)] {

@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod doctor;
+mod policy;
 mod start;
 mod term;
 
@@ -45,9 +46,9 @@ enum Command {
     /// Make a master key
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Check policies
+    /// Check, prove, compare and stage policies
     #[command(subcommand)]
-    Policy(PolicyCommand),
+    Policy(policy::PolicyCommand),
     /// Read the record
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -89,15 +90,6 @@ enum KeyCommand {
     New {
         /// The new file
         file: PathBuf,
-    },
-}
-
-#[derive(Subcommand)]
-enum PolicyCommand {
-    /// Lint a policy file, or a folder of them, and report line and column
-    Check {
-        /// The file or folder; the shipped policies if left out
-        path: Option<PathBuf>,
     },
 }
 
@@ -162,7 +154,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
             term::good(&format!("A master key is in {}. Keep a copy apart from the database: without it nothing can be read.", file.display()));
             Ok(ExitCode::SUCCESS)
         }
-        Command::Policy(PolicyCommand::Check { path }) => doctor::policy(path.as_deref()),
+        Command::Policy(command) => policy::run(command).await,
         Command::Audit(AuditCommand::Show { call, config }) => audit::show(&config, call).await,
         Command::Audit(AuditCommand::Export { config }) => audit::export(&config).await,
         Command::Import { file, dry_run, config } => accounts::import(&config, &file, dry_run).await,

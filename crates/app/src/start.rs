@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, path::{Path, PathBuf}, process::ExitCode, sync::Arc};
 
 use countersign_core::{call::Params, time::Span};
-use countersign_policy::{Engine, Sources};
 use countersign_server::{
     App, Parts,
     agents::Agents,
@@ -33,7 +32,7 @@ use countersign_store::{Options, Store};
 use tokio::net::TcpListener;
 
 use crate::{
-    Failure,
+    Failure, policy,
     term::{BAD, DIM, GOOD, STRONG, WARN},
 };
 
@@ -49,23 +48,8 @@ pub fn open(config: &Config) -> Result<Runner, Failure> {
     let key = std::env::var("COUNTERSIGN_KEY").ok();
     let vault = Arc::new(Vault::open(config.keys.file.as_deref(), key.as_deref())?);
     let store = Store::sqlite(&config.store.path, Options::default())?;
-    let policy = match &config.policy.dir {
-        Some(dir) => Engine::from_dir(dir)?,
-        None => Engine::shipped(),
-    };
     let metrics = Arc::new(Metrics::default());
-    Ok(Runner::new(store, vault, Arc::new(policy), config.calls.clone(), Arc::new(Hub::default()), metrics, system_clock))
-}
-
-fn policies(config: Option<&Config>) -> Result<(Vec<(String, String)>, String), Failure> {
-    let sources = match config.and_then(|c| c.policy.dir.as_ref()) {
-        Some(dir) => Sources::from_dir(dir)?,
-        None => Sources::shipped(),
-    };
-    let matrix = include_str!("../../../policies/cases/matrix.snap").splitn(3, "---").last().unwrap_or_default().trim_start().to_owned();
-    // The reviewed table is of the shipped policies; for others it would be a lie.
-    let matrix = if config.is_some_and(|c| c.policy.dir.is_some()) { String::new() } else { matrix };
-    Ok((sources.files, matrix))
+    Ok(Runner::new(store, vault, policy::configured(Some(config))?, policy::limits(config)?, Arc::new(Hub::default()), metrics, system_clock))
 }
 
 /// `serve`.
@@ -87,18 +71,18 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     }
     let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
     let (sign_in, upstream) = openid(&config, &runner)?;
-    let (policy_files, policy_matrix) = policies(Some(&config))?;
     let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, texts: texts.clone(), public_url: config.listen.public_url.clone(),
         deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), oauth: oauth.clone(), push: push.clone(), sign_in, upstream: upstream.clone(),
         rings: twilio.is_some().then_some(twilio_voice::NAME),
         app_number: config.twilio.as_ref().and_then(|t| t.app_number.clone()), twilio, demo: false, demo_people: Vec::new(),
-        handsets: None, policy_files, policy_matrix,
+        handsets: None,
     }));
+    runner.refresh_policies().await?;
     let resumed = runner.resume().await?;
     let listener = listen(config.listen.address).await?;
-    tracing::info!(address = %listener.local_addr()?, calls = resumed, policy = runner.policy.version(), "serving");
+    tracing::info!(address = %listener.local_addr()?, calls = resumed, policy = runner.policy().version(), "serving");
     let mut outbox = Outbox::new(runner.clone(), texts, providers).with(Arc::new(push::Shared(push))).with(Arc::new(Errands::new(runner.clone(), upstream)));
     if let Some(oauth) = oauth {
         outbox = outbox.with(Arc::new(oauth.courier(runner)?));
@@ -196,7 +180,7 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     let metrics = Arc::new(Metrics::default());
     // Cooling off for a week would hide half of the story in five minutes of play.
     let params = Params { cooling_off: Span::minutes(2), ..Params::default() };
-    let runner = Arc::new(Runner::new(store, vault, Arc::new(Engine::shipped()), params, Arc::new(Hub::default()), metrics, system_clock));
+    let runner = Arc::new(Runner::new(store, vault, policy::configured(None)?, params, Arc::new(Hub::default()), metrics, system_clock));
     let agents = Arc::new(Agents::new(runner.clone()));
     let people = demo::seed(&runner, &agents).await.map_err(|e| format!("the demo's record is not empty, or cannot be written: {e}"))?;
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], port))).await?;
@@ -207,11 +191,10 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     runner.hub.register(handset::NAME, handsets.clone());
     // Nothing real is on this machine that a fictional customer could reach.
     let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, &url)?);
-    let (policy_files, policy_matrix) = policies(None)?;
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), oauth: None,
         push: push.clone(), sign_in: None, upstream: None, twilio: None, rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people,
-        handsets: Some(handsets.clone()), policy_files, policy_matrix,
+        handsets: Some(handsets.clone()),
     }));
     let inbox = handset::Inbox { handsets, now: Arc::new(system_clock) };
     let outbox = Outbox::new(runner, texts, vec![Arc::new(inbox)]).with(Arc::new(push::Shared(push)));

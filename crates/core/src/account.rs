@@ -36,6 +36,9 @@ pub struct Contact {
     pub value: Secret,
     /// Codes are sent to it only from then on: the cooling-off time after it was added.
     pub usable_from: Timestamp,
+    /// Whoever has it answered a text with STOP: it gets no texts, and calls where they must be.
+    #[serde(default)]
+    pub no_texts: bool,
     /// When it was replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired: Option<Timestamp>,
@@ -292,7 +295,7 @@ impl Profile {
         }
         for c in self.present_contacts() {
             let kinds: &[FactorKind] = match c.kind {
-                ContactKind::Mobile if self.never_sms => &[FactorKind::VoiceCode],
+                ContactKind::Mobile if self.never_sms || c.no_texts => &[FactorKind::VoiceCode],
                 ContactKind::Mobile => &[FactorKind::SmsCode, FactorKind::VoiceCode],
                 ContactKind::Landline => &[FactorKind::VoiceCode],
                 ContactKind::Email => &[],
@@ -352,7 +355,7 @@ impl Profile {
             .contacts
             .iter()
             .filter(|c| c.retired.map_or(c.usable_from <= now, |at| now < at + NOTICE_PERIOD))
-            .map(|c| Notified { contact: c.id, kind: c.kind, former: c.retired.is_some() })
+            .map(|c| Notified { contact: c.id, kind: if c.no_texts { ContactKind::Landline } else { c.kind }, former: c.retired.is_some() })
             .collect();
         if out.iter().any(|n| n.kind != ContactKind::Landline) {
             out.retain(|n| n.kind != ContactKind::Landline);

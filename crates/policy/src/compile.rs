@@ -24,6 +24,7 @@ use crate::{
 
 /// Policies that can be asked.
 pub(crate) struct Compiled {
+    pub(crate) schema: Schema,
     pub(crate) entities: Entities,
     pub(crate) people: People,
     pub(crate) rules: Vec<Rule>,
@@ -284,7 +285,7 @@ fn assemble(schema: &Schema, mut rules: Vec<Rule>) -> Result<Compiled, String> {
             return Err(format!("the schema has no action reach:{level}, so nobody could ever reach that level"));
         }
     }
-    Ok(Compiled { entities, people, rules, slots })
+    Ok(Compiled { schema: schema.clone(), entities, people, rules, slots })
 }
 
 /// Whether the facts that the engine gives are the ones that the schema declares for an action.

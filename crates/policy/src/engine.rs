@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, path::Path};
 
 use countersign_core::{
-    action::{Action, Decision, Level, Outcome, Policy, Request, Role, Verb, WayOut},
+    action::{Action, Decision, Facts, Level, Outcome, Policy, Request, Role, Verb, WayOut},
     factor::{Class, FactorKind},
 };
 
@@ -52,6 +52,14 @@ impl Engine {
         }
     }
 
+    /// Compiles policies without asking the lint: for whoever looks at policies that are not to be used.
+    pub fn unlinted(sources: &Sources) -> Result<Self, PolicyErrors> {
+        match compile(&sources.schema, &sources.files) {
+            (Some(compiled), _) => Ok(Self::new(compiled, sources)),
+            (None, findings) => Err(rejected(findings, sources.clone())),
+        }
+    }
+
     /// Takes the policies of a folder into use: see [`Sources::from_dir`].
     pub fn from_dir(dir: &Path) -> Result<Self, PolicyErrors> {
         let Sources { schema, files } = Sources::from_dir(dir)?;
@@ -62,6 +70,34 @@ impl Engine {
         let reach = compiled.slots.values().filter(|slot| slot.verb == Verb::Reach);
         let reach_reads = reach.map(|slot| slot.reads).fold(Reads::default(), Reads::and);
         Self { compiled, version: sources.version(), decided: Cache::new(), reach_reads }
+    }
+
+    /// The schema in Cedar's own form, for provers.
+    pub fn schema(&self) -> &cedar_policy::Schema { &self.compiled.schema }
+
+    /// All policies in Cedar's own form, named by their ids, for provers.
+    pub fn policy_set(&self) -> Result<cedar_policy::PolicySet, String> {
+        let named = self.compiled.rules.iter().map(|rule| rule.policy.new_id(cedar_policy::PolicyId::new(&rule.id)));
+        cedar_policy::PolicySet::from_policies(named).map_err(|e| e.to_string())
+    }
+
+    /// Whether Cedar permits it, as policies are written: no way on, no plan, nothing remembered. For
+    /// comparing with other engines; decisions are made by [`Policy::decide`].
+    pub fn permits(&self, who: Who, action: &Action, facts: &Facts) -> bool {
+        let Some(slot) = self.compiled.slots.get(action) else { return false };
+        matches!(self.ask(who, slot, &Situation::of(facts)), Answer::Permit(_))
+    }
+
+    pub(crate) fn request(&self, who: Who, action: &Action, facts: &Facts) -> Option<(cedar_policy::Request, cedar_policy::Entities)> {
+        let slot = self.compiled.slots.get(action)?;
+        let context = Situation::of(facts).context(Reads::ALL)?;
+        let people = &self.compiled.people;
+        let principal = match who {
+            Who::SelfService => &people.self_service,
+            Who::Desk(role) => people.agents.get(&role)?,
+        };
+        let request = cedar_policy::Request::new(principal.clone(), slot.uid.clone(), people.account.clone(), context, None).ok()?;
+        Some((request, self.compiled.entities.clone()))
     }
 
     /// Every action that can be asked about.
@@ -241,7 +277,7 @@ fn proof_sets(level: Level) -> Vec<Vec<FactorKind>> {
 
 #[cfg(test)]
 mod tests {
-    use countersign_core::{action::{Actor, Facts}, claim::ClaimKind, id::AgentId};
+    use countersign_core::{action::Actor, claim::ClaimKind, id::AgentId};
 
     use super::*;
 
@@ -256,8 +292,7 @@ mod tests {
     fn unlinted(extra: &str) -> Engine {
         let mut sources = Sources::shipped();
         sources.files.push(("extra.cedar".into(), extra.into()));
-        let (compiled, findings) = compile(&sources.schema, &sources.files);
-        Engine::new(compiled.unwrap_or_else(|| panic!("{findings:#?}")), &sources)
+        Engine::unlinted(&sources).unwrap_or_else(|e| panic!("{e}"))
     }
 
     fn decide(engine: &Engine, role: Role, action: &str, facts: &Facts) -> Decision {

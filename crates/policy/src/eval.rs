@@ -10,13 +10,16 @@ use crate::{
 
 /// Who acts, as far as policy can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Who {
+pub enum Who {
+    /// The caller, alone with the machine.
     SelfService,
+    /// Somebody at the desk.
     Desk(Role),
 }
 
 impl Who {
-    pub(crate) const ALL: [Self; 5] =
+    /// Everybody.
+    pub const ALL: [Self; 5] =
         [Self::SelfService, Self::Desk(Role::Agent), Self::Desk(Role::Specialist), Self::Desk(Role::Lead), Self::Desk(Role::Admin)];
 
     pub(crate) fn of(actor: Actor) -> Self {
@@ -25,7 +28,8 @@ impl Who {
             Actor::Agent { role, .. } => Self::Desk(role),
         }
     }
-    pub(crate) fn name(self) -> &'static str {
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
         match self {
             Self::SelfService => "self-service",
             Self::Desk(role) => role.name(),

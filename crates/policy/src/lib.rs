@@ -10,18 +10,26 @@
 //! 2. What cannot be decided is refused: an unknown action, a policy that fails to evaluate.
 
 mod cache;
+pub mod case;
 mod compile;
 mod engine;
 mod eval;
 mod facts;
 mod finding;
+pub mod invariant;
 pub mod lint;
+mod matrix;
+mod packs;
 mod scan;
 mod sources;
 mod tree;
 
 pub use self::{
     engine::{ERROR, Engine, NO_PROOF},
+    eval::Who,
     finding::{Finding, Severity, render},
+    invariant::Invariant,
+    matrix::matrix,
+    packs::{About, Clause, Pack, table_faults},
     sources::{PolicyErrors, SCHEMA_FILE, Sources},
 };

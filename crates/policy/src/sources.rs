@@ -11,6 +11,8 @@ pub const SCHEMA_FILE: &str = "countersign.cedarschema";
 
 /// The folder of the base policies. Policies beside the schema are the company's own.
 const BASE: &str = "base";
+/// The folder of what must hold.
+const INVARIANTS: &str = "invariants";
 
 macro_rules! shipped {
     ($($name:literal),* $(,)?) => {
@@ -38,6 +40,22 @@ impl Sources {
             schema: include_str!("../../../policies/countersign.cedarschema").to_owned(),
             files: files.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
         }
+    }
+
+    /// What this program promises of its base policies: names and texts of invariants.
+    pub fn shipped_invariants() -> Vec<(String, String)> {
+        shipped!("invariants/base.cedar").map(|(name, text)| (name.to_owned(), text.to_owned())).into()
+    }
+
+    /// The invariants of a folder: those in `invariants/`.
+    pub fn invariants_from_dir(dir: &Path) -> Result<Vec<(String, String)>, PolicyErrors> {
+        let folder = dir.join(INVARIANTS);
+        let read = |name: String| {
+            let path = folder.join(&name);
+            let text = fs::read_to_string(&path).map_err(|error| PolicyErrors::Read { path, error })?;
+            Ok((format!("{INVARIANTS}/{name}"), text))
+        };
+        policy_names(&folder)?.into_iter().map(read).collect()
     }
 
     /// Reads the schema, the policies in `base/` and those beside the schema. Other folders are
@@ -104,8 +122,24 @@ pub enum PolicyErrors {
         /// Why.
         error: io::Error,
     },
+    /// A pack that there is none of.
+    #[error("there is no pack `{name}`: shipped are {known}; for one of your own give its folder, with a slash in it")]
+    NoPack {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A pack's own file is of a wrong shape.
+    #[error("{}: {fault}", path.display())]
+    Pack {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: String,
+    },
     /// They can be read, and something is wrong with them.
-    #[error("the policies are not usable\n\n{rendered}")]
+    #[error("this cannot be used\n\n{rendered}")]
     Rejected {
         /// What is wrong, at least one of it an error.
         findings: Vec<Finding>,
@@ -119,7 +153,7 @@ impl PolicyErrors {
     pub fn findings(&self) -> &[Finding] {
         match self {
             Self::Rejected { findings, .. } => findings,
-            Self::Read { .. } => &[],
+            Self::Read { .. } | Self::NoPack { .. } | Self::Pack { .. } => &[],
         }
     }
 }

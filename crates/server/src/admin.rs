@@ -1,10 +1,10 @@
 //! The operator's and the lead's page: health, alerts, calls, people, policies.
 
 use axum::{
-    Router,
+    Form, Router,
     extract::{Path, State},
-    http::HeaderMap,
-    response::{Html, Redirect},
+    http::{HeaderMap, StatusCode},
+    response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
 use countersign_core::{
@@ -15,6 +15,7 @@ use countersign_core::{
     risk,
     story::Reader,
 };
+use serde::Deserialize;
 
 use crate::{
     App,
@@ -22,7 +23,8 @@ use crate::{
     desk::{self, story_lines},
     effects::StoredAlert,
     metrics::{ByFactor, ByName},
-    pages::{self, AdminCall, AdminView, FactorStat, Shell},
+    pages::{self, AdminCall, AdminView, FactorStat, Flash, FlashKind, PolicyView, Shell, StoryLine},
+    policies::{ActivateError, PolicyEvent},
     web::WebError,
 };
 
@@ -32,6 +34,7 @@ pub fn routes() -> Router<App> {
         .route("/admin", get(home))
         .route("/admin/calls/{id}", get(call))
         .route("/admin/policy", get(policy))
+        .route("/admin/policy/activate", post(activate))
         .route("/admin/agents/{id}/sign-out", post(sign_out))
 }
 
@@ -75,7 +78,7 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
     let view = AdminView {
         now: app.runner.now(),
         version: env!("CARGO_PKG_VERSION").into(),
-        policy_version: app.runner.policy.version().into(),
+        policy_version: app.runner.policy().version().into(),
         live: live.len(),
         waiting: live.iter().filter(|c| c.stage == Stage::Waiting).count(),
         counters: vec![
@@ -113,7 +116,52 @@ async fn call(State(app): State<App>, headers: HeaderMap, Path(id): Path<CallId>
 
 async fn policy(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
     let who = who(&app, &headers).await?;
-    Ok(Html(pages::policy(&shell(&app, &who), app.runner.policy.version(), &app.policy_files, &app.policy_matrix)?))
+    Ok(Html(policy_page(&app, &who, None).await?))
+}
+
+async fn policy_page(app: &App, who: &Who, flash: Option<Flash>) -> Result<String, WebError> {
+    let (active, sets) = (app.runner.policies.active(), app.runner.staged().await?);
+    let story = app.runner.policy_events().await?.into_iter().map(|(at, event)| {
+        let text = match event {
+            PolicyEvent::Staged { version, holds: true } => format!("{version} was staged, its promises proved."),
+            PolicyEvent::Staged { version, holds: false } => format!("{version} was staged; not all of its promises are proved."),
+            PolicyEvent::Activated { version, instead_of, by, proved, reason } => {
+                let reason = reason.map(|r| format!(" Reason: {r}")).unwrap_or_default();
+                let unproved = if proved { "" } else { " Its promises were not proved." };
+                format!("{} activated {version} instead of {instead_of}.{unproved}{reason}", app.agents.name(by))
+            }
+        };
+        StoryLine { at, text }
+    });
+    let view = PolicyView {
+        version: active.policy.version(), since: active.since.map(|(at, by)| (at, app.agents.name(by))), files: &active.files, matrix: &active.matrix,
+        sets: &sets, lead: who.role == Role::Lead, story: story.take(50).collect(), flash,
+    };
+    Ok(pages::policy(&shell(app, who), &view)?)
+}
+
+#[derive(Deserialize)]
+struct Activate {
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    reason: String,
+}
+
+/// The lead lets a staged set decide. Nobody else may: whoever runs the installation stages, and
+/// whoever answers for what may happen on calls activates.
+async fn activate(State(app): State<App>, headers: HeaderMap, Form(form): Form<Activate>) -> Result<Response, WebError> {
+    let who = who(&app, &headers).await?;
+    if who.role != Role::Lead {
+        return Err(WebError::NotFound);
+    }
+    let (kind, text) = match app.runner.activate(&form.version, who.id, &form.reason).await {
+        Ok(()) => return Ok(Redirect::to("/admin/policy").into_response()),
+        Err(ActivateError::Run(e)) => return Err(e.into()),
+        Err(e) => (FlashKind::Bad, e.to_string()),
+    };
+    let page = policy_page(&app, &who, Some(Flash { kind, text })).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, Html(page)).into_response())
 }
 
 async fn sign_out(State(app): State<App>, headers: HeaderMap, Path(id): Path<AgentId>) -> Result<Redirect, WebError> {

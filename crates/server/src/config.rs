@@ -97,6 +97,9 @@ pub struct Keys {
 pub struct PolicyFiles {
     /// A folder with `*.cedar` files that replace the shipped base.
     pub dir: Option<PathBuf>,
+    /// Packs by regulation that lie over them: names of shipped ones, or folders.
+    #[serde(default)]
+    pub packs: Vec<String>,
 }
 
 /// Twilio.

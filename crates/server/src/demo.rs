@@ -145,7 +145,7 @@ pub async fn seed(runner: &Runner, agents: &Agents) -> Result<Vec<Person>, RunEr
 }
 
 fn contact(vault: &Vault, kind: ContactKind, value: &str, now: Timestamp) -> Result<Contact, RunError> {
-    Ok(Contact { id: ContactId(vault.id()?), kind, value: value.into(), usable_from: now - Span::days(400), retired: None })
+    Ok(Contact { id: ContactId(vault.id()?), kind, value: value.into(), usable_from: now - Span::days(400), no_texts: false, retired: None })
 }
 
 fn profile(cast: &Cast, vault: &Vault, now: Timestamp) -> Result<Profile, RunError> {

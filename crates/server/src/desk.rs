@@ -131,7 +131,7 @@ async fn see(app: &App, who: &Who, call: &Call) -> Result<(AgentView, Vec<StoryL
         Some(id) => app.runner.directory.load(id).await?,
         None => None,
     };
-    let view = agent_view(call, principal.as_ref(), profile.as_ref().map(|l| &l.profile), viewer(who), app.runner.policy.as_ref(), &app.runner.vault.pepper, now);
+    let view = agent_view(call, principal.as_ref(), profile.as_ref().map(|l| &l.profile), viewer(who), app.runner.policy().as_ref(), &app.runner.vault.pepper, now);
     let reader = if who.role == Role::Lead { Reader::Lead } else { Reader::Anyone };
     let lines = if mine || who.role == Role::Lead { story_lines(app, call.id, reader).await? } else { Vec::new() };
     Ok((view, lines))

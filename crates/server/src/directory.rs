@@ -302,7 +302,7 @@ fn replace_contact(profile: &mut Profile, value: &Secret, email: bool, now: Time
     });
     let new = ContactId(vault.id()?);
     let kind = if email { ContactKind::Email } else { ContactKind::Mobile };
-    profile.contacts.push(Contact { id: new, kind, value: value.clone(), usable_from: now + cooling_off, retired: None });
+    profile.contacts.push(Contact { id: new, kind, value: value.clone(), usable_from: now + cooling_off, no_texts: false, retired: None });
     Ok(Undo::Contact { old, new })
 }
 

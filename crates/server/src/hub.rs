@@ -18,6 +18,8 @@ pub enum Notice {
     Call(CallId),
     /// The lead has something to look at.
     Alert,
+    /// Other policies decide from now on.
+    Policy,
 }
 
 /// An adapter that can tell a live call's telephone something it did not ask for.

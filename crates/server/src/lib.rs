@@ -19,6 +19,7 @@ pub mod oidc;
 pub mod outbox;
 pub mod pages;
 pub mod passkeys;
+pub mod policies;
 pub mod portal;
 pub mod push;
 pub mod record;
@@ -92,10 +93,6 @@ pub struct Parts {
     pub demo_people: Vec<Person>,
     /// Its telephones.
     pub handsets: Option<Arc<Handsets>>,
-    /// The policies in force, for the page that shows them.
-    pub policy_files: Vec<(String, String)>,
-    /// What they come to, as a table.
-    pub policy_matrix: String,
 }
 
 impl Deref for App {

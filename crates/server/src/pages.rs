@@ -17,6 +17,8 @@ use countersign_core::{
     view::{AgentView, QueueItem},
 };
 
+use crate::policies::Staged;
+
 mod desk;
 mod script;
 mod security;
@@ -434,15 +436,32 @@ pub fn story(shell: &Shell<'_>, call: &str, started: Timestamp, lines: &[StoryLi
 #[template(path = "policy.html")]
 struct Policy<'a> {
     shell: &'a Shell<'a>,
-    version: &'a str,
-    files: &'a [(String, String)],
-    matrix: &'a str,
+    view: &'a PolicyView<'a>,
 }
 
-/// The policies in force: files by name and text, and what they come to as a table in text.
-pub fn policy(shell: &Shell<'_>, version: &str, files: &[(String, String)], matrix: &str) -> Result<String, askama::Error> {
-    Policy { shell, version, files, matrix }.render()
+/// The policies, and those that could be.
+#[derive(Debug)]
+pub struct PolicyView<'a> {
+    /// The version in force.
+    pub version: &'a str,
+    /// Since when and by whom, if it was activated here.
+    pub since: Option<(Timestamp, String)>,
+    /// Files by name and text.
+    pub files: &'a [(String, String)],
+    /// What they come to, as a table in text.
+    pub matrix: &'a str,
+    /// The sets that were staged, newest first.
+    pub sets: &'a [Staged],
+    /// Whoever looks may activate them.
+    pub lead: bool,
+    /// What happened, latest first, in sentences.
+    pub story: Vec<StoryLine>,
+    /// What the last request led to.
+    pub flash: Option<Flash>,
 }
+
+/// The policies in force, and those that could be.
+pub fn policy(shell: &Shell<'_>, view: &PolicyView<'_>) -> Result<String, askama::Error> { Policy { shell, view }.render() }
 
 /// Somebody who can call in the demo.
 #[derive(Debug, Clone)]

@@ -8,7 +8,6 @@ use std::{
 use async_trait::async_trait;
 use countersign_core::{
     account::{Brief, Material},
-    action::Policy,
     call::{
         Answer, Ask, Attempt, Call, Check, Cx, Deny, Effect, Event, Input, Outputs, Params, Recorded, Rejected, Stage,
         speakable_upcoming,
@@ -30,6 +29,7 @@ use crate::{
     hub::{Hub, Notice},
     metrics::Metrics,
     oauth::ping,
+    policies::{Active, Policies},
     record,
     vault::{Vault, VaultError},
 };
@@ -130,8 +130,8 @@ pub struct Runner {
     pub vault: Arc<Vault>,
     /// The customers.
     pub directory: Arc<Directory>,
-    /// The one place that decides.
-    pub policy: Arc<dyn Policy>,
+    /// What decides: the one place.
+    pub policies: Policies,
     /// Lengths and limits.
     pub params: Params,
     /// Who is told.
@@ -158,17 +158,19 @@ struct Turned {
     after: Call,
     out: Outputs,
     docs: Vec<DocWrite>,
+    /// What decided.
+    policies: Arc<Active>,
 }
 
 impl Runner {
     /// A runner over its parts.
     pub fn new(
-        store: Store, vault: Arc<Vault>, policy: Arc<dyn Policy>, params: Params, hub: Arc<Hub>, metrics: Arc<Metrics>,
+        store: Store, vault: Arc<Vault>, policies: impl Into<Policies>, params: Params, hub: Arc<Hub>, metrics: Arc<Metrics>,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
         let directory = Arc::new(Directory::new(store.clone(), vault.clone()));
         Self {
-            store, vault, directory, policy, params, hub, metrics, clock: Box::new(clock), calls: Mutex::default(),
+            store, vault, directory, policies: policies.into(), params, hub, metrics, clock: Box::new(clock), calls: Mutex::default(),
             hashing: Semaphore::new(HASHES_AT_ONCE), attestors: Mutex::default(),
         }
     }
@@ -376,7 +378,8 @@ impl Runner {
                     refused.push(*deny);
                 }
                 Err(CommitError::Conflict) => {
-                    // Another node was faster: look again at what there is now.
+                    // Another node was faster, or other policies decide: look again at what there is now.
+                    self.refresh_policies().await?;
                     for account in [before.subject, before.principal].into_iter().flatten() {
                         self.directory.forget(account);
                     }
@@ -415,11 +418,13 @@ impl Runner {
         let mut whole = Outputs::default();
         let mut docs = Vec::new();
         let mut input = first;
+        // One set for the whole turn; the commit asserts that it is still the active one.
+        let policies = self.policies.active();
         loop {
             let now = self.now();
             let (principal, subject) = self.briefs(&call, now).await?;
             let cx = Cx {
-                now, seed: self.vault.seed()?, policy: self.policy.as_ref(), pepper: &self.vault.pepper, params: &self.params,
+                now, seed: self.vault.seed()?, policy: policies.policy.as_ref(), pepper: &self.vault.pepper, params: &self.params,
                 principal: principal.as_ref(), subject: subject.as_ref(), refused,
             };
             let mut out = Outputs::default();
@@ -429,7 +434,7 @@ impl Runner {
             whole.guards.append(&mut out.guards);
             whole.say.append(&mut out.say);
             match out.ask {
-                None => return Ok(Turned { after: call, out: whole, docs }),
+                None => return Ok(Turned { after: call, out: whole, docs, policies }),
                 Some(ask) => input = Input::Answer(self.answer(ask, now, &mut docs).await?),
             }
         }
@@ -513,7 +518,7 @@ impl Runner {
     pub async fn directives(&self, call: &Call) -> Result<Vec<Directive>, RunError> {
         let subject = self.directory.brief(call.subject, self.now()).await?;
         let access = subject.as_ref().map(|b| b.access).unwrap_or_default();
-        Ok(call.directives(speakable_upcoming(call, subject.as_ref(), self.policy.as_ref()), access))
+        Ok(call.directives(speakable_upcoming(call, subject.as_ref(), self.policy().as_ref()), access))
     }
 
     async fn commit_of(&self, live: &Live, turned: &Turned, command: String, reply: &Reply) -> Result<(Commit, Vec<Deny>), RunError> {
@@ -531,6 +536,7 @@ impl Runner {
             commit.appends.push(Append { stream: Stream { kind: record::CALL, id: call.id.0 }, expected: live.call.n, events });
             self.keep_line(live, call, &mut commit);
         }
+        commit.appends.push(turned.policies.still());
         effects::write(self, call, &turned.out, &mut commit).await?;
         ping::write(self, call, &turned.out.events, &mut commit).await?;
         Ok((commit, denials))

@@ -35,6 +35,12 @@ pub async fn serve(app: App, outbox: Outbox, listener: TcpListener, stop: impl F
         async move { outbox.flush().await.map(|_| ()).map_err(|e| e.to_string()) }
     }));
     let runner = app.runner.clone();
+    work.spawn(every(POLL, on.clone(), move || {
+        let runner = runner.clone();
+        // Commits assert it anyway; this is for what is only shown.
+        async move { runner.refresh_policies().await.map(|_| ()).map_err(|e| e.to_string()) }
+    }));
+    let runner = app.runner.clone();
     work.spawn(every(SWEEP, on.clone(), move || {
         let runner = runner.clone();
         async move { sweep(&runner).await }

@@ -11,6 +11,7 @@ mod input;
 mod ivr;
 mod prove;
 mod state;
+mod tighten;
 #[cfg(test)]
 mod tests;
 

@@ -2,13 +2,9 @@
 
 use std::{collections::BTreeSet, fs};
 
-use countersign_core::{
-    action::{Action, DelegateFacts, Facts, Level},
-    factor::FactorKind,
-};
-use countersign_policy::Engine;
+use countersign_policy::{Engine, case::answers};
 
-use crate::support::{EVERYBODY, all_claims, caller, decide, outcome_text, policies};
+use crate::support::policies;
 
 /// Asks every line of a table and gives the table as it should be.
 fn answered(engine: &Engine, table: &str, asked: &mut Asked) -> String {
@@ -17,7 +13,9 @@ fn answered(engine: &Engine, table: &str, asked: &mut Asked) -> String {
         let cells: Vec<String> = line.split('|').map(|cell| cell.trim().to_owned()).collect();
         rows.push(match cells.as_slice() {
             [action, who, level, facts, _, _] if action != "action" => {
-                let answers: Vec<_> = answers(engine, action, who, level, facts, asked).into_iter().collect();
+                let answers = answers(engine, action, who, level, facts).unwrap();
+                asked.deciding.extend(answers.iter().flat_map(|(_, by)| by.split(' ')).map(str::to_owned));
+                asked.actions.extend(engine.actions().map(ToString::to_string).filter(|a| action.strip_suffix('*').map_or(a == action, |verb| a.starts_with(verb))));
                 let (outcome, policies) = match answers.as_slice() {
                     [one] => one.clone(),
                     several => (format!("SEVERAL: {several:?}"), String::new()),
@@ -35,61 +33,6 @@ fn answered(engine: &Engine, table: &str, asked: &mut Asked) -> String {
 struct Asked {
     actions: BTreeSet<String>,
     deciding: BTreeSet<String>,
-}
-
-/// The different answers for everybody and everything that a line names: one, if the line is right.
-fn answers(engine: &Engine, action: &str, who: &str, level: &str, facts: &str, asked: &mut Asked) -> BTreeSet<(String, String)> {
-    let facts = facts_of(level, facts);
-    let mut out = BTreeSet::new();
-    for action in actions_of(engine, action) {
-        for (_, actor) in EVERYBODY.iter().filter(|(name, _)| people_of(who).contains(name)) {
-            let decision = decide(engine, *actor, &action.to_string(), &facts);
-            asked.actions.insert(action.to_string());
-            asked.deciding.extend(decision.policies.iter().cloned());
-            out.insert((outcome_text(&decision.outcome), decision.policies.join(" ")));
-        }
-    }
-    assert!(!out.is_empty(), "nobody and nothing is asked by `{action} | {who}`");
-    out
-}
-
-fn actions_of(engine: &Engine, pattern: &str) -> Vec<Action> {
-    let fits = |action: &&Action| match pattern.strip_suffix('*') {
-        Some(verb) => action.to_string().starts_with(verb),
-        None => action.to_string() == pattern,
-    };
-    engine.actions().filter(fits).cloned().collect()
-}
-
-fn people_of(who: &str) -> Vec<&str> {
-    match who {
-        "desk" => vec!["agent", "specialist", "lead"],
-        "all" => vec!["self-service", "agent", "specialist", "lead"],
-        one => vec![one],
-    }
-}
-
-fn facts_of(level: &str, words: &str) -> Facts {
-    let level = Level::ALL.into_iter().find(|l| l.name() == level).unwrap_or_else(|| panic!("no level `{level}`"));
-    let mut facts = caller(level);
-    let delegate = |covers| Some(DelegateFacts { kind: "guardian".into(), covers });
-    for word in words.split_whitespace() {
-        match word.split_once('=').unwrap_or((word, "")) {
-            ("closed", _) => facts.opened = false,
-            ("claims", "all") => facts.claims = all_claims(),
-            ("proofs", kinds) => facts.proofs = kinds.split('+').filter(|k| !k.is_empty()).map(|k| FactorKind::parse(k).expect(k)).collect(),
-            ("risk", score) => facts.risk = score.parse().expect(score),
-            ("frozen", _) => facts.frozen = true,
-            ("phone-lock", _) => facts.phone_lock = true,
-            ("duress", _) => facts.duress = true,
-            ("delegate", _) => facts.delegate = delegate(false),
-            ("delegate-covered", _) => facts.delegate = delegate(true),
-            ("stronger-set-up", _) => facts.stronger_set_up = true,
-            ("with-reason", _) => facts.with_reason = true,
-            _ => panic!("no fact `{word}`"),
-        }
-    }
-    facts
 }
 
 /// Columns under each other; lines that are no rows stay as they are.

@@ -4,6 +4,7 @@
 mod cases;
 mod lint;
 mod matrix;
+mod packs;
 mod plans;
 mod properties;
 mod study;

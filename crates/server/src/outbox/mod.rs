@@ -168,7 +168,9 @@ impl Outbox {
         if contact.retired.is_some() && matches!(message.body, Body::Code { .. } | Body::Ring { .. }) {
             return Ok(None);
         }
-        let channel = match (&message.body, contact.kind) {
+        // Whoever asked for no texts gets none, not even one that was under way.
+        let kind = if contact.no_texts { ContactKind::Landline } else { contact.kind };
+        let channel = match (&message.body, kind) {
             (Body::Code { kind: FactorKind::SmsCode, .. }, ContactKind::Mobile) => Channel::Sms,
             (Body::Code { kind: FactorKind::VoiceCode, .. }, ContactKind::Mobile | ContactKind::Landline) => Channel::Voice,
             // A code never goes by e-mail (NIST SP 800-63B-4 §3.1.3).

@@ -107,13 +107,22 @@ fn every_page() -> Vec<String> {
     };
     let stale = SecurityView { fresh: false, elsewhere: None, ..security_view.clone() };
     let remove_view = RemoveView { id: text.clone(), what: text.clone(), name: Some(text.clone()), last_sign_in: true, last: true };
+    let staged = Staged {
+        version: text.clone(), schema: text.clone(), files: vec![], matrix: text.clone(), at: NOW, note: text.clone(),
+        promises: vec![(text.clone(), text.clone(), format!("broken: {text}"))], holds: false, changes: vec![text.clone()],
+    };
+    let files = [(text.clone(), text.clone())];
+    let policy_view = PolicyView {
+        version: &text, since: Some((NOW, text.clone())), files: &files, matrix: &text, sets: std::slice::from_ref(&staged), lead: true,
+        story: vec![line.clone()], flash: Some(flash.clone()),
+    };
     let link_view = LinkView { title: text.clone(), what: text.clone(), button: Some(text.clone()), done: Some(text.clone()) };
     [
         desk(&shell, NOW, &[], &BTreeMap::new(), Some(&full()), Some(&flash), std::slice::from_ref(&line)),
         desk_panel(NOW, &word, None, &[]),
         desk_list(NOW, &[], &BTreeMap::new()),
         sign_in(&shell, Some(&text)), portal(&shell, &portal_view), portal_code(&portal_view.code), link(&shell, &link_view), admin(&shell, &admin_view),
-        story(&shell, &text, NOW, &[line]), policy(&shell, &text, &[(text.clone(), text.clone())], &text), landing(&shell, &demo),
+        story(&shell, &text, NOW, &[line]), policy(&shell, &policy_view), landing(&shell, &demo),
         portal_live(&portal_view.live), portal_code_page(&shell, &text, Some(&text)), portal_code_confirm(&shell, &confirm), portal_dial(&shell, "tel:+12025550101,,1%23", 180),
         portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: None, provider: Some(&text) }),
         portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: Some("//localhost:1"), provider: None }),

@@ -279,7 +279,7 @@ async fn freeze(State(app): State<App>, headers: HeaderMap, Form(form): Form<Has
     let call: Option<CallId> = form.get("call").and_then(|id| id.parse().ok());
     // Only a call about this very account may be named.
     let known = app.runner.store.find("calls", account.0, 1000).await?;
-    freeze_account(&app, account, call.filter(|id| known.contains(&id.0)), Vec::new()).await?;
+    freeze_account(&app, account, call.filter(|id| known.contains(&id.0)), Extra::default()).await?;
     Ok(Redirect::to("/me"))
 }
 
@@ -293,10 +293,10 @@ async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Result<Response
 
 /// Freezes an account, tells the lead, and raises the risk of every call about it
 /// (`security_follow_up`).
-async fn freeze_account(app: &App, account: AccountId, call: Option<CallId>, mut docs: Vec<DocWrite>) -> Result<(), WebError> {
+async fn freeze_account(app: &App, account: AccountId, call: Option<CallId>, mut extra: Extra) -> Result<(), WebError> {
     let runner = &app.runner;
-    docs.push(alert_doc(runner, Alert::Reported, call, Some(account))?);
-    change(app, account, Notify::Nobody, Extra { docs, ..Extra::default() }, |profile, now| {
+    extra.docs.push(alert_doc(runner, Alert::Reported, call, Some(account))?);
+    change(app, account, Notify::Nobody, extra, |profile, now| {
         profile.frozen = profile.frozen.or(Some(now));
         Ok(vec![AccountEvent::Frozen { call }])
     }).await?;
@@ -363,7 +363,8 @@ async fn link_do(State(app): State<App>, Path(token): Path<String>, Form(_): For
             "It is as it was before. If you did not ask for the change, call us: somebody else did."
         }
         Link::Report { account, call } => {
-            freeze_account(&app, account, call, vec![gone]).await?;
+            let once = Guard::Once { key: format!("report/{}", hex::encode(&id)), expires: None };
+            freeze_account(&app, account, call, Extra { guards: vec![once], docs: vec![gone], ..Extra::default() }).await?;
             if call.is_none() {
                 session::end_sessions(&app.runner, account).await?;
             }

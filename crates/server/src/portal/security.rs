@@ -96,6 +96,8 @@ pub(super) fn preference_words(what: &str) -> &'static str {
         "phone_lock_off" => "You allowed changes by phone again.",
         "never_sms_on" => "You chose to get no codes by text.",
         "never_sms_off" => "You allowed codes by text again.",
+        "texts_stopped" => "A text with STOP came from your telephone: it gets no more texts.",
+        "texts_started" => "A text with START came from your telephone: it gets texts again.",
         "preferred" => "You chose what to be asked for first.",
         "access" => "You changed what makes calls easier.",
         _ => "You changed a name or a preference.",

@@ -40,6 +40,7 @@ impl Desk {
     }
 
     pub async fn get(&self, path: &str) -> Page { pages::get(&self.router, path, Some(&self.cookie)).await }
+    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page { pages::post(&self.router, path, Some(&self.cookie), fields).await }
 
     /// The whole page.
     pub async fn page(&self) -> Page { self.get(&format!("/desk/call/{}", self.call)).await }

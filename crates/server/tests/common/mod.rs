@@ -35,6 +35,7 @@ use countersign_core::{
     time::{Span, Timestamp},
 };
 use countersign_policy::{Engine, Sources};
+use countersign_server::policies::Policies;
 use countersign_server::{
     App, Parts,
     agents::Agents,
@@ -126,6 +127,15 @@ fn store(folder: Option<&PathBuf>, setup: &Setup) -> Store {
     }
 }
 
+/// The shipped policies until others are activated.
+fn policies() -> Policies {
+    let (shipped, engine) = (Sources::shipped(), Arc::new(Engine::shipped()));
+    Policies::from(engine).with(shipped.schema, shipped.files, String::new(), Box::new(|schema, files| match Engine::load(schema, files) {
+        Ok(engine) => Ok(Arc::new(engine)),
+        Err(e) => Err(e.to_string()),
+    }))
+}
+
 impl World {
     /// In memory, with everybody on file.
     pub async fn new() -> Self { Self::with(Setup::default()).await }
@@ -185,7 +195,7 @@ impl World {
         let store = ground.store.lock().unwrap().clone();
         let setup = &ground.setup;
         let runner = Arc::new(Runner::new(
-            store, vault, Arc::new(Engine::shipped()), setup.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
+            store, vault, policies(), setup.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
             move || Timestamp(clock.load(Ordering::SeqCst)),
         ));
         let agents = Arc::new(Agents::new(runner.clone()));
@@ -212,7 +222,6 @@ impl World {
             api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(API_KEY)) }],
             push: push.clone(), sign_in: None, upstream: None, twilio: Some(voice), rings: Some(twilio::NAME),
             app_number: Some(E164::parse(APP_NUMBER).unwrap()), demo: setup.demo, demo_people: Vec::new(), handsets,
-            policy_files: Sources::shipped().files, policy_matrix: String::new(),
         }));
         let mut outbox = Outbox::new(runner.clone(), texts, vec![ground.post.clone()]).with(Arc::new(push::Shared(push)));
         if let Some(oauth) = oauth {

@@ -93,7 +93,7 @@ impl Somebody {
     pub fn contact(mut self, kind: ContactKind, value: &str, now: Timestamp) -> Self {
         let mut id = self.0.id.0;
         id[15] = u8::try_from(self.0.contacts.len()).unwrap() + 1;
-        self.0.contacts.push(Contact { id: ContactId(id), kind, value: value.into(), usable_from: now - Span::days(400), retired: None });
+        self.0.contacts.push(Contact { id: ContactId(id), kind, value: value.into(), usable_from: now - Span::days(400), no_texts: false, retired: None });
         self
     }
     pub fn word(mut self, kind: FactorKind, real: &str, duress: Option<&str>) -> Self {

@@ -14,6 +14,8 @@ pub enum Who {
     Desk,
     /// A lead or administrator.
     Admin,
+    /// A lead, and nobody else.
+    Lead,
     /// A signed-in customer.
     Portal,
     /// Whoever holds the secret in the address.
@@ -28,11 +30,12 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 92] = [
+pub const ROUTES: [(&str, &str, Who); 94] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
     ("GET", "/admin/calls/{id}", Who::Admin),
+    ("POST", "/admin/policy/activate", Who::Lead),
     ("GET", "/admin/policy", Who::Admin),
     ("GET", "/assets/{*path}", Who::Anybody),
     ("GET", "/demo/app/liam", Who::Demo),
@@ -115,6 +118,7 @@ pub const ROUTES: [(&str, &str, Who); 92] = [
     ("POST", "/oauth/token", Who::Program),
     ("POST", "/twilio/agent/{call}/{agent}", Who::Twilio),
     ("POST", "/twilio/answered", Who::Twilio),
+    ("POST", "/twilio/inbound", Who::Twilio),
     ("POST", "/twilio/message", Who::Twilio),
     ("POST", "/twilio/resume", Who::Twilio),
     ("POST", "/twilio/status", Who::Twilio),

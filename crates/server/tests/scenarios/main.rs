@@ -16,6 +16,8 @@ mod identity;
 mod languages;
 mod lifecycle;
 mod openid;
+mod opt_out;
+mod policies;
 mod portal;
 mod recognition;
 mod refusals;

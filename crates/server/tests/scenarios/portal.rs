@@ -407,7 +407,7 @@ async fn a_backup_code_counts_once() {
         p.contacts.retain(|c| c.kind != countersign_core::account::ContactKind::Mobile);
         p.contacts.push(countersign_core::account::Contact {
             id: countersign_core::id::ContactId([0x78; 16]), kind: countersign_core::account::ContactKind::Landline, value: JONAS_LINE.into(),
-            usable_from: added + Span::days(9), retired: None,
+            usable_from: added + Span::days(9), no_texts: false, retired: None,
         });
         p.authenticators.push(Authenticator { id, kind: FactorKind::BackupCode, material: Material::Codes { codes, added }, added, usable_from: added });
     }).await;

@@ -4,6 +4,7 @@
 //! answer: Twilio's signature has no time stamp, so a replay must change nothing.
 
 pub mod form;
+mod opt_out;
 pub mod signature;
 pub mod twiml;
 
@@ -111,6 +112,7 @@ pub fn routes() -> Router<App> {
         .route("/twilio/status", post(status))
         .route("/twilio/agent/{call}/{agent}", post(agent))
         .route("/twilio/message", post(message))
+        .route("/twilio/inbound", post(opt_out::inbound))
 }
 
 /// A webhook that is turned away, in words for whoever reads Twilio's debugger.
