@@ -62,7 +62,7 @@ pub fn methods(tally: &Tally, of: &str) -> String {
 
 /// The verdicts of these calls.
 pub fn verdicts(tally: &Tally, of: &str) -> String {
-    let mut page = Page::new("How callers were authenticated", of, &verdicts_in_words(tally));
+    let mut page = Page::new("Verdicts by the rubric", of, &verdicts_in_words(tally));
     let most = tally.verdicts.iter().map(|(_, n)| *n).max().unwrap_or(0);
     page.space(6);
     page.bars(Verdict::all().iter().map(|v| (v.words(), tally.of_verdict(*v), paint(*v))), most, Some(tally.graded()));
