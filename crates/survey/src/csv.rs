@@ -261,7 +261,7 @@ fn too_long(line: usize, column: usize) -> Broken {
 fn note(cells: &[Cell]) -> Result<(usize, Note), Broken> {
     let line = cells.first().map_or(1, |c| c.line);
     let row: &[Cell; 12] = cells.try_into().map_err(|_| {
-        at(line, format!("{} cells where {} belong: put quotation marks around a cell with commas, and leave no column out", cells.len(), COLUMNS.len()))
+        at(line, format!("{} where {} belong: put quotation marks around a cell with commas, and leave no column out", if cells.len() == 1 { "1 cell".into() } else { format!("{} cells", cells.len()) }, COLUMNS.len()))
     })?;
     let [center, industry, date, reached, identified_by, identifiers, proofs, given, asked_number, offered, changed, remarks] = row;
     let date = Date::parse(decode(date.text.trim())).map_err(|e| broken(date, "date", e.to_string()))?;

@@ -201,6 +201,11 @@ pub struct Date {
     day: u8,
 }
 
+/// The first day of 1970, from which computers count.
+impl Default for Date {
+    fn default() -> Self { Self { year: 1970, month: 1, day: 1 } }
+}
+
 /// Why a text is not a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write a day that exists as YYYY-MM-DD")]

@@ -28,12 +28,19 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 92] = [
+pub const ROUTES: [(&str, &str, Who); 102] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
     ("GET", "/admin/calls/{id}", Who::Admin),
+    ("GET", "/admin/grade", Who::Admin),
+    ("GET", "/admin/grade/methods.svg", Who::Admin),
+    ("GET", "/admin/grade/verdicts.svg", Who::Admin),
     ("GET", "/admin/policy", Who::Admin),
+    ("GET", "/admin/survey", Who::Admin),
+    ("GET", "/admin/survey/export.csv", Who::Admin),
+    ("GET", "/admin/survey/methods.svg", Who::Admin),
+    ("GET", "/admin/survey/verdicts.svg", Who::Admin),
     ("GET", "/assets/{*path}", Who::Anybody),
     ("GET", "/demo/app/liam", Who::Demo),
     ("GET", "/desk", Who::Desk),
@@ -68,6 +75,9 @@ pub const ROUTES: [(&str, &str, Who); 92] = [
     ("GET", "/sw.js", Who::Anybody),
     ("GET", "/undo/{token}", Who::Link),
     ("POST", "/admin/agents/{id}/sign-out", Who::Admin),
+    ("POST", "/admin/survey", Who::Admin),
+    ("POST", "/admin/survey/import", Who::Admin),
+    ("POST", "/admin/survey/{id}/remove", Who::Admin),
     ("POST", "/api/v1/authenticators/check", Who::Program),
     ("POST", "/api/v1/portal-sessions", Who::Program),
     ("POST", "/demo/sign-in/admin", Who::Demo),
@@ -130,6 +140,7 @@ pub const VERBS: [&str; 13] = ["accept", "heard", "reveal", "request", "prove", 
 pub fn example(path: &str) -> String {
     path.replace("{*path}", "base.css").replace("/calls/{id}", "/calls/call_00000000000000000000000000000001")
         .replace("/call/{id}", "/call/call_00000000000000000000000000000001").replace("/agents/{id}", "/agents/agent_00000000000000000000000000000001")
+        .replace("/survey/{id}", &format!("/survey/{}", "0".repeat(48)))
         .replace("{call}", "call_00000000000000000000000000000001").replace("{agent}", "agent_00000000000000000000000000000001").replace("{token}", &"0".repeat(64)).replace("{person}", "ana").replace("{name}", "Robin")
         .replace("{verb}", "end").replace("{challenge}", "chal_00000000000000000000000000000001")
 }
