@@ -14,11 +14,13 @@ use crate::{
 };
 
 /// Width of a chart in pixels; its height follows from what it shows.
-pub const WIDTH: usize = 496;
-const LEFT: usize = 16;
-const BAR_X: usize = 190;
-const BAR_MOST: usize = 188;
+pub const WIDTH: usize = 432;
+const LEFT: usize = 12;
+const BAR_X: usize = 180;
+const BAR_MOST: usize = 122;
 const ROW: usize = 26;
+/// Characters that fit into a line.
+const LONGEST: usize = 46;
 
 /// Colours on light and on dark paper; each is at least 4.5:1 there.
 struct Paint {
@@ -57,7 +59,7 @@ pub fn methods(tally: &Tally, of: &str) -> String {
     page.bars(tally.identifiers.iter().map(|(w, n)| (w.words(), *n, CLAIM)), most, None);
     page.group("Authentication: proves that it is the customer");
     page.bars(tally.factors.iter().map(|(w, n)| (w.words(), *n, PROOF)), most, None);
-    page.end(&format!("{}. One call may count in several rows.", calls(tally.notes)))
+    page.end(&format!("{}; one may count in several rows.", calls(tally.notes)))
 }
 
 /// The verdicts of these calls.
@@ -128,8 +130,9 @@ impl Page {
         let mut page = Self { body: String::new(), y: 30, title: format!("{title}: {of}"), about: about.to_owned() };
         page.text(LEFT, INK, "font-size=\"16\" font-weight=\"600\"", title);
         page.y += 20;
-        page.text(LEFT, FAINT, "font-size=\"13\"", of);
-        page.y += 10;
+        // The whole of it is in the title.
+        let short: String = if of.chars().count() > LONGEST { of.chars().take(LONGEST - 1).chain(['…']).collect() } else { of.to_owned() };
+        page.text(LEFT, FAINT, "font-size=\"13\"", &short);
         page
     }
 
@@ -142,9 +145,9 @@ impl Page {
     fn space(&mut self, by: usize) { self.y += by; }
 
     fn group(&mut self, words: &str) {
-        self.y += 24;
+        self.y += 34;
         self.text(LEFT, INK, "font-size=\"14\" font-weight=\"600\"", words);
-        self.y += 8;
+        self.y += 2;
     }
 
     /// Bars one below the other, each with its name and number; `whole`: with its share of that.
