@@ -80,13 +80,7 @@ pub fn read(text: &str) -> Result<Read, Broken> {
     // Some programs put a byte-order mark before everything.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut scan = Scan { rest: text, line: 1 };
-    let first = loop {
-        match scan.record() {
-            Some(Ok(record)) => break record,
-            Some(Err(broken)) => return Err(broken),
-            None => return Err(at(1, format!("the file is empty: the first line has to be {}", COLUMNS.join(",")))),
-        }
-    };
+    let first = scan.record().ok_or_else(|| at(1, format!("the file is empty: the first line has to be {}", COLUMNS.join(","))))??;
     check_header(&first)?;
     let mut out = Read::default();
     while let Some(record) = scan.record() {
