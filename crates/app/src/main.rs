@@ -5,6 +5,7 @@ mod audit;
 mod doctor;
 mod policy;
 mod start;
+mod survey;
 mod term;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -74,6 +75,8 @@ enum Command {
         #[arg(long, default_value = "countersign.toml")]
         config: PathBuf,
     },
+    /// Take notes on calls to contact centers, grade them, draw them: needs no server and no configuration
+    Survey(survey::Survey),
     /// Write a whole and consistent copy of the record while the server runs
     Backup {
         /// The new file
@@ -160,6 +163,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Import { file, dry_run, config } => accounts::import(&config, &file, dry_run).await,
         Command::Agent(AgentCommand::Add { name, role, config }) => accounts::add_agent(&config, &name, role).await,
         Command::Unlock { account_number, config } => accounts::unlock(&config, &account_number).await,
+        Command::Survey(survey) => survey::run(survey),
         Command::Backup { to, config } => {
             let runner = start::open(&countersign_server::config::Config::read(&config)?)?;
             runner.store.backup(&to).await?;

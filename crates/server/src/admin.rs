@@ -10,7 +10,6 @@ use axum::{
 use countersign_core::{
     action::Role,
     call::{Call, Stage},
-    factor::FactorKind,
     id::{AgentId, CallId},
     risk,
     story::Reader,
@@ -22,8 +21,9 @@ use crate::{
     agents::Who,
     desk::{self, story_lines},
     effects::StoredAlert,
-    metrics::{ByFactor, ByName},
-    pages::{self, AdminCall, AdminView, FactorStat, Flash, FlashKind, PolicyView, Shell, StoryLine},
+    grade::Report,
+    metrics::ByName,
+    pages::{self, AdminCall, AdminView, Flash, FlashKind, PolicyView, Shell, StoryLine},
     policies::{ActivateError, PolicyEvent},
     web::WebError,
 };
@@ -39,12 +39,12 @@ pub fn routes() -> Router<App> {
 }
 
 /// Leads and admins; for everybody else there is nothing here.
-async fn who(app: &App, headers: &HeaderMap) -> Result<Who, WebError> {
+pub(crate) async fn who(app: &App, headers: &HeaderMap) -> Result<Who, WebError> {
     let who = desk::who(app, headers).await?;
     if matches!(who.role, Role::Lead | Role::Admin) { Ok(who) } else { Err(WebError::NotFound) }
 }
 
-fn shell<'a>(app: &'a App, who: &'a Who) -> Shell<'a> {
+pub(crate) fn shell<'a>(app: &'a App, who: &'a Who) -> Shell<'a> {
     Shell { company: app.company(), user: Some((&who.name, who.role)), demo: app.demo }
 }
 
@@ -91,10 +91,7 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
         alerts,
         calls,
         agents: agents.into_iter().map(|(a, signed_in)| (a.name, a.role, signed_in, a.id)).collect(),
-        factors: FactorKind::ALL.into_iter().map(|kind| {
-            let label = ByFactor { factor: kind.name().into() };
-            FactorStat { name: kind.name().replace('_', " "), asked: m.asked.get_or_create(&label).get(), proved: m.proved.get_or_create(&label).get() }
-        }).collect(),
+        factors: Report::read(&app.runner).await?.stats(),
     };
     Ok(Html(pages::admin(&shell(&app, &who), &view)?))
 }

@@ -10,6 +10,7 @@ pub mod desk;
 pub mod directory;
 pub mod effects;
 pub mod entry;
+pub mod grade;
 pub mod hub;
 pub mod i18n;
 pub mod metrics;
@@ -25,6 +26,7 @@ pub mod push;
 pub mod record;
 pub mod runner;
 pub mod serve;
+pub mod survey;
 pub mod telephony;
 pub mod upstream;
 pub mod vault;
@@ -119,7 +121,7 @@ const MAX_BODY: usize = 32 * 1024;
 /// All routes.
 pub fn router(app: App) -> Router {
     passkeys::install(&app);
-    let mut pages = desk::routes().merge(portal::routes()).merge(admin::routes());
+    let mut pages = desk::routes().merge(portal::routes()).merge(admin::routes()).merge(grade::routes()).merge(survey::routes());
     if app.demo {
         pages = pages.merge(demo::routes()).merge(telephony::handset::routes());
     }

@@ -22,10 +22,12 @@ use crate::policies::Staged;
 mod desk;
 mod script;
 mod security;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod words;
 
+pub use self::survey::{CallGrade, FactorLine, GradeView, NoteForm, NoteLine, Pick, SurveyView, Tallied, When, grade, survey};
 pub use self::security::{PasskeyLine, RemoveView, SecurityView, SignInView, portal_codes, portal_remove, portal_security, portal_sign_in, portal_totp};
 
 /// What is around every page.
@@ -368,7 +370,7 @@ pub struct AdminCall {
     pub ending: Option<String>,
 }
 
-/// How often a factor was asked for and proved.
+/// How often a factor was asked for and proved on the latest calls that ended.
 #[derive(Debug, Clone)]
 pub struct FactorStat {
     /// Its name in words.

@@ -138,6 +138,8 @@ pub struct Runner {
     pub hub: Arc<Hub>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What calls that ended come to.
+    pub digests: crate::grade::Digests,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     calls: Mutex<HashMap<CallId, Slot>>,
     hashing: Semaphore,
@@ -170,7 +172,7 @@ impl Runner {
     ) -> Self {
         let directory = Arc::new(Directory::new(store.clone(), vault.clone()));
         Self {
-            store, vault, directory, policies: policies.into(), params, hub, metrics, clock: Box::new(clock), calls: Mutex::default(),
+            store, vault, directory, policies: policies.into(), params, hub, metrics, digests: Default::default(), clock: Box::new(clock), calls: Mutex::default(),
             hashing: Semaphore::new(HASHES_AT_ONCE), attestors: Mutex::default(),
         }
     }

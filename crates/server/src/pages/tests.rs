@@ -9,6 +9,8 @@ use countersign_core::{
     view::{ActionView, ChallengeView, ClaimView, Disclosure, FieldView, Offer},
 };
 
+use countersign_survey::Verdict;
+
 use super::{script::{Line, script}, *};
 
 const NOW: Timestamp = Timestamp(1_780_000_000_000);
@@ -116,6 +118,21 @@ fn every_page() -> Vec<String> {
         version: &text, since: Some((NOW, text.clone())), files: &files, matrix: &text, sets: std::slice::from_ref(&staged), lead: true,
         story: vec![line.clone()], flash: Some(flash.clone()),
     };
+    let tallied = Tallied { at: "/admin/survey", of: "calls", methods: text.clone(), verdicts: text.clone(), calls: 2, graded: 1, counts: vec![(Verdict::OhNo, 1)], rows: vec![("proves", "PIN", 1)] };
+    let pick = Pick { name: "pin", words: "PIN", on: true };
+    let note_form = NoteForm {
+        command: text.clone(), center: text.clone(), industry: text.clone(), date: text.clone(), remarks: text.clone(), reached: vec![pick.clone()], ways: vec![pick.clone()],
+        identifiers: vec![pick.clone()], factors: vec![pick.clone()], given: vec![When { name: "given-name".into(), words: "name", options: vec![pick] }], changed: Vec::new(),
+        asked_number: true, offered: true, faults: vec![text.clone()],
+    };
+    let note_line = NoteLine {
+        id: text.clone(), center: text.clone(), industry: text.clone(), date: text.clone(), verdict: Some(Verdict::OhNo), reasons: vec![text.clone()], others: vec![text.clone()], remarks: text.clone(),
+    };
+    let survey_view = SurveyView { form: note_form, notes: vec![note_line], tallied: tallied.clone(), pasted: text.clone(), broken: vec![text.clone()], flash: Some(flash.clone()) };
+    let grade_view = GradeView {
+        most: 1000, tallied, calls: vec![CallGrade { id: CALL, started: NOW, verdict: None, reasons: vec![text.clone()] }],
+        factors: vec![FactorLine { kind: FactorKind::Pin, asked: 3, proved: 2, median: Some(75), fell_back: 1, refused_falsely: 1 }],
+    };
     let link_view = LinkView { title: text.clone(), what: text.clone(), button: Some(text.clone()), done: Some(text.clone()) };
     [
         desk(&shell, NOW, &[], &BTreeMap::new(), Some(&full()), Some(&flash), std::slice::from_ref(&line)),
@@ -127,6 +144,7 @@ fn every_page() -> Vec<String> {
         portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: None, provider: Some(&text) }),
         portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: Some("//localhost:1"), provider: None }),
         portal_security(&shell, &security_view), portal_security(&shell, &stale), portal_totp(&shell, &text, Some(&text)),
+        survey(&shell, &survey_view), grade(&shell, &grade_view),
         portal_codes(&shell, NOW, std::slice::from_ref(&text), Some(NOW)), portal_remove(&shell, &remove_view),
         handset(&shell, &demo), error(&shell, 404, &text, &text),
     ].into_iter().map(Result::unwrap).collect()

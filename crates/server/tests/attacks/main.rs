@@ -22,4 +22,5 @@ mod portal;
 mod push;
 mod sessions;
 mod step_up;
+mod survey;
 mod webhooks;

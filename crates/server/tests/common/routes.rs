@@ -30,13 +30,20 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 94] = [
+pub const ROUTES: [(&str, &str, Who); 104] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
     ("GET", "/admin/calls/{id}", Who::Admin),
     ("POST", "/admin/policy/activate", Who::Lead),
+    ("GET", "/admin/grade", Who::Admin),
+    ("GET", "/admin/grade/methods.svg", Who::Admin),
+    ("GET", "/admin/grade/verdicts.svg", Who::Admin),
     ("GET", "/admin/policy", Who::Admin),
+    ("GET", "/admin/survey", Who::Lead),
+    ("GET", "/admin/survey/export.csv", Who::Lead),
+    ("GET", "/admin/survey/methods.svg", Who::Lead),
+    ("GET", "/admin/survey/verdicts.svg", Who::Lead),
     ("GET", "/assets/{*path}", Who::Anybody),
     ("GET", "/demo/app/liam", Who::Demo),
     ("GET", "/desk", Who::Desk),
@@ -71,6 +78,9 @@ pub const ROUTES: [(&str, &str, Who); 94] = [
     ("GET", "/sw.js", Who::Anybody),
     ("GET", "/undo/{token}", Who::Link),
     ("POST", "/admin/agents/{id}/sign-out", Who::Admin),
+    ("POST", "/admin/survey", Who::Lead),
+    ("POST", "/admin/survey/import", Who::Lead),
+    ("POST", "/admin/survey/{id}/remove", Who::Lead),
     ("POST", "/api/v1/authenticators/check", Who::Program),
     ("POST", "/api/v1/portal-sessions", Who::Program),
     ("POST", "/demo/sign-in/admin", Who::Demo),
@@ -134,6 +144,7 @@ pub const VERBS: [&str; 13] = ["accept", "heard", "reveal", "request", "prove", 
 pub fn example(path: &str) -> String {
     path.replace("{*path}", "base.css").replace("/calls/{id}", "/calls/call_00000000000000000000000000000001")
         .replace("/call/{id}", "/call/call_00000000000000000000000000000001").replace("/agents/{id}", "/agents/agent_00000000000000000000000000000001")
+        .replace("/survey/{id}", &format!("/survey/{}", "0".repeat(48)))
         .replace("{call}", "call_00000000000000000000000000000001").replace("{agent}", "agent_00000000000000000000000000000001").replace("{token}", &"0".repeat(64)).replace("{person}", "ana").replace("{name}", "Robin")
         .replace("{verb}", "end").replace("{challenge}", "chal_00000000000000000000000000000001")
 }

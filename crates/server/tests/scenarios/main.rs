@@ -11,6 +11,7 @@ mod common;
 mod delegates;
 mod destinations;
 mod duress;
+mod field_notes;
 mod follow_up;
 mod identity;
 mod languages;
