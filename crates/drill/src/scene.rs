@@ -38,6 +38,8 @@ pub struct Scene {
     pub(crate) stops: Vec<String>,
     /// How many events of each call are told already.
     told: BTreeMap<CallId, usize>,
+    /// The call that is going on.
+    current: Option<CallId>,
     before: BTreeMap<Who, Profile>,
 }
 
@@ -47,13 +49,19 @@ impl Scene {
         for who in Who::ALL {
             before.insert(who, stage.profile(who).await?);
         }
-        Ok(Self { stage, dice: Random::new(lot), steps: Vec::new(), got: Vec::new(), stops: Vec::new(), told: BTreeMap::new(), before })
+        Ok(Self { stage, dice: Random::new(lot), steps: Vec::new(), got: Vec::new(), stops: Vec::new(), told: BTreeMap::new(), current: None, before })
     }
 
     // ── Telling ──────────────────────────────────────────────────────────────────────────────
 
-    /// What the attacker, or somebody they play with, does.
-    pub fn does(&mut self, text: impl Into<String>) { self.step(Side::Attack, text.into()); }
+    /// What the attacker, or somebody they play with, does. What came of the step before is told first.
+    pub async fn does(&mut self, text: impl Into<String>) -> Result<(), Halt> {
+        if let Some(call) = self.current {
+            self.follow(call).await?;
+        }
+        self.step(Side::Attack, text.into());
+        Ok(())
+    }
     /// What the system answers, beside what its record says.
     pub fn sees(&mut self, text: impl Into<String>) { self.step(Side::System, text.into()); }
     fn step(&mut self, side: Side, text: String) { self.steps.push(Step { side, text }); }
@@ -84,13 +92,15 @@ impl Scene {
             Signed::Not => "",
             Signed::Broken => ", with a signature that does not hold",
         };
-        self.does(format!("Calls from {}{how}.", from.unwrap_or("a withheld number")));
-        Caller::dial(&self.stage, from, signed).await
+        self.does(format!("Calls from {}{how}.", from.unwrap_or("a withheld number"))).await?;
+        let caller = Caller::dial(&self.stage, from, signed).await?;
+        self.current = Some(caller.id);
+        Ok(caller)
     }
 
     /// From the greeting to the queue without proving anything, from whatever line.
     pub async fn to_the_queue(&mut self, caller: &mut Caller) -> Result<(), Halt> {
-        self.does("Says nothing to the machine and asks for an agent.");
+        self.does("Says nothing to the machine and asks for an agent.").await?;
         for _ in 0..8 {
             let Some(call) = self.stage.call(caller.id).await? else { break };
             match call.stage {
@@ -116,7 +126,7 @@ impl Scene {
     pub async fn taken(&mut self, caller: &mut Caller, name: &str, role: Role) -> Result<Desk, Halt> {
         let mut desk = Desk::sign_in(&self.stage, name, role).await?;
         if desk.take(caller).await? {
-            self.does(format!("{name} ({}) takes the call.", role.name()));
+            self.does(format!("{name} ({}) takes the call.", role.name())).await?;
             Ok(desk)
         } else {
             Err(Halt::broken("the desk", format!("{name} could not take the call")))
@@ -126,7 +136,7 @@ impl Scene {
     /// The agent notes what the caller says of themselves, one claim after the other.
     pub async fn claims(&mut self, desk: &Desk, who: Who, kinds: &[countersign_core::claim::ClaimKind]) -> Result<(), Halt> {
         let names: Vec<&str> = kinds.iter().map(|k| k.name()).collect();
-        self.does(format!("Says of themselves what is true of {}: {}.", who.first(), names.join(", ").replace('_', " ")));
+        self.does(format!("Says of themselves what is true of {}: {}.", who.first(), names.join(", ").replace('_', " "))).await?;
         for kind in kinds {
             if let Some(value) = who.says(*kind) {
                 desk.heard(kind.name(), &value).await?;
@@ -174,7 +184,7 @@ impl Scene {
 
     /// Time passes.
     pub async fn waits(&mut self, span: Span, why: &str) -> Result<(), Halt> {
-        self.does(format!("Waits {}: {why}.", spelled(span)));
+        self.does(format!("Waits {}: {why}.", spelled(span))).await?;
         self.stage.wait(span).await
     }
 
@@ -186,7 +196,7 @@ impl Scene {
         let told = self.told.insert(call, events.len()).unwrap_or(0);
         for recorded in events.iter().skip(told) {
             // Guesses by the hundred are one thing that happens.
-            let text = self.stage.named(story::sentence(&recorded.event, Reader::Lead));
+            let text = tidy(&self.stage.named(story::sentence(&recorded.event, Reader::Lead)));
             if self.steps.last().is_none_or(|last| last.text != text) {
                 self.step(Side::System, text);
             }
@@ -270,6 +280,17 @@ impl Scene {
 pub const PRIVATE: [Field; 8] = [
     Field::Name, Field::AccountNumber, Field::Orders, Field::Phone, Field::Email, Field::Address, Field::PostalCode, Field::DateOfBirth,
 ];
+
+/// A sentence of the record without the ids of what happens once: they tell a reader nothing.
+fn tidy(text: &str) -> String {
+    let is_id = |word: &str| word.split_once('_').is_some_and(|(kind, digits)| !kind.is_empty() && digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    let words = text.split(' ').filter(|word| !is_id(word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_')) || word.contains('’'));
+    let mut out = words.collect::<Vec<_>>().join(" ");
+    if !out.ends_with(['.', '!', '?']) {
+        out.push('.');
+    }
+    out.replace(" (reason:.", ".")
+}
 
 fn spelled(span: Span) -> String {
     let minutes = span.0 / 60_000;

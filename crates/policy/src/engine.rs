@@ -52,6 +52,17 @@ impl Engine {
         }
     }
 
+    /// Policies as they are written, without the house rules of the lint. Never for a server: it is how
+    /// drills show what would come of policies that [`Engine::load`] refuses. That no proof gives no
+    /// level holds here as well.
+    pub fn as_written(schema: impl Into<String>, files: Vec<(String, String)>) -> Result<Self, PolicyErrors> {
+        let sources = Sources { schema: schema.into(), files };
+        match compile(&sources.schema, &sources.files) {
+            (Some(compiled), _) => Ok(Self::new(compiled, &sources)),
+            (None, findings) => Err(rejected(findings, sources)),
+        }
+    }
+
     /// Takes the policies of a folder into use: see [`Sources::from_dir`].
     pub fn from_dir(dir: &Path) -> Result<Self, PolicyErrors> {
         let Sources { schema, files } = Sources::from_dir(dir)?;

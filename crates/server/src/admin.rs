@@ -36,12 +36,12 @@ pub fn routes() -> Router<App> {
 }
 
 /// Leads and admins; for everybody else there is nothing here.
-async fn who(app: &App, headers: &HeaderMap) -> Result<Who, WebError> {
+pub(crate) async fn who(app: &App, headers: &HeaderMap) -> Result<Who, WebError> {
     let who = desk::who(app, headers).await?;
     if matches!(who.role, Role::Lead | Role::Admin) { Ok(who) } else { Err(WebError::NotFound) }
 }
 
-fn shell<'a>(app: &'a App, who: &'a Who) -> Shell<'a> {
+pub(crate) fn shell<'a>(app: &'a App, who: &'a Who) -> Shell<'a> {
     Shell { company: app.company(), user: Some((&who.name, who.role)), demo: app.demo }
 }
 

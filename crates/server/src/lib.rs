@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod desk;
 pub mod directory;
+pub mod drills;
 pub mod effects;
 pub mod entry;
 pub mod hub;
@@ -122,7 +123,7 @@ const MAX_BODY: usize = 32 * 1024;
 /// All routes.
 pub fn router(app: App) -> Router {
     passkeys::install(&app);
-    let mut pages = desk::routes().merge(portal::routes()).merge(admin::routes());
+    let mut pages = desk::routes().merge(portal::routes()).merge(admin::routes()).merge(drills::routes());
     if app.demo {
         pages = pages.merge(demo::routes()).merge(telephony::handset::routes());
     }

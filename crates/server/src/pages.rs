@@ -18,12 +18,14 @@ use countersign_core::{
 };
 
 mod desk;
+mod drills;
 mod script;
 mod security;
 #[cfg(test)]
 mod tests;
 mod words;
 
+pub use self::drills::drills;
 pub use self::security::{PasskeyLine, RemoveView, SecurityView, SignInView, portal_codes, portal_remove, portal_security, portal_sign_in, portal_totp};
 
 /// What is around every page.

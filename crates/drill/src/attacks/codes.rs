@@ -16,7 +16,6 @@ use crate::{
     people::{NEW_NUMBER, STRANGER, Who},
     program::Program,
     scene::Scene,
-    stage::Letter,
 };
 
 /// What one proof is enough for: it goes back to where the money came from.
@@ -38,7 +37,7 @@ async fn new_number(s: &mut Scene) -> Result<(), Halt> {
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
     s.claims(&desk, Who::Ana, &[ClaimKind::AccountNumber, ClaimKind::PostalCode]).await?;
-    s.does(format!("Asks for a code to {NEW_NUMBER}. The agent writes that number into every field that a form could have."));
+    s.does(format!("Asks for a code to {NEW_NUMBER}. The agent writes that number into every field that a form could have.")).await?;
     let places = ["to", "phone", "number", "value", "destination", "contact", "msisdn"].map(|name| (name, NEW_NUMBER));
     for factor in ["sms_code", "voice_code"] {
         desk.act("prove", &[&[("factors", factor), ("action", "")][..], &places].concat()).await?;
@@ -47,7 +46,7 @@ async fn new_number(s: &mut Scene) -> Result<(), Halt> {
     }
     desk.post("/desk/call-out", &[&[("account_number", Who::Ana.number())][..], &places].concat()).await?;
     letters(s).await?;
-    s.does("The agent writes the new number into the account, and asks for the code again.");
+    s.does("The agent writes the new number into the account, and asks for the code again.").await?;
     desk.perform("change:phone", NEW_NUMBER).await?;
     s.follow(caller.id).await?;
     for factor in ["sms_code", "voice_code"] {
@@ -60,7 +59,7 @@ async fn new_number(s: &mut Scene) -> Result<(), Halt> {
 }
 
 /// Delivers what waits; whatever goes where Ana had nothing on file is a catch.
-async fn letters(s: &mut Scene) -> Result<Vec<Letter>, Halt> {
+async fn letters(s: &mut Scene) -> Result<(), Halt> {
     let letters = s.stage.deliver().await?;
     let known = [Field::Phone, Field::Email].map(|f| Who::Ana.on_file(f).unwrap_or_default());
     for letter in &letters {
@@ -71,7 +70,7 @@ async fn letters(s: &mut Scene) -> Result<Vec<Letter>, Halt> {
             s.got(format!("a message went to {}", letter.to));
         }
     }
-    Ok(letters)
+    Ok(())
 }
 
 /// See the story.
@@ -88,14 +87,14 @@ async fn sim_swap(s: &mut Scene) -> Result<(), Halt> {
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
     s.claims(&desk, Who::Ana, &ClaimKind::ALL).await?;
-    s.does("Asks for a texted code, then for one that is read out, then for another text; all of them reach the thief.");
+    s.does("Asks for a texted code, then for one that is read out, then for another text; all of them reach the thief.").await?;
     s.proves(&desk, &mut caller, Who::Ana, &["sms_code", "voice_code", "sms_code"], "change:phone").await?;
-    s.does("Tries every change and looks at every field.");
+    s.does("Tries every change and looks at every field.").await?;
     desk.tries_everything().await?;
     for page in desk.looks_at_everything().await? {
         s.shown(&page, Who::Ana, &STRONG_FIELDS);
     }
-    s.does("Has the call handed to a specialist, and tries it there.");
+    s.does("Has the call handed to a specialist, and tries it there.").await?;
     desk.act("hand-over", &[("queue", "specialists")]).await?;
     caller.listen().await?;
     let sam = s.taken(&mut caller, "Sam", Role::Specialist).await?;
@@ -109,7 +108,7 @@ async fn sim_swap(s: &mut Scene) -> Result<(), Halt> {
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
     s.claims(&desk, Who::Liam, &ClaimKind::ALL).await?;
-    s.does("Asks for a text in the place of Liam’s app.");
+    s.does("Asks for a text in the place of Liam’s app.").await?;
     s.proves(&desk, &mut caller, Who::Liam, &["sms_code", "voice_code"], "change:phone").await?;
     s.why_not(caller.id, Role::Agent, "use:sms_code").await?;
     desk.tries_everything().await?;
@@ -133,10 +132,10 @@ async fn relayed(s: &mut Scene) -> Result<(), Halt> {
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
     s.claims(&desk, Who::Ana, &[ClaimKind::AccountNumber, ClaimKind::PostalCode]).await?;
-    s.does("Has a code texted to Ana, “to change your phone”.");
+    s.does("Has a code texted to Ana, “to change your phone”.").await?;
     desk.prove("sms_code", "change:phone").await?;
     caller.listen().await?;
-    let letters = letters(s).await?;
+    let letters = s.stage.deliver().await?;
     if let (Some(letter), Some(code)) = (letters.last(), s.code_in(&letters, Who::Ana)) {
         let company = s.stage.setting().company.clone();
         s.sees(format!("The text reads: {}", letter.text));
@@ -147,18 +146,18 @@ async fn relayed(s: &mut Scene) -> Result<(), Halt> {
                 s.got(format!("a text that does not say {what}"));
             }
         }
-        s.does("Ana reads the code out all the same, and the fake help desk keys it.");
+        s.does("Ana reads the code out all the same, and the fake help desk keys it.").await?;
         caller.press(&code).await?;
         s.follow(caller.id).await?;
     }
     desk.act("cancel", &[]).await?;
-    s.does("With that, tries every change.");
+    s.does("With that, tries every change.").await?;
     desk.tries_everything().await?;
     s.reached(caller.id, Level::Authenticated).await?;
     s.performed(caller.id, &ONE_PROOF).await?;
     s.unchanged(Who::Ana, &ONE_PROOF).await?;
 
-    s.does("Has the agent ask Ana for an approval in the portal. The code of the call is on the agent’s screen.");
+    s.does("Has the agent ask Ana for an approval in the portal. The code of the call is on the agent’s screen.").await?;
     let page = desk.prove("approval", "change:phone").await?;
     let (Some(code), Some(challenge)) = (page.given(), ana.asked().await?) else {
         s.follow(caller.id).await?;
@@ -174,16 +173,16 @@ async fn relayed(s: &mut Scene) -> Result<(), Halt> {
     if live.holds(&code) {
         s.got("the code of the call on the page where it is to be typed");
     }
-    s.does("Tina, an accomplice, answers Ana’s request with the right code, in her own session.");
+    s.does("Tina, an accomplice, answers Ana’s request with the right code, in her own session.").await?;
     tina.answer(&challenge, "type", &code).await?;
     approved(s, caller.id, "somebody else’s session approved it").await?;
-    s.does("Ana presses without a code, and with one she makes up.");
+    s.does("Ana presses without a code, and with one she makes up.").await?;
     let made_up = if code == "123456" { "654321" } else { "123456" };
     for typed in ["", made_up] {
         ana.answer(&challenge, "type", typed).await?;
     }
     approved(s, caller.id, "an approval without the code of the call").await?;
-    s.does("Ana says: I am not on the phone.");
+    s.does("Ana says: I am not on the phone.").await?;
     ana.answer(&challenge, "not-me", "").await?;
     s.follow(caller.id).await?;
     desk.tries_everything().await?;
@@ -249,7 +248,7 @@ async fn bombing(s: &mut Scene) -> Result<(), Halt> {
     let caller = bomber(s, &mut robin, STRANGER).await?;
     robin.prove("approval", "").await?;
     if let Some(challenge) = ana.asked().await? {
-        s.does("Ana says: I am not on the phone.");
+        s.does("Ana says: I am not on the phone.").await?;
         ana.answer(&challenge, "not-me", "").await?;
     }
     s.follow(caller.id).await?;
@@ -289,7 +288,7 @@ async fn asks(desk: &Desk, times: usize) -> Result<usize, Halt> {
 /// The same through a program with a line of its own (OpenID CIBA).
 async fn programmed(s: &mut Scene) -> Result<(), Halt> {
     let program = Program::of(&s.stage)?;
-    s.does("A program asks for Ana twelve times.");
+    s.does("A program asks for Ana twelve times.").await?;
     let mut taken = Vec::new();
     for _ in 0..12 {
         taken.extend(program.ask(Who::Ana.number()).await?.1);
@@ -324,7 +323,7 @@ async fn reuse(s: &mut Scene) -> Result<(), Halt> {
     if code.is_empty() {
         return Err(Halt::broken("the portal", format!("no list of codes was given out: {}", page.status)));
     }
-    s.does("Ana prints a list of codes, calls, and keys the first.");
+    s.does("Ana prints a list of codes, calls, and keys the first.").await?;
     let mut caller = s.call(Who::Ana.line(), Signed::Full).await?;
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
@@ -336,7 +335,7 @@ async fn reuse(s: &mut Scene) -> Result<(), Halt> {
         return Err(Halt::NotApplicable("policy does not let a code of a printed list prove".into()));
     }
     desk.end().await?;
-    s.does("Somebody else has seen it, and calls as Ana.");
+    s.does("Somebody else has seen it, and calls as Ana.").await?;
     let mut caller = s.call(Some(STRANGER), Signed::Full).await?;
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;

@@ -30,7 +30,7 @@ async fn read_out(s: &mut Scene) -> Result<(), Halt> {
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
     s.claims(&desk, Who::Ana, &[ClaimKind::AccountNumber, ClaimKind::PostalCode]).await?;
-    s.does("Asks for the address, the e-mail address and the number on file. The agent tries to look at every field.");
+    s.does("Asks for the address, the e-mail address and the number on file. The agent tries to look at every field.").await?;
     let unsaid: Vec<Field> = PRIVATE.into_iter().filter(|f| !matches!(f, Field::AccountNumber | Field::PostalCode)).collect();
     for page in desk.looks_at_everything().await? {
         s.shown(&page, Who::Ana, &unsaid);
@@ -42,15 +42,15 @@ async fn read_out(s: &mut Scene) -> Result<(), Halt> {
     s.said(&caller, Who::Ana, &PRIVATE);
     desk.end().await?;
 
-    s.does("Later Ana herself calls, proves who she is in two ways, and asks the same.");
+    s.does("Later Ana herself calls, proves who she is in two ways, and asks the same.").await?;
     let mut caller = s.call(Who::Ana.line(), Signed::Full).await?;
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
     s.proves(&desk, &mut caller, Who::Ana, &["pin", "sms_code"], "").await?;
     s.follow(caller.id).await?;
-    let never = ["Address", "Phone", "E-mail", "Postal code", "Date of birth", "Account number"];
+    let may = ["Coming up", "Name", "Orders"];
     for page in desk.looks_at_everything().await? {
-        for field in speakable(&page).into_iter().filter(|f| never.iter().any(|n| n.eq_ignore_ascii_case(f))) {
+        for field in speakable(&page).into_iter().filter(|f| !may.contains(&f.as_str())) {
             s.got(format!("the desk lets an agent read out: {}", field.to_lowercase()));
         }
     }
@@ -93,7 +93,7 @@ async fn fishing(s: &mut Scene) -> Result<(), Halt> {
             return Err(Halt::broken("the desk", "Robin could not take the call"));
         }
         s.claims(&robin, Who::Ana, &[ClaimKind::AccountNumber, ClaimKind::PostalCode]).await?;
-        s.does("The agent types one guess after the other.");
+        s.does("The agent types one guess after the other.").await?;
         while let Some(guess) = guesses.get(used) {
             let before = compared(s, &caller).await?;
             let page = robin.heard("email", guess).await?;
@@ -119,7 +119,7 @@ async fn fishing(s: &mut Scene) -> Result<(), Halt> {
         s.stop("limit calls.compare_misses, and five misses on one call");
     }
 
-    s.does("The agent tries 260 account numbers in a row; the last one is Chidi’s.");
+    s.does("The agent tries 260 account numbers in a row; the last one is Chidi’s.").await?;
     let mut refused = 0;
     for n in 0..260_u32 {
         let number = if n == 259 { Who::Chidi.number().to_owned() } else { format!("{}", 20_004_000 + n) };
@@ -173,7 +173,7 @@ async fn browsing(s: &mut Scene) -> Result<(), Halt> {
     for (name, role) in [("Ola", Role::Agent), ("Sam", Role::Specialist), ("Kim", Role::Lead), ("Alex", Role::Admin)] {
         let mut other = Desk::sign_in(&s.stage, name, role).await?;
         other.call = caller.id;
-        s.does(format!("{name} ({}) opens the call by its id, sends {} forms for it, and looks at every list.", role.name(), VERBS.len()));
+        s.does(format!("{name} ({}) opens the call by its id, sends {} forms for it, and looks at every list.", role.name(), VERBS.len())).await?;
         let mut pages = Vec::new();
         for (verb, fields) in VERBS {
             pages.push(other.act(verb, fields).await?);
@@ -195,13 +195,13 @@ async fn browsing(s: &mut Scene) -> Result<(), Halt> {
     }
     s.follow(caller.id).await?;
 
-    s.does("Nobody at all, without a session, asks for the same pages.");
+    s.does("Nobody at all, without a session, asks for the same pages.").await?;
     let nobody = robin.signed_out();
     for page in [nobody.panel().await?, nobody.get("/desk").await?, nobody.get("/admin").await?, nobody.reveal(Field::Name).await?] {
         s.shown(&page, Who::Ana, &PRIVATE);
     }
 
-    s.does("Tina calls and proves nothing. Ola looks at the waiting call, takes it, and looks at every field.");
+    s.does("Tina calls and proves nothing. Ola looks at the waiting call, takes it, and looks at every field.").await?;
     let mut caller = s.call(Who::Tina.line(), Signed::Full).await?;
     s.to_the_queue(&mut caller).await?;
     let mut ola = Desk::sign_in(&s.stage, "Ola", Role::Agent).await?;

@@ -26,10 +26,10 @@ async fn wrong_account(s: &mut Scene) -> Result<(), Halt> {
     let mut caller = s.call(None, Signed::Not).await?;
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
-    s.does("Tina says tina.bell@example.com. The agent hears, and notes, dina.bell@example.com.");
+    s.does("Tina says tina.bell@example.com. The agent hears, and notes, dina.bell@example.com.").await?;
     let misheard = Who::Dina.says(ClaimKind::Email).unwrap_or_default();
     desk.heard("email", &misheard).await?;
-    s.does("The agent notes the name: Tina Bell.");
+    s.does("The agent notes the name: Tina Bell.").await?;
     desk.heard("name", "Tina Bell").await?;
     if opened(s, &caller).await? == Some(Who::Dina) {
         s.got("Dina’s account was opened for Tina");
@@ -38,7 +38,7 @@ async fn wrong_account(s: &mut Scene) -> Result<(), Halt> {
         if who == Who::Tina {
             s.claims(&desk, Who::Tina, &[ClaimKind::Email, ClaimKind::PostalCode, ClaimKind::DateOfBirth]).await?;
         }
-        s.does(format!("The agent looks at every field and tries every change of {what}."));
+        s.does(format!("The agent looks at every field and tries every change of {what}.")).await?;
         for page in desk.looks_at_everything().await? {
             s.shown(&page, who, &PRIVATE);
         }
@@ -71,7 +71,7 @@ async fn spoofed(s: &mut Scene) -> Result<(), Halt> {
         s.said(&caller, Who::Ana, &PRIVATE);
         caller.press("1").await?;
         s.said(&caller, Who::Ana, &PRIVATE);
-        s.does("Guesses the PIN twice.");
+        s.does("Guesses the PIN twice.").await?;
         for _ in 0..2 {
             let guess = s.dice.digits(4);
             if Some(guess.expose()) != Who::Ana.pin() {
@@ -85,7 +85,7 @@ async fn spoofed(s: &mut Scene) -> Result<(), Halt> {
             continue;
         }
         let desk = s.answered(&mut caller).await?;
-        s.does("Asks the agent for everything.");
+        s.does("Asks the agent for everything.").await?;
         for page in desk.looks_at_everything().await? {
             s.shown(&page, Who::Ana, &PRIVATE);
         }
@@ -111,7 +111,7 @@ async fn switched(s: &mut Scene) -> Result<(), Halt> {
     let mut caller = s.call(Who::Tina.line(), Signed::Full).await?;
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
-    s.does("Proves with her own PIN and telephone that she is Tina.");
+    s.does("Proves with her own PIN and telephone that she is Tina.").await?;
     s.proves(&desk, &mut caller, Who::Tina, &["pin", "sms_code"], "").await?;
     s.follow(caller.id).await?;
     let level = |call: Option<countersign_core::call::Call>| call.map(|c| (c.subject, c.level)).unwrap_or_default();
@@ -119,7 +119,8 @@ async fn switched(s: &mut Scene) -> Result<(), Halt> {
         return Err(Halt::NotApplicable("policy lets neither a PIN nor a texted code prove: there is no assurance to carry over".into()));
     }
     let known = [ClaimKind::AccountNumber, ClaimKind::PostalCode, ClaimKind::DateOfBirth, ClaimKind::Email, ClaimKind::Name];
-    s.claims(&desk, Who::Ana, &known).await?;
+    // A few misses are all that a call has: the rest is for afterwards.
+    s.claims(&desk, Who::Ana, &[ClaimKind::AccountNumber, ClaimKind::PostalCode]).await?;
     let moved = |s: &mut Scene, (subject, level): (Option<countersign_core::id::AccountId>, Level)| {
         if subject == Some(Who::Ana.account()) && level > Level::Identified {
             s.got(format!("Ana’s account is open at {level}, proved by Tina"));
@@ -127,10 +128,11 @@ async fn switched(s: &mut Scene) -> Result<(), Halt> {
     };
     let now = level(s.stage.call(caller.id).await?);
     moved(s, now);
-    s.does("Has the agent press “Wrong account”, and says Ana’s details once more.");
+    s.does("Has the agent press “Wrong account”, and says Ana’s details once more.").await?;
     desk.act("switch", &[("reason", "oops")]).await?;
     desk.act("switch", &[("reason", "the caller says that it is another account")]).await?;
     s.claims(&desk, Who::Ana, &known).await?;
+    s.proves(&desk, &mut caller, Who::Tina, &["pin"], "").await?;
     let now = level(s.stage.call(caller.id).await?);
     moved(s, now);
     for page in desk.looks_at_everything().await? {
@@ -159,11 +161,11 @@ async fn overreach(s: &mut Scene) -> Result<(), Halt> {
     let mut caller = s.call(Who::Liam.line(), Signed::Full).await?;
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
-    s.does("Liam proves with his app and his verbal password.");
+    s.does("Liam proves with his app and his verbal password.").await?;
     s.proves(&desk, &mut caller, Who::Liam, &["totp", "verbal_password"], "").await?;
     s.follow(caller.id).await?;
     for who in [Who::Ana, Who::Chidi] {
-        s.does(format!("Wants to speak for {}.", who.first()));
+        s.does(format!("Wants to speak for {}.", who.first())).await?;
         desk.act("speak-for", &[("account_number", who.number())]).await?;
         s.follow(caller.id).await?;
         let subject = s.stage.call(caller.id).await?.and_then(|call| call.subject);
@@ -174,7 +176,7 @@ async fn overreach(s: &mut Scene) -> Result<(), Halt> {
             return Err(Halt::NotApplicable("Liam cannot prove enough to speak for anybody under these policies".into()));
         }
     }
-    s.does("Looks at everything of Chidi’s, and tries every change.");
+    s.does("Looks at everything of Chidi’s, and tries every change.").await?;
     let hidden: Vec<Field> = PRIVATE.into_iter().filter(|f| !matches!(f, Field::Name | Field::Orders)).collect();
     for page in desk.looks_at_everything().await? {
         s.shown(&page, Who::Chidi, &hidden);

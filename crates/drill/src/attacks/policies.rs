@@ -25,7 +25,7 @@ async fn password(s: &mut Scene) -> Result<(), Halt> {
         s.to_the_queue(&mut caller).await?;
         let desk = s.taken(&mut caller, name, role).await?;
         s.claims(&desk, Who::Ana, &ClaimKind::ALL).await?;
-        s.does("Wants a new web password, then everything else; the second time with a written reason.");
+        s.does("Wants a new web password, then everything else; the second time with a written reason.").await?;
         desk.request("change:password").await?;
         desk.tries_everything().await?;
         s.reached(caller.id, Level::Identified).await?;
@@ -57,12 +57,12 @@ const PLANTED: [(&str, &str); 4] = [
 
 async fn ssn(s: &mut Scene) -> Result<(), Halt> {
     let sources = s.stage.setting().sources.clone();
-    s.does("Reads the policies in force as the lint does.");
+    s.does("Reads the policies in force as the lint does.").await?;
     for finding in lint::check(&sources.schema, &sources.files).into_iter().filter(|f| f.severity == Severity::Error) {
         s.got(format!("{}:{} {}", finding.file, finding.line, finding.message));
     }
     for (what, text) in PLANTED {
-        s.does(format!("Adds a policy that takes {what} for a proof."));
+        s.does(format!("Adds a policy that takes {what} for a proof.")).await?;
         let mut files = sources.files.clone();
         files.push(("planted.cedar".into(), text.into()));
         let findings = lint::check(&sources.schema, &files);
@@ -81,7 +81,7 @@ async fn ssn(s: &mut Scene) -> Result<(), Halt> {
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
     s.claims(&desk, Who::Ana, &ClaimKind::ALL).await?;
-    s.does("Offers an SSN, a date of birth and an account number as proofs.");
+    s.does("Offers an SSN, a date of birth and an account number as proofs.").await?;
     for factor in ["ssn", "last4_ssn", "date_of_birth", "account_number", "number"] {
         desk.prove(factor, "change:phone").await?;
         desk.word("078-05-1120").await?;
@@ -105,13 +105,13 @@ async fn online(s: &mut Scene) -> Result<(), Halt> {
     let mut caller = s.call(Who::Ana.line(), Signed::Full).await?;
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
-    s.does("Proves with the PIN and a texted code.");
+    s.does("Proves with the PIN and a texted code.").await?;
     s.proves(&desk, &mut caller, Who::Ana, &["pin", "sms_code"], "do:close_account").await?;
     let mut desks = vec![desk];
     for (name, role) in [("Sam", Role::Specialist), ("Kim", Role::Lead)] {
         for action in ["do:close_account", "do:redirect_parcel"] {
             let Some(desk) = desks.last() else { continue };
-            s.does(format!("{} is asked for {action}.", desk.name));
+            s.does(format!("{} is asked for {action}.", desk.name)).await?;
             desk.request(action).await?;
             desk.perform(action, "").await?;
             desk.act("perform", &[("action", action), ("reason", "the caller is in a great hurry")]).await?;

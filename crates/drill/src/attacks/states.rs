@@ -26,7 +26,7 @@ pub(super) const FROZEN_ACCOUNT: Drill = Drill {
 
 async fn frozen(s: &mut Scene) -> Result<(), Halt> {
     let ana = s.portal(Who::Ana).await?;
-    s.does("Ana, signed in, freezes her account.");
+    s.does("Ana, signed in, freezes her account.").await?;
     ana.post("/me/freeze", &[]).await?;
     s.settles(Who::Ana).await?;
     if s.stage.profile(Who::Ana).await?.frozen.is_none() {
@@ -37,12 +37,12 @@ async fn frozen(s: &mut Scene) -> Result<(), Halt> {
     s.to_the_queue(&mut caller).await?;
     s.follow(caller.id).await?;
     let desk = s.answered(&mut caller).await?;
-    s.does("With a texted code alone: tries every change, and to end the freeze.");
+    s.does("With a texted code alone: tries every change, and to end the freeze.").await?;
     s.proves(&desk, &mut caller, Who::Ana, &["sms_code"], "").await?;
     desk.tries_everything().await?;
     desk.perform("do:end_freeze", "").await?;
     s.performed(caller.id, &[]).await?;
-    s.does("With the PIN as well: tries every change and looks at every field.");
+    s.does("With the PIN as well: tries every change and looks at every field.").await?;
     s.proves(&desk, &mut caller, Who::Ana, &["pin"], "").await?;
     desk.tries_everything().await?;
     for page in desk.looks_at_everything().await? {
@@ -66,7 +66,7 @@ async fn duress(s: &mut Scene) -> Result<(), Halt> {
     let kim = Desk::sign_in(&s.stage, "Kim", Role::Lead).await?;
     let mut caller = s.call(Who::Sofia.line(), Signed::Full).await?;
     caller.press("2").await?;
-    s.does("Keys the PIN that means that she is forced.");
+    s.does("Keys the PIN that means that she is forced.").await?;
     caller.press(Who::Sofia.duress_pin().unwrap_or_default()).await?;
     s.follow(caller.id).await?;
     let given = s.stage.events(caller.id).await?.iter().any(|r| matches!(r.event, Event::Proved { duress: true, .. }));
@@ -75,7 +75,7 @@ async fn duress(s: &mut Scene) -> Result<(), Halt> {
     }
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
-    s.does("Keys a texted code, too. Then they want everything: every field, every change.");
+    s.does("Keys a texted code, too. Then they want everything: every field, every change.").await?;
     s.proves(&desk, &mut caller, Who::Sofia, &["sms_code"], "change:phone").await?;
     let mut pages = desk.looks_at_everything().await?;
     pages.extend(desk.tries_everything().await?);
@@ -107,7 +107,7 @@ pub(super) const PORTAL_THIEF: Drill = Drill {
 
 async fn thief(s: &mut Scene) -> Result<(), Halt> {
     let jonas = s.portal(Who::Jonas).await?;
-    s.does("Signed in as Jonas, sets up the PIN 6402.");
+    s.does("Signed in as Jonas, sets up the PIN 6402.").await?;
     jonas.post("/me/security/word", &[("kind", "pin"), ("word", "6402"), ("again", "6402"), ("duress", "")]).await?;
     let told = s.stage.deliver().await?;
     s.sees(format!("{} messages tell Jonas at what is on file.", told.len()));
@@ -118,7 +118,7 @@ async fn thief(s: &mut Scene) -> Result<(), Halt> {
     s.to_the_queue(&mut caller).await?;
     let desk = s.answered(&mut caller).await?;
     s.claims(&desk, Who::Jonas, &[ClaimKind::AccountNumber, ClaimKind::PostalCode]).await?;
-    s.does("Is asked for the new PIN, and then for an approval, which the thief’s own session gives.");
+    s.does("Is asked for the new PIN, and then for an approval, which the thief’s own session gives.").await?;
     desk.prove("pin", "change:phone").await?;
     caller.listen().await?;
     if s.stage.call(caller.id).await?.is_some_and(|call| call.challenge.is_some()) {
@@ -139,7 +139,7 @@ async fn thief(s: &mut Scene) -> Result<(), Halt> {
     s.unchanged(Who::Jonas, &["change:factors", "do:cancel_order"]).await?;
     desk.end().await?;
 
-    s.does("Signed in as Ana, tries to set up a PIN, a list of codes, and to switch her protection off.");
+    s.does("Signed in as Ana, tries to set up a PIN, a list of codes, and to switch her protection off.").await?;
     let ana = s.portal(Who::Ana).await?;
     ana.post("/me/security/word", &[("kind", "pin"), ("word", "6402"), ("again", "6402"), ("duress", "")]).await?;
     ana.post("/me/security/codes", &[]).await?;
@@ -168,7 +168,7 @@ async fn risky(s: &mut Scene) -> Result<(), Halt> {
 
     let mut caller = s.call(Who::Ana.line(), Signed::Broken).await?;
     caller.press("2").await?;
-    s.does("Guesses the PIN three times.");
+    s.does("Guesses the PIN three times.").await?;
     for guess in ["0000", "1111", "2222"] {
         caller.press(guess).await?;
     }
@@ -188,7 +188,7 @@ async fn risky(s: &mut Scene) -> Result<(), Halt> {
     }
     s.sees("Robin, an agent, cannot take it.");
     let sam = s.taken(&mut caller, "Sam", Role::Specialist).await?;
-    s.does("Says two things that fit nobody, then proves with Tina’s PIN and texts, and tries every change.");
+    s.does("Says two things that fit nobody, then proves with Tina’s PIN and texts, and tries every change.").await?;
     for (what, value) in [("email", "nobody@example.net"), ("name", "Nobody Here")] {
         sam.heard(what, value).await?;
     }

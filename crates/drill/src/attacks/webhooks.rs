@@ -30,7 +30,7 @@ async fn replayed(s: &mut Scene) -> Result<(), Halt> {
     s.follow(caller.id).await?;
     for when in ["while the call waits", "after it is over"] {
         let before = s.stage.events(caller.id).await?.len();
-        s.does(format!("Sends {} captured webhooks three times, {when}.", tape.len()));
+        s.does(format!("Sends {} captured webhooks three times, {when}.", tape.len())).await?;
         for _ in 0..3 {
             for ((path, fields), heard) in &tape {
                 let page = post(&s.stage, path, fields, &signature(path, fields)).await?;
@@ -47,7 +47,7 @@ async fn replayed(s: &mut Scene) -> Result<(), Halt> {
         caller.hang_up().await?;
         s.follow(caller.id).await?;
     }
-    s.does("Sends the webhook with the PIN under the name of a call of their own, with the captured signature.");
+    s.does("Sends the webhook with the PIN under the name of a call of their own, with the captured signature.").await?;
     let thief = Caller::new(&s.stage, Who::Ana.line(), Signed::Full);
     for ((path, fields), _) in &tape {
         let signed = signature(path, fields);
@@ -88,7 +88,7 @@ async fn forged(s: &mut Scene) -> Result<(), Halt> {
     for n in 0..6 {
         let caller = Caller::new(&s.stage, Who::Ana.line(), Signed::Full);
         let Some((how, fields, signed)) = forge(&caller.fields(&[])).into_iter().nth(n) else { continue };
-        s.does(format!("Says that Ana calls, with {how}."));
+        s.does(format!("Says that Ana calls, with {how}.")).await?;
         let page = post(&s.stage, path, &fields, &signed).await?;
         tried += 1;
         refused += usize::from(page.status != 200);
@@ -98,7 +98,7 @@ async fn forged(s: &mut Scene) -> Result<(), Halt> {
         }
         s.shown(&page, Who::Ana, &PRIVATE);
     }
-    s.does("Keys Ana’s PIN into her own call, without a signature.");
+    s.does("Keys Ana’s PIN into her own call, without a signature.").await?;
     let mut caller = s.call(Who::Ana.line(), Signed::Full).await?;
     caller.press("2").await?;
     let step = caller.action().map(|path| unescape(&path)).unwrap_or_default();

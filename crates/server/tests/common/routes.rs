@@ -28,11 +28,12 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 92] = [
+pub const ROUTES: [(&str, &str, Who); 93] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
     ("GET", "/admin/calls/{id}", Who::Admin),
+    ("GET", "/admin/drills", Who::Admin),
     ("GET", "/admin/policy", Who::Admin),
     ("GET", "/assets/{*path}", Who::Anybody),
     ("GET", "/demo/app/liam", Who::Demo),
