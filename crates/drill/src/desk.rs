@@ -95,7 +95,7 @@ impl Desk {
         Ok(pages)
     }
 
-    /// Looks at every field, without and with a written reason.
+    /// Looks at every field, and at the panel once more when all were asked for.
     pub async fn looks_at_everything(&self) -> Result<Vec<Page>, Halt> {
         let mut pages = Vec::new();
         for field in Field::ALL {
