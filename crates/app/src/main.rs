@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod doctor;
+mod drill;
 mod policy;
 mod start;
 mod survey;
@@ -44,6 +45,8 @@ enum Command {
         #[arg(long, default_value = "countersign.toml")]
         config: PathBuf,
     },
+    /// Play attacks against a configuration, on a stage of its own, and say which stop where
+    Drill(drill::Args),
     /// Make a master key
     #[command(subcommand)]
     Key(KeyCommand),
@@ -152,6 +155,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Demo { port, store } => start::demo(port, store).await,
         Command::Serve { config } => start::serve(&config).await,
         Command::Doctor { config } => doctor::run(&config),
+        Command::Drill(args) => Ok(drill::drill(args).await),
         Command::Key(KeyCommand::New { file }) => {
             countersign_server::vault::Vault::create_key(&file)?;
             term::good(&format!("A master key is in {}. Keep a copy apart from the database: without it nothing can be read.", file.display()));

@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod desk;
 pub mod directory;
+pub mod drills;
 pub mod effects;
 pub mod entry;
 pub mod grade;
@@ -121,7 +122,8 @@ const MAX_BODY: usize = 32 * 1024;
 /// All routes.
 pub fn router(app: App) -> Router {
     passkeys::install(&app);
-    let mut pages = desk::routes().merge(portal::routes()).merge(admin::routes()).merge(grade::routes()).merge(survey::routes());
+    let staff = desk::routes().merge(admin::routes()).merge(drills::routes()).merge(grade::routes()).merge(survey::routes());
+    let mut pages = staff.merge(portal::routes());
     if app.demo {
         pages = pages.merge(demo::routes()).merge(telephony::handset::routes());
     }

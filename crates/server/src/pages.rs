@@ -20,6 +20,7 @@ use countersign_core::{
 use crate::policies::Staged;
 
 mod desk;
+mod drills;
 mod script;
 mod security;
 mod survey;
@@ -27,6 +28,7 @@ mod survey;
 mod tests;
 mod words;
 
+pub use self::drills::drills;
 pub use self::survey::{CallGrade, FactorLine, GradeView, NoteForm, NoteLine, Pick, SurveyView, Tallied, When, grade, survey};
 pub use self::security::{PasskeyLine, RemoveView, SecurityView, SignInView, portal_codes, portal_remove, portal_security, portal_sign_in, portal_totp};
 

@@ -9,6 +9,7 @@ use countersign_core::{
     view::{ActionView, ChallengeView, ClaimView, Disclosure, FieldView, Offer},
 };
 
+use crate::drills::{Ended, SavedDrill, SavedRun};
 use countersign_survey::Verdict;
 
 use super::{script::{Line, script}, *};
@@ -133,12 +134,16 @@ fn every_page() -> Vec<String> {
         most: 1000, tallied, calls: vec![CallGrade { id: CALL, started: NOW, verdict: None, reasons: vec![text.clone()] }],
         factors: vec![FactorLine { kind: FactorKind::Pin, asked: 3, proved: 2, median: Some(75), fell_back: 1, refused_falsely: 1 }],
     };
+    let ended = [Ended::Stopped, Ended::GotThrough, Ended::NotApplicable, Ended::Broken];
+    let drilled = ended.map(|ended| SavedDrill { name: text.clone(), story: text.clone(), ended, place: text.clone() });
+    let drilled = SavedRun { at: NOW, program: "1".into(), policy: "2".into(), seed: 3, drills: drilled.into() };
     let link_view = LinkView { title: text.clone(), what: text.clone(), button: Some(text.clone()), done: Some(text.clone()) };
     [
         desk(&shell, NOW, &[], &BTreeMap::new(), Some(&full()), Some(&flash), std::slice::from_ref(&line)),
         desk_panel(NOW, &word, None, &[]),
         desk_list(NOW, &[], &BTreeMap::new()),
         sign_in(&shell, Some(&text)), portal(&shell, &portal_view), portal_code(&portal_view.code), link(&shell, &link_view), admin(&shell, &admin_view),
+        drills(&shell, &text, None), drills(&shell, &text, Some(&drilled)),
         story(&shell, &text, NOW, &[line]), policy(&shell, &policy_view), landing(&shell, &demo),
         portal_live(&portal_view.live), portal_code_page(&shell, &text, Some(&text)), portal_code_confirm(&shell, &confirm), portal_dial(&shell, "tel:+12025550101,,1%23", 180),
         portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: None, provider: Some(&text) }),

@@ -30,11 +30,12 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 104] = [
+pub const ROUTES: [(&str, &str, Who); 105] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
     ("GET", "/admin/calls/{id}", Who::Admin),
+    ("GET", "/admin/drills", Who::Admin),
     ("POST", "/admin/policy/activate", Who::Lead),
     ("GET", "/admin/grade", Who::Admin),
     ("GET", "/admin/grade/methods.svg", Who::Admin),

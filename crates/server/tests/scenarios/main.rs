@@ -10,6 +10,7 @@ mod common;
 
 mod delegates;
 mod destinations;
+mod drills;
 mod duress;
 mod field_notes;
 mod follow_up;
