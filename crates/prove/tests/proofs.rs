@@ -166,3 +166,51 @@ fn an_empty_report_holds_nothing() {
     let report = countersign_prove::Report { version: "x".into(), checked: Vec::new(), took: std::time::Duration::ZERO };
     assert!(!report.holds());
 }
+
+/// Another judge of the same promises: random callers, asked of the policies as they are written. What
+/// the solver calls proved is broken by none of them, and each promise is about some of them.
+#[test]
+fn random_callers_break_no_promise() {
+    use countersign_core::{action::{DelegateFacts, Facts, Level, Role}, claim::ClaimKind, factor::FactorKind};
+    use countersign_policy::{Who, case::{Question, ordinary}};
+    let packs = Pack::shipped();
+    let sources = Sources::shipped().with_packs(&packs).unwrap();
+    let strict = engine(&sources);
+    let mut invariants = base_invariants();
+    for pack in &packs {
+        invariants.extend(invariant::read(&sources.schema, &[(pack.name.clone(), pack.invariants.clone())]).unwrap());
+    }
+    let promised: Vec<cedar_policy::PolicySet> = invariants.iter().map(|i| cedar_policy::PolicySet::from_policies([i.policy.clone()]).unwrap()).collect();
+    let mut about = vec![0; invariants.len()];
+    let actions: Vec<_> = strict.actions().cloned().collect();
+    let mut seed = 7u64;
+    let mut roll = |n: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % n
+    };
+    for _ in 0..4000 {
+        let level = Level::ALL[roll(4)];
+        let mut proofs: Vec<FactorKind> = FactorKind::ALL.into_iter().filter(|_| roll(5) == 0).collect();
+        if level >= Level::Authenticated && proofs.is_empty() {
+            proofs = ordinary(level).proofs;
+        }
+        let kind = ["guardian", "assistant", "power_of_attorney"][roll(3)];
+        let facts = Facts {
+            proofs, claims: ClaimKind::ALL.into_iter().filter(|_| roll(2) == 0).collect(), opened: roll(4) != 0, risk: i64::try_from(roll(101)).unwrap(),
+            frozen: roll(6) == 0, phone_lock: roll(6) == 0, duress: roll(6) == 0, delegate: (roll(4) == 0).then(|| DelegateFacts { kind: kind.into(), covers: roll(2) == 0 }),
+            stronger_set_up: roll(3) == 0, with_reason: roll(3) == 0, ..ordinary(level)
+        };
+        let question = Question { who: [Who::SelfService, Who::Desk(Role::Agent), Who::Desk(Role::Specialist), Who::Desk(Role::Lead), Who::Desk(Role::Admin)][roll(5)], action: actions[roll(actions.len())].clone(), facts };
+        let (request, entities) = question.request(&strict).unwrap();
+        for (at, set) in promised.iter().enumerate() {
+            let answer = cedar_policy::Authorizer::new().is_authorized(&request, set, &entities);
+            if answer.diagnostics().reason().next().is_some() {
+                about[at] += 1;
+                assert!(!strict.permits(question.who, &question.action, &question.facts), "{}: {} to {}", invariants[at].id, question.action, question.sentence());
+            }
+        }
+    }
+    let idle: Vec<&str> = invariants.iter().zip(&about).filter(|(_, n)| **n == 0).map(|(i, _)| i.id.as_str()).collect();
+    // No factor is called voice, so nobody can have proved with it.
+    assert_eq!(idle, ["nist_no_voice_comparison"], "{about:?}");
+}

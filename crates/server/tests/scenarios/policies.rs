@@ -102,7 +102,7 @@ async fn all_nodes_decide_by_the_new_set_at_once() {
     world.app.runner.stage(&second).await.unwrap();
     let (one, two) = ([("version", second.version.as_str())], [("version", staged.version.as_str())]);
     let (a, b) = tokio::join!(kim.post("/admin/policy/activate", &one), kim.post("/admin/policy/activate", &two));
-    assert!([a.status.as_u16(), b.status.as_u16()].iter().any(|s| *s == 303));
+    assert!([a.status.as_u16(), b.status.as_u16()].contains(&303));
     let active = world.app.runner.policy().version().to_owned();
     other.app.runner.refresh_policies().await.unwrap();
     assert_eq!(other.app.runner.policy().version(), active);
