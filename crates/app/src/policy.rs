@@ -364,6 +364,8 @@ async fn stage(mut which: Which, note: &str, path: &Path) -> Result<ExitCode, Fa
     if let Some(verdict) = &within {
         promises.push(("packs_only_take_away".into(), "The packs permit nothing that the policies below them refuse.".into(), verdict_words(verdict)));
     }
+    // What is wrong first: the lead reads it before anything else.
+    promises.sort_by_key(|(_, _, verdict)| verdict == "proved");
     let sources = which.sources()?;
     let before = Engine::load(active.schema.clone(), active.files.clone())?;
     let changes = diff(Arc::new(before), engine.clone(), &Settings::default(), Arc::new(|_, _| ())).await?;
