@@ -10,6 +10,7 @@ use countersign_server::{
     config::{Config, read_secret, scope},
     demo,
     hub::Hub,
+    intel::{Intel, Known, OnFailure, Sim, Use, file::Listed},
     i18n::{Company, Texts},
     metrics::Metrics,
     oauth::OAuth,
@@ -23,6 +24,7 @@ use countersign_server::{
         smtp::{self, Smtp, SmtpConfig},
         twilio::{self, TwilioConfig},
     },
+    ring_back::RingBack,
     runner::Runner,
     serve::{serve as run_server, system_clock},
     telephony::{handset, twilio::{self as twilio_voice, Twilio}},
@@ -54,7 +56,7 @@ pub fn open(config: &Config) -> Result<Runner, Failure> {
         None => Engine::shipped(),
     };
     let metrics = Arc::new(Metrics::default());
-    Ok(Runner::new(store, vault, Arc::new(policy), config.calls.clone(), Arc::new(Hub::default()), metrics, system_clock))
+    Ok(Runner::new(store, vault, Arc::new(policy), config.params(), Arc::new(Hub::default()), metrics, system_clock))
 }
 
 fn policies(config: Option<&Config>) -> Result<(Vec<(String, String)>, String), Failure> {
@@ -89,17 +91,24 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     let (sign_in, upstream) = openid(&config, &runner)?;
     let (policy_files, policy_matrix) = policies(Some(&config))?;
     let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
+    let intel = intel(&config, &runner)?;
+    runner.watch.limit(config.risk.agents);
+    let rings = twilio.is_some().then_some(twilio_voice::NAME);
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, texts: texts.clone(), public_url: config.listen.public_url.clone(),
         deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), oauth: oauth.clone(), push: push.clone(), sign_in, upstream: upstream.clone(),
-        rings: twilio.is_some().then_some(twilio_voice::NAME),
+        rings,
         app_number: config.twilio.as_ref().and_then(|t| t.app_number.clone()), twilio, demo: false, demo_people: Vec::new(),
         handsets: None, policy_files, policy_matrix,
     }));
     let resumed = runner.resume().await?;
     let listener = listen(config.listen.address).await?;
     tracing::info!(address = %listener.local_addr()?, calls = resumed, policy = runner.policy.version(), "serving");
-    let mut outbox = Outbox::new(runner.clone(), texts, providers).with(Arc::new(push::Shared(push))).with(Arc::new(Errands::new(runner.clone(), upstream)));
+    let mut outbox = Outbox::new(runner.clone(), texts, providers).with(Arc::new(push::Shared(push))).with(Arc::new(Errands::new(runner.clone(), upstream)))
+        .with(Arc::new(RingBack::new(runner.clone(), rings)));
+    if let Some(intel) = intel {
+        outbox = outbox.with(Arc::new(intel));
+    }
     if let Some(oauth) = oauth {
         outbox = outbox.with(Arc::new(oauth.courier(runner)?));
     }
@@ -142,6 +151,21 @@ fn openid(config: &Config, runner: &Arc<Runner>) -> Result<Portal, Failure> {
         None => None,
     };
     Ok((sign_in, upstream))
+}
+
+/// Whoever knows numbers.
+fn intel(config: &Config, runner: &Arc<Runner>) -> Result<Option<Intel>, Failure> {
+    let Some(settings) = &config.number_intelligence else { return Ok(None) };
+    let provider = settings.provider(config.twilio.as_ref()).map_err(|e| format!("[number_intelligence] {e}"))?;
+    Ok(provider.map(|provider| Intel::new(runner.clone(), provider, settings.usage())))
+}
+
+/// The demo's: one number that nobody has, whose SIM changed six hours ago.
+fn demo_intel(runner: &Arc<Runner>) -> Intel {
+    let swapped = Known { sim: Sim::At(system_clock() - Span::hours(6)), ..Known::default() };
+    let rows = countersign_core::secret::E164::parse(demo::SWAPPED_SIM).map(|number| (number, swapped));
+    let settings = Use { on_failure: OnFailure::Ignore, cache: Span(0), sim_lately: Span::hours(72) };
+    Intel::new(runner.clone(), Arc::new(Listed::of(rows)), settings)
 }
 
 type Wired = (Vec<Arc<dyn Provider>>, Option<Arc<Twilio>>);
@@ -214,7 +238,8 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
         handsets: Some(handsets.clone()), policy_files, policy_matrix,
     }));
     let inbox = handset::Inbox { handsets, now: Arc::new(system_clock) };
-    let outbox = Outbox::new(runner, texts, vec![Arc::new(inbox)]).with(Arc::new(push::Shared(push)));
+    let outbox = Outbox::new(runner.clone(), texts, vec![Arc::new(inbox)]).with(Arc::new(push::Shared(push)))
+        .with(Arc::new(demo_intel(&runner))).with(Arc::new(RingBack::new(runner, Some(handset::NAME))));
     anstream::println!("{GOOD}Countersign demo{GOOD:#} — fictional people, on this machine only (127.0.0.1). One click signs in.\n");
     for (what, path, why) in [
         ("Start here", "/", "a walk-through of five minutes"),

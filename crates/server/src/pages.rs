@@ -18,6 +18,7 @@ use countersign_core::{
 };
 
 mod desk;
+pub mod risk;
 mod script;
 mod security;
 #[cfg(test)]
@@ -423,11 +424,17 @@ struct Story<'a> {
     call: &'a str,
     started: Timestamp,
     lines: &'a [StoryLine],
+    risk: Option<&'a risk::CallRisk>,
 }
 
-/// The record of one call.
-pub fn story(shell: &Shell<'_>, call: &str, started: Timestamp, lines: &[StoryLine]) -> Result<String, askama::Error> {
-    Story { shell, call, started, lines }.render()
+/// A part of the risk score, in words.
+pub fn risk_part(name: &str) -> String { words::risk_part(name) }
+
+/// The record of one call; for the lead with what it means for others.
+pub fn story(
+    shell: &Shell<'_>, call: &str, started: Timestamp, lines: &[StoryLine], risk: Option<&risk::CallRisk>,
+) -> Result<String, askama::Error> {
+    Story { shell, call, started, lines, risk }.render()
 }
 
 #[derive(Template)]

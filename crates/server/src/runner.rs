@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use countersign_core::{
     factor::{self, Attested, FactorKind, Owner, ServiceCode, Transaction, Verdict},
     id::{AccountId, AuthenticatorId, CallId},
     prompt::Directive,
+    risk::History,
     secret::{E164, Secret},
     time::Timestamp,
 };
@@ -28,10 +29,12 @@ use crate::{
     directory::{ChangeError, Directory, DirectoryError, authenticator},
     effects,
     hub::{Hub, Notice},
+    intel,
     metrics::Metrics,
     oauth::ping,
-    record,
+    record, seen,
     vault::{Vault, VaultError},
+    watch::Watch,
 };
 
 /// The index of calls that ask an account for an approval.
@@ -142,6 +145,10 @@ pub struct Runner {
     calls: Mutex<HashMap<CallId, Slot>>,
     hashing: Semaphore,
     attestors: Mutex<HashMap<FactorKind, Arc<dyn Attestor>>>,
+    /// Somebody can be asked about numbers.
+    pub(crate) looks_up: AtomicBool,
+    /// What agents do that their peers do not.
+    pub watch: Watch,
 }
 
 /// What a telephone is told.
@@ -169,7 +176,7 @@ impl Runner {
         let directory = Arc::new(Directory::new(store.clone(), vault.clone()));
         Self {
             store, vault, directory, policy, params, hub, metrics, clock: Box::new(clock), calls: Mutex::default(),
-            hashing: Semaphore::new(HASHES_AT_ONCE), attestors: Mutex::default(),
+            hashing: Semaphore::new(HASHES_AT_ONCE), attestors: Mutex::default(), looks_up: AtomicBool::new(false), watch: Watch::default(),
         }
     }
 
@@ -342,7 +349,7 @@ impl Runner {
             let input = make();
             // What the telephone itself did is answered to it; everything else it has to be told.
             let elsewhere = !matches!(input, Input::Incoming { .. } | Input::Keys(_) | Input::NoKeys | Input::HungUp | Input::Answered);
-            let turned = match self.turn(before.clone(), input, &refused).await {
+            let turned = match self.turn(before.clone(), input, &refused, &live.line).await {
                 Ok(turned) => turned,
                 // A repeated command often finds the call moved on: the log knows its answer.
                 Err(RunError::Rejected(why)) => return self.repeated(command).await?.ok_or(RunError::Rejected(why)),
@@ -411,7 +418,7 @@ impl Runner {
     }
 
     /// Steps until nothing is asked any more.
-    async fn turn(&self, mut call: Call, first: Input, refused: &[Deny]) -> Result<Turned, RunError> {
+    async fn turn(&self, mut call: Call, first: Input, refused: &[Deny], line: &Line) -> Result<Turned, RunError> {
         let mut whole = Outputs::default();
         let mut docs = Vec::new();
         let mut input = first;
@@ -430,6 +437,9 @@ impl Runner {
             whole.say.append(&mut out.say);
             match out.ask {
                 None => return Ok(Turned { after: call, out: whole, docs }),
+                Some(Ask::History { number, account, started }) => {
+                    input = Input::Answer(Answer::History(seen::history(self, call.id, number, account, started, line).await?));
+                }
                 Some(ask) => input = Input::Answer(self.answer(ask, now, &mut docs).await?),
             }
         }
@@ -464,6 +474,8 @@ impl Runner {
                 }
                 Answer::Redeemed { verdict, account: self.directory.brief(Some(live.account), now).await? }
             }
+            // Answered where the line is known.
+            Ask::History { .. } => Answer::History(History::default()),
             Ask::Attest { transaction, kind, presented } => {
                 let attestor = self.attestors.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned();
                 let attested = match attestor {
@@ -531,6 +543,8 @@ impl Runner {
             commit.appends.push(Append { stream: Stream { kind: record::CALL, id: call.id.0 }, expected: live.call.n, events });
             self.keep_line(live, call, &mut commit);
         }
+        seen::write(self, &live.call, call, &live.line, &mut commit);
+        intel::write(self, live.call.n, call, &mut commit)?;
         effects::write(self, call, &turned.out, &mut commit).await?;
         ping::write(self, call, &turned.out.events, &mut commit).await?;
         Ok((commit, denials))

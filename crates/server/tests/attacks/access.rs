@@ -32,7 +32,7 @@ async fn nobody_gets_in_without_what_a_route_asks_for() {
         match who {
             Who::Anybody => assert_eq!(status, 200, "{verb} {path}"),
             Who::OwnPage => assert!([303, 422].contains(&status), "{verb} {path}: {status}"),
-            Who::Desk | Who::Admin => {
+            Who::Desk | Who::Admin | Who::Lead => {
                 assert_eq!(status, 303, "{verb} {path}");
                 assert_eq!(page.header("location"), "/desk/sign-in", "{verb} {path}");
             }
@@ -62,7 +62,7 @@ async fn one_door_does_not_open_another() {
         let path = example(path);
         let with = async |cookie: &str| send(&world.router, own(method(verb), &path, Some(cookie), FORM, "")).await;
         match who {
-            Who::Desk | Who::Admin => {
+            Who::Desk | Who::Admin | Who::Lead => {
                 assert_eq!(with(&portal.cookie).await.status, 303, "{verb} {path}");
                 assert_eq!(with(&swapped[0]).await.status, 303, "{verb} {path}");
             }
@@ -76,7 +76,7 @@ async fn one_door_does_not_open_another() {
             _ => {}
         }
         // For an agent there is no admin page; not even that there is one is told.
-        if who == Who::Admin {
+        if matches!(who, Who::Admin | Who::Lead) {
             with(&robin.cookie).await.is(404);
         }
         if who == Who::Program {
@@ -91,6 +91,10 @@ async fn one_door_does_not_open_another() {
     page.is(303);
     assert_eq!(page.header("location"), "/admin");
     alex.get("/admin").await.ok().shows("No alerts.");
+    // What agents and callers did is the lead's business.
+    for (verb, path, _) in ROUTES.iter().filter(|(_, _, who)| *who == Who::Lead) {
+        send(&world.router, own(method(verb), &example(path), Some(&alex.cookie), FORM, "")).await.is(404);
+    }
     let mut call = world.call(crate::common::people::ANA_LINE).await;
     call.presses(&["1", "4071", "1"]).await;
     for path in [format!("/desk/call/{}", call.id), format!("/desk/call/{}/panel", call.id)] {

@@ -14,6 +14,8 @@ pub enum Who {
     Desk,
     /// A lead or administrator.
     Admin,
+    /// A lead alone.
+    Lead,
     /// A signed-in customer.
     Portal,
     /// Whoever holds the secret in the address.
@@ -28,12 +30,13 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 92] = [
+pub const ROUTES: [(&str, &str, Who); 97] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
     ("GET", "/admin/calls/{id}", Who::Admin),
     ("GET", "/admin/policy", Who::Admin),
+    ("GET", "/admin/risk", Who::Lead),
     ("GET", "/assets/{*path}", Who::Anybody),
     ("GET", "/demo/app/liam", Who::Demo),
     ("GET", "/desk", Who::Desk),
@@ -68,6 +71,10 @@ pub const ROUTES: [(&str, &str, Who); 92] = [
     ("GET", "/sw.js", Who::Anybody),
     ("GET", "/undo/{token}", Who::Link),
     ("POST", "/admin/agents/{id}/sign-out", Who::Admin),
+    ("POST", "/admin/calls/{id}/fraud", Who::Lead),
+    ("POST", "/admin/calls/{id}/not-fraud", Who::Lead),
+    ("POST", "/admin/deny", Who::Lead),
+    ("POST", "/admin/deny/remove", Who::Lead),
     ("POST", "/api/v1/authenticators/check", Who::Program),
     ("POST", "/api/v1/portal-sessions", Who::Program),
     ("POST", "/demo/sign-in/admin", Who::Demo),
