@@ -44,17 +44,14 @@ impl RiskSettings {
 
     /// A file with `[points]` and `[routes]` alone, for `risk replay`; or a whole configuration.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        #[derive(Deserialize)]
-        struct Whole {
-            risk: Option<RiskSettings>,
-        }
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
         let parse = |source| ConfigError::Parse { path: name.clone(), source: Box::new(source) };
-        if let Ok(Whole { risk: Some(risk) }) = toml::from_str(&text) {
-            return Ok(risk);
+        let table: toml::Table = toml::from_str(&text).map_err(parse)?;
+        match table.get("risk") {
+            Some(risk) => risk.clone().try_into().map_err(parse),
+            None => toml::from_str(&text).map_err(parse),
         }
-        toml::from_str(&text).map_err(parse)
     }
 
     /// What is missing or not sensible.
@@ -215,5 +212,71 @@ impl IntelSettings {
         if self.provider == Whom::Twilio && self.base_url.is_some() {
             say(Severity::Unsafe, "number_intelligence.base_url", "points away from Twilio: only for tests".into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<RiskSettings, String> { toml::from_str(text).map_err(|e| e.to_string()) }
+
+    fn findings(settings: &RiskSettings, rings: bool) -> Vec<(Severity, String)> {
+        let mut out = Vec::new();
+        settings.examine(rings, &mut |severity, setting: &str, _: String| out.push((severity, setting.to_owned())));
+        out
+    }
+
+    #[test]
+    fn settings_are_read_strictly() {
+        let settings = read("mode = \"shadow\"\n[points]\nodd_hour = 0\n[routes]\nspecialist = 40\ncall_back = 60\nend = \"never\"\n[agents]\nmisses = 5\n").unwrap();
+        let rules = settings.rules(true);
+        assert_eq!((rules.mode, rules.points.get(Part::OddHour), rules.points.get(Part::LookAlike)), (Mode::Shadow, 0, 15));
+        assert_eq!((rules.routes.of(100), settings.rules(false).routes.of(100)), (Route::CallBack, Route::Specialist));
+        assert_eq!((settings.agents.misses, settings.agents.claims), (5, 120));
+        for (bad, says) in [
+            ("[points]\nodd_our = 3\n", "there is no signal \"odd_our\"; there are number_on_deny_list"), ("[points]\nodd_hour = 300\n", "points go from 0"),
+            ("[routes]\nspecialist = 90\nend = 50\n", "end begins below specialist"), ("[routes]\nend = 0\n", "from 1 to 100"), ("[routes]\nagents = 3\n", "unknown field"),
+            ("mode = \"off\"\n", "unknown variant"), ("[agents]\nlunch = 3\n", "unknown field"), ("sum = 3\n", "unknown field"),
+        ] {
+            let error = read(bad).unwrap_err();
+            assert!(error.contains(says), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_sensible_is_told() {
+        assert_eq!(findings(&RiskSettings::default(), true), []);
+        let told = |text: &str, rings: bool, severity: Severity, setting: &str| {
+            let found = findings(&read(text).unwrap(), rings);
+            assert!(found.contains(&(severity, setting.to_owned())), "{text}: {found:?}");
+        };
+        told("[routes]\ncall_back = 70\n", false, Severity::Missing, "risk.routes.call_back");
+        told("[routes]\nend = 55\n", true, Severity::Unsafe, "risk.routes.end");
+        told("[routes]\nspecialist = 10\n", true, Severity::Unsafe, "risk.routes.specialist");
+        told("[routes]\nspecialist = \"never\"\n", true, Severity::Unsafe, "risk.routes.specialist");
+        told("[points]\nnumber_on_deny_list = 40\n", true, Severity::Unsafe, "risk.points.number_on_deny_list");
+        told("[points]\naccount_frozen = 0\n", true, Severity::Unsafe, "risk.points.account_frozen");
+        told("mode = \"shadow\"\n", true, Severity::Note, "risk.mode");
+    }
+
+    #[test]
+    fn number_intelligence_says_what_is_missing() {
+        let examine = |text: &str| {
+            let settings: IntelSettings = toml::from_str(text).unwrap();
+            let mut out = Vec::new();
+            settings.examine(None, &mut |severity, setting: &str, text: String| out.push((severity, setting.to_owned(), text)));
+            out
+        };
+        assert!(examine("provider = \"none\"\n").is_empty());
+        for (text, says) in [
+            ("provider = \"twilio\"\n", "account of [twilio]"), ("provider = \"camara\"\n", "operator's address"), ("provider = \"file\"\n", "name the file"),
+            ("provider = \"camara\"\nbase_url = \"http://operator.example.com\"\n", "must be https"), ("provider = \"none\"\ntimeout = 0\n", "1 to 10000"),
+            ("provider = \"none\"\ntimeout = 9000\n", "wait with it"), ("provider = \"none\"\ncache = 864000000\n", "seven days"), ("provider = \"none\"\nsim_lately_hours = 0\n", "2400"),
+        ] {
+            let found = examine(text);
+            assert!(found.iter().any(|(_, _, t)| t.contains(says)), "{text}: {found:?}");
+        }
+        assert!(toml::from_str::<IntelSettings>("provider = \"none\"\nurl = \"x\"\n").is_err());
     }
 }

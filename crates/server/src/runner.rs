@@ -437,8 +437,9 @@ impl Runner {
             whole.say.append(&mut out.say);
             match out.ask {
                 None => return Ok(Turned { after: call, out: whole, docs }),
-                Some(Ask::History { number, account, started }) => {
-                    input = Input::Answer(Answer::History(seen::history(self, call.id, number, account, started, line).await?));
+                Some(Ask::History { number, account, started, dialled }) => {
+                    let history = seen::history(self, call.id, number, account, started, line).await?;
+                    input = Input::Answer(Answer::History { history, dialled });
                 }
                 Some(ask) => input = Input::Answer(self.answer(ask, now, &mut docs).await?),
             }
@@ -475,7 +476,7 @@ impl Runner {
                 Answer::Redeemed { verdict, account: self.directory.brief(Some(live.account), now).await? }
             }
             // Answered where the line is known.
-            Ask::History { .. } => Answer::History(History::default()),
+            Ask::History { dialled, .. } => Answer::History { history: History::default(), dialled },
             Ask::Attest { transaction, kind, presented } => {
                 let attestor = self.attestors.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned();
                 let attested = match attestor {

@@ -386,6 +386,8 @@ pub enum Ask {
         account: Option<AccountId>,
         /// When this call came in.
         started: Timestamp,
+        /// It came to the number that only the portal dials.
+        dialled: bool,
     },
     /// Did the account's holder sign this transaction?
     Attest {
@@ -440,7 +442,12 @@ pub enum Answer {
         account: Option<Brief>,
     },
     /// To [`Ask::History`].
-    History(History),
+    History {
+        /// What they say.
+        history: History,
+        /// As it was asked.
+        dialled: bool,
+    },
 }
 
 /// A condition that the store checks in the transaction of the step.

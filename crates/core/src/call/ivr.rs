@@ -27,6 +27,16 @@ impl Turn<'_, '_> {
             self.settle(&accounts);
         }
         self.rescore();
+        // What other calls say comes first: it decides what may be said at all.
+        match self.wants_history(true, None) {
+            Some(Ask::History { number, account, started, .. }) => self.out.ask = Some(Ask::History { number, account, started, dialled }),
+            _ => self.pick_up(dialled),
+        }
+    }
+
+    /// The first words of a call.
+    pub(super) fn pick_up(&mut self, dialled: bool) {
+        self.rescore();
         if self.call.stage == Stage::Ended {
             return;
         }

@@ -89,7 +89,7 @@ struct Turn<'a, 'cx> {
 
 impl Turn<'_, '_> {
     fn take(&mut self, input: Input) -> Result<(), Rejected> {
-        let begun = self.call.stage != Stage::Ringing;
+        let begun = self.call.n > 0;
         self.lapse();
         match input {
             Input::Incoming { .. } | Input::Backchannel { .. } | Input::Device { .. } | Input::CallOut { .. } | Input::RingBack { .. } if begun => Err(Rejected::Begun),
@@ -169,7 +169,7 @@ impl Turn<'_, '_> {
             Answer::Compared { .. } => desk,
             Answer::Verified(_) => self.call.challenge.as_ref().is_some_and(|c| c.hash.is_none()),
             Answer::Redeemed { .. } => matches!(stage, Stage::KeyingServiceCode | Stage::KeyingToken),
-            Answer::History(_) => true,
+            Answer::History { .. } => true,
         };
         if !awaited {
             return Err(Rejected::OutOfTurn);
@@ -186,8 +186,11 @@ impl Turn<'_, '_> {
                 self.redeemed(verdict, account);
                 Ok(())
             }
-            Answer::History(history) => {
+            Answer::History { history, dialled } => {
                 self.history(history);
+                if self.call.stage == Stage::Ringing {
+                    self.pick_up(dialled);
+                }
                 Ok(())
             }
         }

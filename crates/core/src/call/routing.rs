@@ -133,7 +133,7 @@ impl Turn<'_, '_> {
     pub(super) fn wants_history(&self, fresh: bool, before: Option<AccountId>) -> Option<Ask> {
         let new = self.call.subject != before && self.call.subject.is_some();
         let asks = self.call.origin.is_caller() && self.call.stage != Stage::Ended && (new || (fresh && self.call.number.is_some()));
-        asks.then(|| Ask::History { number: self.call.number, account: self.call.subject, started: self.call.started })
+        asks.then(|| Ask::History { number: self.call.number, account: self.call.subject, started: self.call.started, dialled: false })
     }
 
     pub(super) fn history(&mut self, history: History) {

@@ -383,7 +383,7 @@ impl Shell {
         }
         loop {
             // What other calls say draws nothing.
-            self.seed += u64::from(!matches!(input, Input::Answer(Answer::History(_))));
+            self.seed += u64::from(!matches!(input, Input::Answer(Answer::History { .. })));
             let mut seed = [0; 32];
             seed[..8].copy_from_slice(&self.seed.to_be_bytes());
             let (principal, subject) = (self.brief(call.principal), self.brief(call.subject));
@@ -433,7 +433,7 @@ impl Shell {
                 Some((shown, live)) => Answer::Redeemed { verdict: factor::redeem(live, shown, self.now), account: self.brief(Some(live.account)) },
                 None => Answer::Redeemed { verdict: Verdict::Wrong, account: None },
             },
-            Ask::History { .. } => Answer::History(self.history.clone()),
+            Ask::History { dialled, .. } => Answer::History { history: self.history.clone(), dialled },
             Ask::Attest { transaction, kind, presented } => {
                 let signer = world::ALL.into_iter().map(Who::id).find(|id| hex::encode(id.0) == presented.expose());
                 let attested = signer.map(|account| Attested {

@@ -19,6 +19,7 @@ mod openid;
 mod portal;
 mod recognition;
 mod refusals;
+mod risk;
 mod security;
 mod service_code;
 mod step_up;
