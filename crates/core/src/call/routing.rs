@@ -28,8 +28,9 @@ impl Turn<'_, '_> {
         let rules = &self.cx.params.risk;
         let scored = rules.score(&self.call, File::of(self.subject.as_ref(), self.now()));
         let shadow = rules.mode == Mode::Shadow;
+        let calm = self.call.risk_parts.is_empty() && scored.parts.is_empty();
         let known = (self.call.risk, self.call.route, self.call.shadow) == (scored.score, scored.route, shadow) && scored.parts == self.call.risk_parts;
-        if !known && !(self.call.risk_parts.is_empty() && scored.parts.is_empty()) {
+        if !known && !calm {
             self.emit(Event::RiskScored { score: scored.score, parts: scored.parts, route: Some(scored.route), shadow });
         }
         if self.call.acting_route() == Route::End && !self.call.with_people() {
