@@ -68,6 +68,9 @@ nothing-heard = Bei uns ist keine Eingabe angekommen.
 goodbye = Vielen Dank für Ihren Anruf bei { $company }. Auf Wiederhören.
 cannot-help = Es tut uns leid, wir können Ihnen in diesem Anruf nicht weiterhelfen. Vielen Dank und auf Wiederhören.
 nobody-free = Es tut uns leid, gerade ist niemand frei. Bitte rufen Sie später noch einmal an.
+we-ring-back = Zu Ihrer Sicherheit rufen wir Sie unter einer hinterlegten Nummer zurück. Bitte legen Sie jetzt auf und warten Sie auf unseren Anruf. Auf Wiederhören.
+ringing-back = Hallo, hier ist { $company }. Es gab einen Anruf bei uns zu Ihrem Konto, und wir rufen Sie zurück. Wenn Sie auf unserer Website angemeldet sind, sehen Sie dort, dass wir es sind. Um jetzt zu sprechen, bitte die 1 drücken. Sonst legen Sie einfach auf.
+online-only = Es tut uns leid, niemand kann diesen Anruf annehmen. Auf unserer Website können Sie alles erledigen, wenn Sie dort angemeldet sind. Auf Wiederhören.
 
 ##
 

@@ -68,6 +68,9 @@ nothing-heard = No key has reached us.
 goodbye = Thank you for calling { $company }. Goodbye.
 cannot-help = We are sorry, we cannot help you on this call. Thank you for calling, and goodbye.
 nobody-free = We are sorry, nobody is free right now. Please call again later.
+we-ring-back = For your safety, we are going to ring you at a number on file. Please hang up now and wait for our call. Goodbye.
+ringing-back = Hello, this is { $company }. There was a call to us about your account, and we are ringing you back. When you are signed in on our website, you see there that it is us. To talk now, press 1. Otherwise just hang up.
+online-only = We are sorry, nobody can take this call. When you are signed in on our website, you can do everything there. Goodbye.
 
 ## Calls that we make to the number on file.
 

@@ -67,6 +67,9 @@ nothing-heard = No hemos recibido ninguna tecla.
 goodbye = Gracias por llamar a { $company }. Hasta pronto.
 cannot-help = Lo sentimos, no podemos atenderle en esta llamada. Gracias por llamar y hasta pronto.
 nobody-free = Lo sentimos, ahora no hay nadie disponible. Vuelva a llamar más tarde, por favor.
+we-ring-back = Por su seguridad, le vamos a llamar a un número que tenemos registrado. Cuelgue ahora y espere nuestra llamada. Hasta pronto.
+ringing-back = Hola, le llamamos de { $company }. Hubo una llamada sobre su cuenta, y le devolvemos la llamada. En nuestra página web, con la sesión iniciada, puede ver que somos nosotros. Para hablar ahora, marque 1. Si no, cuelgue.
+online-only = Lo sentimos, nadie puede atender esta llamada. En nuestra página web, con la sesión iniciada, puede hacerlo todo. Hasta pronto.
 
 ##
 

@@ -68,3 +68,20 @@ def test_pages_are_accessible(demo: Demo, open_browser: Open, axe: str, look: di
         check(page, axe)
         page.close()
     context.complaints.list = [c for c in context.complaints.list if "404" not in c]
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=["phone-light", "desktop-dark"])
+def test_the_leads_pages_are_accessible(demo: Demo, open_browser: Open, axe: str, look: dict[str, object]) -> None:
+    """Risk, and the record of a call with its forms."""
+    handset = Handset(open_browser(demo.url), demo.url)
+    handset.dial("Ana Torres")
+    handset.asked("We know the number")
+    context = open_browser(demo.url, reduced_motion="reduce", **look)
+    assert context.request.post(f"{demo.url}/demo/sign-in/admin", headers={"Origin": demo.url}).ok
+    page = context.new_page()
+    page.goto(f"{demo.url}/admin/risk")
+    check(page, axe)
+    page.goto(f"{demo.url}/admin")
+    page.locator("a[href^='/admin/calls/']").first.click()
+    expect(page.get_by_role("button", name="Mark as fraud")).to_be_visible()
+    check(page, axe)

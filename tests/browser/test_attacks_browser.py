@@ -179,7 +179,7 @@ def test_agents_keep_to_their_own_calls(demo: Demo) -> None:
         assert reply.status == 200 and reply.body == b"" and reply.headers["hx-redirect"] == "/desk", f"{verb}: {reply}"
     assert number(before) == number(robin.get(panel).text), "nothing that Sam tried left a trace on the call"
     # The admin page is for leads and administrators.
-    for path in ["/admin", f"/admin/calls/{phone.call}", "/admin/policy"]:
+    for path in ["/admin", f"/admin/calls/{phone.call}", "/admin/policy", "/admin/risk"]:
         assert sam.get(path).status == 404 and robin.get(path).status == 404, path
         assert kim.get(path).status == 200, path
     # A lead may look on, and sees nothing of the account.

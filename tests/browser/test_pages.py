@@ -80,6 +80,7 @@ PAGES = [
     ("admin", "kim", "/admin", 200),
     ("record", "kim", "/admin/calls/{past}", 200),
     ("policy", "kim", "/admin/policy", 200),
+    ("risk", "kim", "/admin/risk", 200),
     ("not-found", "nobody", "/nowhere", 404),
     ("somebody-elses-call", "sam", "/desk/call/{busy}", 404),
     ("dead-link", "nobody", "/undo/" + "0" * 64, 422),

@@ -181,7 +181,7 @@ async fn main() -> Result<(), Fail> {
     let fresh = load()?;
     rows.push(timed("Countersign: a decision with its way on, not seen before", &many, 1, |q| drop(decide(&fresh, q))));
     rows.push(timed("Countersign: the same, seen before", &few, 100, |q| drop(decide(&engine, q))));
-    rows.push(timed("Countersign: permit or not, by Cedar alone, nothing remembered", &few, 5, |q| drop(fresh.permits(q.who, &q.action, &q.facts))));
+    rows.push(timed("Countersign: permit or not, by Cedar alone, nothing remembered", &few, 5, |q| drop(fresh.permits_by_cedar(q.who, &q.action, &q.facts))));
     rows.push(timed("regorus: permit or not, input at hand", &inputs, 2, |(_, value)| drop(regorus(value))));
     rows.push(timed("casbin: permit or not", &inputs, 1, |(asked, _)| drop(enforcer.enforce((asked.clone(),)))));
 

@@ -5,6 +5,7 @@ mod audit;
 mod doctor;
 mod drill;
 mod policy;
+mod risk;
 mod start;
 mod survey;
 mod term;
@@ -56,6 +57,9 @@ enum Command {
     /// Read the record
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Tune risk: what calls would have scored, and why one did
+    #[command(subcommand)]
+    Risk(RiskCommand),
     /// Bring customers in from a CSV or JSON file, all of them or none
     Import {
         /// The file: .csv or .json, see docs/import.md
@@ -118,6 +122,36 @@ enum AuditCommand {
 }
 
 #[derive(Subcommand)]
+enum RiskCommand {
+    /// Score the calls on record again under other points and routes, and say what would have changed
+    Replay {
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+        /// A file with [points] and [routes], or another configuration; the configuration's own if left out
+        #[arg(long)]
+        points: Option<PathBuf>,
+        /// Only calls of the last so many days
+        #[arg(long)]
+        since: Option<u16>,
+    },
+    /// The signals, what they weigh here, and where scores lead
+    List {
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+    /// How the score of one call came about
+    Explain {
+        /// Its id: call_ and 32 digits
+        call: CallId,
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
 enum AgentCommand {
     /// Add an agent: asks for a password on standard input, prints the key for their authenticator app
     Add {
@@ -164,6 +198,9 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Policy(command) => policy::run(command).await,
         Command::Audit(AuditCommand::Show { call, config }) => audit::show(&config, call).await,
         Command::Audit(AuditCommand::Export { config }) => audit::export(&config).await,
+        Command::Risk(RiskCommand::Replay { config, points, since }) => risk::replay(&config, points.as_deref(), since).await,
+        Command::Risk(RiskCommand::List { config }) => risk::list(&config),
+        Command::Risk(RiskCommand::Explain { call, config }) => risk::explain(&config, call).await,
         Command::Import { file, dry_run, config } => accounts::import(&config, &file, dry_run).await,
         Command::Agent(AgentCommand::Add { name, role, config }) => accounts::add_agent(&config, &name, role).await,
         Command::Unlock { account_number, config } => accounts::unlock(&config, &account_number).await,

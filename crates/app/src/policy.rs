@@ -156,7 +156,7 @@ pub fn configured(config: Option<&Config>) -> Result<Policies, Failure> {
 
 /// The limits of a configuration, tightened by its packs.
 pub fn limits(config: &Config) -> Result<Params, Failure> {
-    let mut params = config.calls.clone();
+    let mut params = config.params();
     for pack in of(config).packs()? {
         pack.tighten(&mut params)?;
     }

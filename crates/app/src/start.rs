@@ -9,6 +9,7 @@ use countersign_server::{
     config::{Config, read_secret, scope},
     demo,
     hub::Hub,
+    intel::{Intel, Known, OnFailure, Sim, Use, file::Listed},
     i18n::{Company, Texts},
     metrics::Metrics,
     oauth::OAuth,
@@ -22,6 +23,7 @@ use countersign_server::{
         smtp::{self, Smtp, SmtpConfig},
         twilio::{self, TwilioConfig},
     },
+    ring_back::RingBack,
     runner::Runner,
     serve::{serve as run_server, system_clock},
     telephony::{handset, twilio::{self as twilio_voice, Twilio}},
@@ -72,10 +74,13 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
     let (sign_in, upstream) = openid(&config, &runner)?;
     let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
+    let intel = intel(&config, &runner)?;
+    runner.watch.limit(config.risk.agents);
+    let rings = twilio.is_some().then_some(twilio_voice::NAME);
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, texts: texts.clone(), public_url: config.listen.public_url.clone(),
         deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), oauth: oauth.clone(), push: push.clone(), sign_in, upstream: upstream.clone(),
-        rings: twilio.is_some().then_some(twilio_voice::NAME),
+        rings,
         app_number: config.twilio.as_ref().and_then(|t| t.app_number.clone()), twilio, demo: false, demo_people: Vec::new(),
         handsets: None,
     }));
@@ -83,7 +88,11 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     let resumed = runner.resume().await?;
     let listener = listen(config.listen.address).await?;
     tracing::info!(address = %listener.local_addr()?, calls = resumed, policy = runner.policy().version(), "serving");
-    let mut outbox = Outbox::new(runner.clone(), texts, providers).with(Arc::new(push::Shared(push))).with(Arc::new(Errands::new(runner.clone(), upstream)));
+    let mut outbox = Outbox::new(runner.clone(), texts, providers).with(Arc::new(push::Shared(push))).with(Arc::new(Errands::new(runner.clone(), upstream)))
+        .with(Arc::new(RingBack::new(runner.clone(), rings)));
+    if let Some(intel) = intel {
+        outbox = outbox.with(Arc::new(intel));
+    }
     if let Some(oauth) = oauth {
         outbox = outbox.with(Arc::new(oauth.courier(runner)?));
     }
@@ -126,6 +135,21 @@ fn openid(config: &Config, runner: &Arc<Runner>) -> Result<Portal, Failure> {
         None => None,
     };
     Ok((sign_in, upstream))
+}
+
+/// Whoever knows numbers.
+fn intel(config: &Config, runner: &Arc<Runner>) -> Result<Option<Intel>, Failure> {
+    let Some(settings) = &config.number_intelligence else { return Ok(None) };
+    let provider = settings.provider(config.twilio.as_ref()).map_err(|e| format!("[number_intelligence] {e}"))?;
+    Ok(provider.map(|provider| Intel::new(runner.clone(), provider, settings.usage())))
+}
+
+/// The demo's: one number that nobody has, whose SIM changed six hours ago.
+fn demo_intel(runner: &Arc<Runner>) -> Intel {
+    let swapped = Known { sim: Sim::At(system_clock() - Span::hours(6)), ..Known::default() };
+    let rows = countersign_core::secret::E164::parse(demo::SWAPPED_SIM).map(|number| (number, swapped));
+    let settings = Use { on_failure: OnFailure::Ignore, cache: Span(0), sim_lately: Span::hours(72) };
+    Intel::new(runner.clone(), Arc::new(Listed::of(rows)), settings)
 }
 
 type Wired = (Vec<Arc<dyn Provider>>, Option<Arc<Twilio>>);
@@ -197,7 +221,8 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
         handsets: Some(handsets.clone()),
     }));
     let inbox = handset::Inbox { handsets, now: Arc::new(system_clock) };
-    let outbox = Outbox::new(runner, texts, vec![Arc::new(inbox)]).with(Arc::new(push::Shared(push)));
+    let outbox = Outbox::new(runner.clone(), texts, vec![Arc::new(inbox)]).with(Arc::new(push::Shared(push)))
+        .with(Arc::new(demo_intel(&runner))).with(Arc::new(RingBack::new(runner, Some(handset::NAME))));
     anstream::println!("{GOOD}Countersign demo{GOOD:#} — fictional people, on this machine only (127.0.0.1). One click signs in.\n");
     for (what, path, why) in [
         ("Start here", "/", "a walk-through of five minutes"),

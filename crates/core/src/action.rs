@@ -325,6 +325,8 @@ impl Decision {
 pub trait Policy: Send + Sync {
     /// Answers one question. Fails closed: an error inside is a refusal.
     fn decide(&self, request: &Request<'_>) -> Decision;
+    /// Whether it may happen now: [`Policy::decide`] without its reasons and its way on.
+    fn permits(&self, request: &Request<'_>) -> bool { self.decide(request).permits() }
     /// What the policy set is called in records: a hash of its text.
     fn version(&self) -> &str;
 
@@ -357,9 +359,10 @@ pub trait Policy: Send + Sync {
                     facts.proofs.push(*kind);
                 }
             }
-            facts.level = self.level(actor, &facts).0;
+            let earned = |level: &Level| !facts.proofs.is_empty() && self.permits(&Request { actor, action: &Action::new(Verb::Reach, level.name()), facts: &facts });
+            facts.level = [Level::Strong, Level::Authenticated].into_iter().find(earned).unwrap_or(Level::Identified);
             facts.opened = true;
-            self.decide(&Request { actor, action, facts: &facts }).permits()
+            self.permits(&Request { actor, action, facts: &facts })
         };
         let fresh: Vec<FactorKind> = available.iter().copied().filter(|k| !facts.proofs.contains(k)).collect();
         let mut plans: Vec<Vec<FactorKind>> = fresh.iter().filter(|k| permits_with(&[**k])).map(|k| vec![*k]).collect();

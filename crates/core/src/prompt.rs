@@ -149,6 +149,12 @@ pub enum Prompt {
     Goodbye,
     /// A polite end without a reason: this call is too risky.
     CannotHelp,
+    /// "We ring you back at a number on file", and a polite end.
+    WeRingBack,
+    /// "We ring you back about a call to us: to talk, press 1".
+    RingingBack,
+    /// "Nobody can take this call; signed in on our website you can do everything", and a polite end.
+    OnlineOnly,
     /// Nobody is free; the customer will be rung at the number on file, or should call again.
     NobodyFree,
 }

@@ -5,7 +5,7 @@ use crate::{
     call::{Closed, Ending, Event, LevelCause, Origin, Queue, Stage},
     claim::Via,
     message::Delivery,
-    risk::Verstat,
+    risk::{Contribution, Route, Verstat},
 };
 
 /// Who reads. A customer is told nothing that would help whoever is forcing them.
@@ -27,6 +27,9 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
         Event::Started { adapter, origin: Origin::Desk { agent, contact, matter, .. }, .. } => {
             let about = matter.as_ref().map(|m| format!(" about {m}")).unwrap_or_default();
             format!("{agent} rings the customer at {contact} through {adapter}{about}.")
+        }
+        Event::Started { adapter, origin: Origin::RingBack { contact, of }, .. } => {
+            format!("We ring the customer back at {contact} through {adapter}: {of} was too risky to go on with.")
         }
         Event::Started { adapter, number, verstat, denied, origin: Origin::Caller } => {
             let number = if number.is_some() { "with a number" } else { "without a number" };
@@ -98,9 +101,10 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
             Delivery::Sent => "sent", Delivery::Delivered => "delivered", Delivery::Failed => "not delivered",
             Delivery::Unknown => "nobody knows whether it went; not sent again",
         }),
-        Event::RiskScored { score, parts } => {
-            let parts: Vec<String> = parts.iter().map(|p| format!("{} +{}", words(&p.name), p.points)).collect();
-            if parts.is_empty() { format!("Risk {score}.") } else { format!("Risk {score}: {}.", parts.join(", ")) }
+        Event::RiskScored { score, parts, route, shadow } => scored(*score, parts, *route, *shadow),
+        Event::Signalled { history, number } => {
+            let from = [history.as_ref().map(|_| "other calls"), number.as_ref().map(|_| "number intelligence")];
+            format!("Heard from {}.", from.into_iter().flatten().collect::<Vec<_>>().join(" and "))
         }
         Event::Queued { queue, because } => {
             let why = if because.is_empty() { String::new() } else { format!(" because of risk: {}", because.iter().map(|b| words(b)).collect::<Vec<_>>().join(", ")) };
@@ -126,6 +130,8 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
             let list: Vec<String> = actions.iter().map(ToString::to_string).collect();
             format!("A summary of {} went to the contact on file.", list.join(", "))
         }
+        Event::Marked { agent, fraud: true, note } => format!("{agent} marked this call as FRAUD (reason: {note})."),
+        Event::Marked { agent, fraud: false, note } => format!("{agent} took the mark of fraud back (reason: {note})."),
         Event::Ended { ending } => match ending {
             Ending::Caller => "The caller hung up.",
             Ending::Agent => "The agent ended the call.",
@@ -135,6 +141,8 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
             Ending::NotReached => "Ended: the customer was not reached.",
             Ending::Unanswered => "Ended: the customer did not approve.",
             Ending::Collected => "Ended: the program that asked has its answer.",
+            Ending::CalledBack => "Ended: too risky to go on with; the customer is rung back at a number on file.",
+            Ending::SelfService => "Ended: too risky for a person; the caller was told the way online.",
         }.into(),
     }
 }
@@ -146,6 +154,7 @@ pub fn for_customer(event: &Event) -> Option<String> {
         Event::Started { origin: Origin::Client(name), .. } => format!("{name} asked us to have you prove who you are."),
         Event::Started { origin: Origin::CallBack(_), .. } => "We rang you, as you asked here.".into(),
         Event::Started { origin: Origin::Desk { agent, .. }, .. } => format!("{agent} rang you."),
+        Event::Started { origin: Origin::RingBack { .. }, .. } => "We rang you back at a number on file, after a call in your name.".into(),
         Event::Started { number, .. } => if number.is_some() { "A call came in." } else { "A call came in with its number withheld." }.into(),
         Event::Identified { agreed: true, .. } => "What the caller said fits your account. Nothing was proved by that.".into(),
         Event::Identified { .. } => "Something the call gave is on your file. Nothing was proved by that.".into(),
@@ -168,6 +177,16 @@ pub fn for_customer(event: &Event) -> Option<String> {
         Event::Ended { .. } => "The call ended.".into(),
         _ => return None,
     })
+}
+
+fn scored(score: u8, parts: &[Contribution], route: Option<Route>, shadow: bool) -> String {
+    let each = |p: &Contribution| {
+        let evidence = if p.evidence.is_empty() { String::new() } else { format!(" ({})", p.evidence) };
+        format!("{} +{}{evidence}", words(&p.name), p.points)
+    };
+    let parts: Vec<String> = parts.iter().map(each).collect();
+    let shadow = if shadow { format!(" (shadow: nothing follows; it would lead to: {})", words(route.unwrap_or_default().name())) } else { String::new() };
+    if parts.is_empty() { format!("Risk {score}{shadow}.") } else { format!("Risk {score}{shadow}: {}.", parts.join(", ")) }
 }
 
 fn asked(stage: Stage) -> &'static str {

@@ -12,7 +12,7 @@ use crate::{
     id::{AgentId, CallId},
     message::Delivery,
     prompt::{Lang, Music},
-    risk::{self, Band, Contribution},
+    risk::{Band, Contribution},
     secret::Secret,
     time::Timestamp,
 };
@@ -200,6 +200,8 @@ pub struct AgentView {
     pub risk: u8,
     /// Where it leads.
     pub band: Band,
+    /// Nothing follows from it: it is only recorded.
+    pub shadow: bool,
     /// What it is made of.
     pub risk_parts: Vec<Contribution>,
     /// The number pointed at another account, which was set aside.
@@ -252,7 +254,7 @@ pub fn agent_view(
     let Call {
         id, n, started, updated: _, adapter: _, number: _, origin, verstat: _, denied: _, stage, lang: _, music, silences: _,
         claims, contradictions, misses, subject, principal: _, agreed: _, settled: _, number_set_aside, delegate, intent, challenge,
-        link, ring: _, disowned, tried: _, proofs: _, level, level_expires, level_policies, failures: _, risk, risk_parts, queue, waiting_since,
+        link, ring: _, disowned, tried: _, proofs: _, level, level_expires, level_policies, failures: _, risk, risk_parts, route: _, shadow, signals: _, fraud: _, queue, waiting_since,
         agent, handed_over: _, compared, revealed: _, decisions: _, performed, sent_online, frozen, duress, delivery, last_closed, ended,
     } = call;
     let mine = *agent == Some((viewer.agent, viewer.role));
@@ -288,7 +290,7 @@ pub fn agent_view(
         level_policies: level_policies.clone(), proofs: call.proof_kinds(), identified: subject.is_some(),
         opened: call.opened(), claims, misses_left: MAX_MISSES.saturating_sub(*misses), compared: compared.clone(),
         challenge, link, may_link, watchwords: call.principal.or(*subject).filter(|_| live).map(|account| pepper.watchwords(*id, account)), disowned: *disowned,
-        origin: origin.clone(), access: principal.map(|b| b.access).unwrap_or_default(), last_closed: *last_closed, factors, fields, actions, risk: *risk, band: risk::band(*risk),
+        origin: origin.clone(), access: principal.map(|b| b.access).unwrap_or_default(), last_closed: *last_closed, factors, fields, actions, risk: *risk, band: call.band(), shadow: *shadow,
         risk_parts: risk_parts.clone(), number_set_aside: *number_set_aside, contradictions: *contradictions,
         frozen: *frozen || subject_brief.as_ref().is_some_and(|b| b.frozen),
         phone_lock: subject_brief.as_ref().is_some_and(|b| b.phone_lock),
@@ -465,7 +467,7 @@ pub fn queue_item(call: &Call, viewer: Viewer) -> QueueItem {
         since: call.waiting_since.unwrap_or(call.started),
         level: call.level,
         lang: call.language(),
-        band: risk::band(call.risk),
+        band: if call.shadow { Band::Low } else { call.band() },
         claims: call.claims.iter().filter(|c| !c.accounts.is_empty()).count(),
         agent: call.agent.map(|(agent, _)| agent),
         may_take: call.stage == Stage::Waiting && call.queue.is_some_and(|q| q.serves(viewer.role)),

@@ -77,7 +77,7 @@ impl Setting {
         let packs = config.policy.packs.iter().map(|name| Pack::named(name)).collect::<Result<Vec<_>, _>>()?;
         let configured = || config.policy.dir.as_deref().map_or_else(|| Ok(Sources::shipped()), Sources::from_dir)?.with_packs(&packs);
         let sources = active.map_or_else(configured, Ok)?;
-        let mut params = config.calls.clone();
+        let mut params = config.params();
         for pack in &packs {
             pack.tighten(&mut params)?;
         }

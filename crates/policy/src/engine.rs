@@ -27,6 +27,8 @@ pub struct Engine {
     compiled: Compiled,
     version: String,
     decided: Cache<(Who, usize, Situation), Decision>,
+    /// For plans, which ask many hypothetical questions and need no reasons.
+    permitted: Cache<(Who, usize, Situation), bool>,
     /// What the policies about levels look at: every step-up asks them too.
     reach_reads: Reads,
 }
@@ -72,7 +74,7 @@ impl Engine {
     fn new(compiled: Compiled, sources: &Sources) -> Self {
         let reach = compiled.slots.values().filter(|slot| slot.verb == Verb::Reach);
         let reach_reads = reach.map(|slot| slot.reads).fold(Reads::default(), Reads::and);
-        Self { compiled, version: sources.version(), decided: Cache::new(), reach_reads }
+        Self { compiled, version: sources.version(), decided: Cache::new(), permitted: Cache::new(), reach_reads }
     }
 
     /// The schema in Cedar's own form, for provers.
@@ -86,7 +88,7 @@ impl Engine {
 
     /// Whether Cedar permits it, as policies are written: no way on, no plan, nothing remembered. For
     /// comparing with other engines; decisions are made by [`Policy::decide`].
-    pub fn permits(&self, who: Who, action: &Action, facts: &Facts) -> bool {
+    pub fn permits_by_cedar(&self, who: Who, action: &Action, facts: &Facts) -> bool {
         let Some(slot) = self.compiled.slots.get(action) else { return false };
         matches!(self.ask(who, slot, &Situation::of(facts)), Answer::Permit(_))
     }
@@ -228,6 +230,20 @@ impl Policy for Engine {
         let decision = self.judge(who, slot, &key.2);
         self.decided.put(key, decision.clone());
         decision
+    }
+
+    fn permits(&self, request: &Request<'_>) -> bool {
+        let Some(slot) = self.compiled.slots.get(request.action) else { return false };
+        let situation = Situation::of(request.facts);
+        // Without a proof no level: there the engine itself looks at the proofs.
+        let situation = if slot.verb == Verb::Reach { situation.only(slot.reads) } else { situation.read_by(slot.reads) };
+        let key = (Who::of(request.actor), slot.index, situation);
+        if let Some(permitted) = self.permitted.get(&key) {
+            return permitted;
+        }
+        let permitted = matches!(self.ask(key.0, slot, &key.2), Answer::Permit(_));
+        self.permitted.put(key, permitted);
+        permitted
     }
 
     fn version(&self) -> &str { &self.version }
@@ -384,7 +400,10 @@ mod tests {
             let full = Situation::of(&question);
             for (slot, who) in engine.compiled.slots.values().flat_map(|slot| Who::ALL.map(|who| (slot, who))) {
                 let short = full.clone().only(slot.reads.and(engine.reach_reads));
-                assert_eq!(engine.judge(who, slot, &short), engine.judge(who, slot, &full));
+                let whole = engine.judge(who, slot, &full);
+                assert_eq!(engine.judge(who, slot, &short), whole);
+                let action: Action = slot.uid.id().unescaped().parse().unwrap();
+                assert_eq!(engine.permits(&Request { actor: who.actor(), action: &action, facts: &question }), whole.permits());
                 let Answer::Deny(forbids) = engine.ask(who, slot, &full) else { continue };
                 let stands = |rule: &Rule| !rule.reads.change_by_proving();
                 if !slot.permitted || engine.any(&forbids, stands) {

@@ -120,6 +120,19 @@ impl Situation {
         self
     }
 
+    /// The same without anything that the policies in question do not look at, level and proofs too:
+    /// for a plain yes or no, where the engine itself looks at nothing.
+    pub(crate) fn read_by(self, reads: Reads) -> Self {
+        let mut narrow = self.only(reads);
+        if !reads.proofs() {
+            narrow.proofs = 0;
+        }
+        if !reads.has(Reads::LEVEL) {
+            narrow.level = Level::Anonymous;
+        }
+        narrow
+    }
+
     /// The facts as the schema declares them, as far as anybody looks at them: putting together
     /// the others would be half the time of a decision. `None`, which decides nothing, would take
     /// a name that is here twice.

@@ -11,13 +11,12 @@ use countersign_core::{
     action::Role,
     call::{Call, Stage},
     id::{AgentId, CallId},
-    risk,
     story::Reader,
 };
 use serde::Deserialize;
 
 use crate::{
-    App,
+    App, admin_risk,
     agents::Who,
     desk::{self, story_lines},
     effects::StoredAlert,
@@ -56,7 +55,10 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
     if who.role == Role::Lead {
         for (_, doc) in app.runner.store.docs("alert", None, 20).await? {
             let alert: StoredAlert = serde_json::from_slice(&doc.body)?;
-            let kind = format!("{:?}", alert.alert).to_lowercase();
+            let mut kind = format!("{:?}", alert.alert).to_lowercase();
+            if let Some(agent) = alert.agent {
+                kind = format!("{kind}: {}", app.agents.name(agent));
+            }
             alerts.push((alert.at, kind, alert.call, alert.account));
         }
     }
@@ -98,7 +100,7 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
 
 fn row(call: &Call) -> AdminCall {
     AdminCall {
-        id: call.id, started: call.started, ended: call.ended.map(|(_, at)| at), level: call.level, band: risk::band(call.risk),
+        id: call.id, started: call.started, ended: call.ended.map(|(_, at)| at), level: call.level, band: call.band(),
         ending: call.ended.map(|(ending, _)| format!("{ending:?}").to_lowercase()),
     }
 }
@@ -108,7 +110,8 @@ async fn call(State(app): State<App>, headers: HeaderMap, Path(id): Path<CallId>
     let reader = if who.role == Role::Lead { Reader::Lead } else { Reader::Anyone };
     let lines = story_lines(&app, id, reader).await?;
     let started = lines.first().ok_or(WebError::NotFound)?.at;
-    Ok(Html(pages::story(&shell(&app, &who), &id.to_string(), started, &lines)?))
+    let risk = admin_risk::of_call(&app, &who, id).await?;
+    Ok(Html(pages::story(&shell(&app, &who), &id.to_string(), started, &lines, risk.as_ref())?))
 }
 
 async fn policy(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {

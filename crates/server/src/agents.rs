@@ -226,6 +226,16 @@ impl Agents {
         Ok(found.map(|(_, a)| Who { id: a.id, name: a.name, role: a.role }))
     }
 
+    /// Puts on record that somebody looked a customer up without a call, and counts it against a limit.
+    pub async fn looked_up(&self, who: &Who, found: bool, guard: Guard) -> Result<(), AgentError> {
+        let (version, mut agent) = self.load(&who.name).await?.ok_or(AgentError::Refused)?;
+        let now = self.runner.now();
+        let append = record::append(record::AGENT, agent.id.0, agent.events, now, &AgentEvent::LookedUp { found })?;
+        agent.events += 1;
+        let docs = vec![self.put(&agent, Expect::Version(version))?];
+        self.commit(Commit { now: now.0, guards: vec![guard], appends: vec![append], docs, ..Commit::default() }).await
+    }
+
     /// Ends one session.
     pub async fn sign_out(&self, token: &Secret) -> Result<(), AgentError> {
         let docs = vec![DocWrite::Delete { kind: SESSION, id: Vault::token_id(token) }];

@@ -10,6 +10,7 @@ use crate::{
     oauth::clients::{self, ClientSettings},
     outbox::http::endpoint,
     push::address::Rules,
+    risk_config::{IntelSettings, RiskSettings},
     upstream::Hint,
 };
 
@@ -31,6 +32,11 @@ pub struct Config {
     /// Lengths and limits of calls.
     #[serde(default)]
     pub calls: Params,
+    /// What signals weigh and where scores lead.
+    #[serde(default)]
+    pub risk: RiskSettings,
+    /// Whoever knows numbers.
+    pub number_intelligence: Option<IntelSettings>,
     /// Numbers that nobody answers.
     #[serde(default)]
     pub deny_numbers: Vec<E164>,
@@ -273,6 +279,9 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Lengths, limits and weights as the machine wants them.
+    pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.twilio.is_some()), ..self.calls.clone() } }
+
     /// Reads a file. Unknown settings are errors: a misspelt one must not pass for a default.
     pub fn read(path: &std::path::Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
@@ -376,6 +385,10 @@ impl Config {
             }
         }
         clients::examine(&self.oauth_clients, &mut say);
+        self.risk.examine(self.twilio.is_some(), &mut say);
+        if let Some(intel) = &self.number_intelligence {
+            intel.examine(self.twilio.as_ref(), &mut say);
+        }
         limits(&self.calls, &mut say);
         out.sort_by_key(|f| std::cmp::Reverse(f.severity));
         out

@@ -46,6 +46,9 @@ pub struct Person {
 /// The people at the demo's desk: sign-in name and role.
 pub const AGENTS: [(&str, Role); 4] = [("Robin", Role::Agent), ("Sam", Role::Specialist), ("Kim", Role::Lead), ("Alex", Role::Admin)];
 
+/// A number of nobody's, whose SIM changed six hours ago.
+pub const SWAPPED_SIM: &str = "+12025550190";
+
 /// The key of Liam's authenticator app, for the page that plays it.
 const LIAM_APP: &[u8; 20] = b"countersign-demo-app";
 

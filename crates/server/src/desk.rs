@@ -268,11 +268,10 @@ async fn call_out(State(app): State<App>, headers: HeaderMap, Form(form): Form<F
     // Looking customers up by number is a claim like any other, and counts as one.
     let outcome = countersign_store::Outcome::Fail;
     let guard = countersign_store::Guard::Attempt { key: format!("claims/{}", who.id), window: Some(Span::hours(1).0), max: runner.params.agent_claims, outcome };
-    match runner.store.commit(countersign_store::Commit { now: now.0, guards: vec![guard], ..Default::default() }).await {
-        Ok(_) => {}
-        Err(countersign_store::CommitError::Denied(_)) => return Err(WebError::Bad("you looked up too many customers in the last hour".into())),
-        Err(countersign_store::CommitError::Busy | countersign_store::CommitError::Closed) => return Err(WebError::Busy),
-        Err(e) => return Err(WebError::Broken(e.to_string())),
+    match app.agents.looked_up(&who, !accounts.is_empty(), guard).await {
+        Ok(()) => {}
+        Err(AgentError::Refused) => return Err(WebError::Bad("you looked up too many customers in the last hour".into())),
+        Err(e) => return Err(broken(e)),
     }
     let [account] = accounts.as_slice() else { return Err(WebError::Bad("no customer can be rung by this account number".into())) };
     let contact = account.usable(now).find(|f| f.kind == FactorKind::VoiceCode).and_then(|f| f.contact);

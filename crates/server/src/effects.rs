@@ -4,7 +4,7 @@ use countersign_core::{
     account::Notified,
     action::Action,
     call::{Alert, Call, Effect, Outputs},
-    id::{AccountId, CallId, ChallengeId, ChangeId, ContactId, MessageId},
+    id::{AccountId, AgentId, CallId, ChallengeId, ChangeId, ContactId, MessageId},
     message::{Body, Change, Message, OnFile, PermittedChange},
     secret::Secret,
     time::Timestamp,
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     directory::{Undo, apply_change},
     record,
+    ring_back::{AFTER, RING_BACK, Wanted},
     runner::{RunError, Runner, newest_first},
     vault::Vault,
 };
@@ -69,6 +70,9 @@ pub struct StoredAlert {
     /// About which account, where there is no call that says it.
     #[serde(default)]
     pub account: Option<AccountId>,
+    /// About which agent.
+    #[serde(default)]
+    pub agent: Option<AgentId>,
     /// When.
     pub at: Timestamp,
 }
@@ -123,6 +127,10 @@ pub async fn write(runner: &Runner, call: &Call, out: &Outputs, commit: &mut Com
             Effect::ReportLink { token, account } => {
                 commit.docs.push(link_doc(&runner.vault, token, &Link::Report { account: *account, call: Some(call.id) }, None)?);
             }
+            Effect::RingBack { account, contact } => {
+                let row = errand(runner, RING_BACK, call.id, &Wanted { account: *account, contact: *contact })?;
+                commit.outbox.push(OutboxRow { due: row.due + AFTER.0, ..row });
+            }
             Effect::Alert(alert) => commit.docs.push(alert_doc(runner, *alert, Some(call.id), None)?),
             Effect::Wake { account, challenge, action } => commit.outbox.push(errand(runner, WAKE, call.id, &Asked::new(*account, *challenge, action))?),
             Effect::AskProvider { account, challenge, action } => {
@@ -158,7 +166,7 @@ pub fn link_doc(vault: &Vault, token: &Secret, link: &Link, due: Option<i64>) ->
 /// An alert for the store.
 pub fn alert_doc(runner: &Runner, alert: Alert, call: Option<CallId>, account: Option<AccountId>) -> Result<DocWrite, RunError> {
     let at = runner.now();
-    let body = serde_json::to_vec(&StoredAlert { alert, call, account, at })?;
+    let body = serde_json::to_vec(&StoredAlert { alert, call, account, agent: None, at })?;
     let id = newest_first(at, runner.vault.id()?);
     Ok(DocWrite::Put { kind: "alert", id, expected: Expect::New, body, due: None })
 }

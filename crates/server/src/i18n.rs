@@ -211,6 +211,9 @@ fn prompt_id(prompt: &Prompt) -> &'static str {
         Prompt::Goodbye => "goodbye",
         Prompt::CannotHelp => "cannot-help",
         Prompt::NobodyFree => "nobody-free",
+        Prompt::WeRingBack => "we-ring-back",
+        Prompt::RingingBack => "ringing-back",
+        Prompt::OnlineOnly => "online-only",
     }
 }
 

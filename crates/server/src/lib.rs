@@ -1,11 +1,13 @@
 //! The server around the pure machine: telephony adapters, the runner, the outbox, and the pages.
 
 pub mod admin;
+pub mod admin_risk;
 pub mod agents;
 pub mod amend;
 pub mod api;
 pub mod config;
 pub mod demo;
+pub mod deny;
 pub mod desk;
 pub mod directory;
 pub mod drills;
@@ -14,6 +16,7 @@ pub mod entry;
 pub mod grade;
 pub mod hub;
 pub mod i18n;
+pub mod intel;
 pub mod metrics;
 pub mod music;
 pub mod oauth;
@@ -25,12 +28,16 @@ pub mod policies;
 pub mod portal;
 pub mod push;
 pub mod record;
+pub mod ring_back;
+pub mod risk_config;
 pub mod runner;
+pub mod seen;
 pub mod serve;
 pub mod survey;
 pub mod telephony;
 pub mod upstream;
 pub mod vault;
+pub mod watch;
 pub mod web;
 
 use std::{ops::Deref, sync::Arc};
@@ -122,7 +129,7 @@ const MAX_BODY: usize = 32 * 1024;
 /// All routes.
 pub fn router(app: App) -> Router {
     passkeys::install(&app);
-    let staff = desk::routes().merge(admin::routes()).merge(drills::routes()).merge(grade::routes()).merge(survey::routes());
+    let staff = desk::routes().merge(admin::routes()).merge(admin_risk::routes()).merge(drills::routes()).merge(grade::routes()).merge(survey::routes());
     let mut pages = staff.merge(portal::routes());
     if app.demo {
         pages = pages.merge(demo::routes()).merge(telephony::handset::routes());

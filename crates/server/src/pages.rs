@@ -21,6 +21,7 @@ use crate::policies::Staged;
 
 mod desk;
 mod drills;
+pub mod risk;
 mod script;
 mod security;
 mod survey;
@@ -429,11 +430,17 @@ struct Story<'a> {
     call: &'a str,
     started: Timestamp,
     lines: &'a [StoryLine],
+    risk: Option<&'a risk::CallRisk>,
 }
 
-/// The record of one call.
-pub fn story(shell: &Shell<'_>, call: &str, started: Timestamp, lines: &[StoryLine]) -> Result<String, askama::Error> {
-    Story { shell, call, started, lines }.render()
+/// A part of the risk score, in words.
+pub fn risk_part(name: &str) -> String { words::risk_part(name) }
+
+/// The record of one call; for the lead with what it means for others.
+pub fn story(
+    shell: &Shell<'_>, call: &str, started: Timestamp, lines: &[StoryLine], risk: Option<&risk::CallRisk>,
+) -> Result<String, askama::Error> {
+    Story { shell, call, started, lines, risk }.render()
 }
 
 #[derive(Template)]

@@ -99,6 +99,11 @@ pub enum AgentEvent {
     },
     /// Signed in.
     SignedIn,
+    /// Looked a customer up by account number, without a call: to ring them.
+    LookedUp {
+        /// Somebody has this number.
+        found: bool,
+    },
     /// Signed out, or was signed out.
     SignedOut {
         /// By whom, if not by themselves.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use countersign_core::{
     factor::{self, Attested, FactorKind, Owner, ServiceCode, Transaction, Verdict},
     id::{AccountId, AuthenticatorId, CallId},
     prompt::Directive,
+    risk::History,
     secret::{E164, Secret},
     time::Timestamp,
 };
@@ -27,11 +28,13 @@ use crate::{
     directory::{ChangeError, Directory, DirectoryError, authenticator},
     effects,
     hub::{Hub, Notice},
+    intel,
     metrics::Metrics,
     oauth::ping,
     policies::{Active, Policies},
-    record,
+    record, seen,
     vault::{Vault, VaultError},
+    watch::Watch,
 };
 
 /// The index of calls that ask an account for an approval.
@@ -144,6 +147,10 @@ pub struct Runner {
     calls: Mutex<HashMap<CallId, Slot>>,
     hashing: Semaphore,
     attestors: Mutex<HashMap<FactorKind, Arc<dyn Attestor>>>,
+    /// Somebody can be asked about numbers.
+    pub(crate) looks_up: AtomicBool,
+    /// What agents do that their peers do not.
+    pub watch: Watch,
 }
 
 /// What a telephone is told.
@@ -173,7 +180,7 @@ impl Runner {
         let directory = Arc::new(Directory::new(store.clone(), vault.clone()));
         Self {
             store, vault, directory, policies: policies.into(), params, hub, metrics, digests: Default::default(), clock: Box::new(clock), calls: Mutex::default(),
-            hashing: Semaphore::new(HASHES_AT_ONCE), attestors: Mutex::default(),
+            hashing: Semaphore::new(HASHES_AT_ONCE), attestors: Mutex::default(), looks_up: AtomicBool::new(false), watch: Watch::default(),
         }
     }
 
@@ -346,7 +353,7 @@ impl Runner {
             let input = make();
             // What the telephone itself did is answered to it; everything else it has to be told.
             let elsewhere = !matches!(input, Input::Incoming { .. } | Input::Keys(_) | Input::NoKeys | Input::HungUp | Input::Answered);
-            let turned = match self.turn(before.clone(), input, &refused).await {
+            let turned = match self.turn(before.clone(), input, &refused, &live.line).await {
                 Ok(turned) => turned,
                 // A repeated command often finds the call moved on: the log knows its answer.
                 Err(RunError::Rejected(why)) => return self.repeated(command).await?.ok_or(RunError::Rejected(why)),
@@ -416,7 +423,7 @@ impl Runner {
     }
 
     /// Steps until nothing is asked any more.
-    async fn turn(&self, mut call: Call, first: Input, refused: &[Deny]) -> Result<Turned, RunError> {
+    async fn turn(&self, mut call: Call, first: Input, refused: &[Deny], line: &Line) -> Result<Turned, RunError> {
         let mut whole = Outputs::default();
         let mut docs = Vec::new();
         let mut input = first;
@@ -437,6 +444,10 @@ impl Runner {
             whole.say.append(&mut out.say);
             match out.ask {
                 None => return Ok(Turned { after: call, out: whole, docs, policies }),
+                Some(Ask::History { number, account, started, dialled }) => {
+                    let history = seen::history(self, call.id, number, account, started, line).await?;
+                    input = Input::Answer(Answer::History { history, dialled });
+                }
                 Some(ask) => input = Input::Answer(self.answer(ask, now, &mut docs).await?),
             }
         }
@@ -471,6 +482,8 @@ impl Runner {
                 }
                 Answer::Redeemed { verdict, account: self.directory.brief(Some(live.account), now).await? }
             }
+            // Answered where the line is known.
+            Ask::History { dialled, .. } => Answer::History { history: History::default(), dialled },
             Ask::Attest { transaction, kind, presented } => {
                 let attestor = self.attestors.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned();
                 let attested = match attestor {
@@ -538,6 +551,8 @@ impl Runner {
             commit.appends.push(Append { stream: Stream { kind: record::CALL, id: call.id.0 }, expected: live.call.n, events });
             self.keep_line(live, call, &mut commit);
         }
+        seen::write(self, &live.call, call, &live.line, &mut commit);
+        intel::write(self, live.call.n, call, &mut commit)?;
         commit.appends.push(turned.policies.still());
         effects::write(self, call, &turned.out, &mut commit).await?;
         ping::write(self, call, &turned.out.events, &mut commit).await?;

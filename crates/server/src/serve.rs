@@ -5,7 +5,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use countersign_core::time::{Span, Timestamp};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use crate::{App, outbox::Outbox, router, runner::Runner};
+use crate::{App, outbox::Outbox, router, runner::Runner, seen};
 
 /// Now, from the operating system.
 pub fn system_clock() -> Timestamp {
@@ -44,6 +44,11 @@ pub async fn serve(app: App, outbox: Outbox, listener: TcpListener, stop: impl F
     work.spawn(every(SWEEP, on.clone(), move || {
         let runner = runner.clone();
         async move { sweep(&runner).await }
+    }));
+    let runner = app.runner.clone();
+    work.spawn(every(SWEEP, on.clone(), move || {
+        let runner = runner.clone();
+        async move { runner.watch.catch_up(&runner).await.map_err(|e| e.to_string()) }
     }));
     if let Some(upstream) = app.upstream.clone() {
         work.spawn(every(POLL, on.clone(), move || {
@@ -103,7 +108,7 @@ async fn sweep(runner: &Runner) -> Result<(), String> {
             break;
         }
     }
-    for kind in ["service", "service-shown", "link", "link-code", "session", "portal-session", "webauthn", "totp-pending", crate::oauth::request::KIND] {
+    for kind in seen::KINDS.into_iter().chain([crate::intel::CACHE, "service", "service-shown", "link", "link-code", "session", "portal-session", "webauthn", "totp-pending", crate::oauth::request::KIND]) {
         for _ in 0..20 {
             let due = runner.store.docs_due(kind, (now - Span::minutes(1)).0, 500).await.map_err(|e| e.to_string())?;
             if due.is_empty() {

@@ -164,7 +164,7 @@ impl Turn<'_, '_> {
     }
 
     /// A written reason, kept sealed outside the record.
-    fn note(&mut self, reason: Option<Secret>) -> Result<Effect, Rejected> {
+    pub(super) fn note(&mut self, reason: Option<Secret>) -> Result<Effect, Rejected> {
         let text = reason.filter(|r| r.expose().trim().chars().count() >= 10).ok_or(Rejected::NoReason)?;
         Ok(Effect::Note { id: NoteId(self.random.id()), text })
     }

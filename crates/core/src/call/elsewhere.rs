@@ -75,7 +75,7 @@ impl Turn<'_, '_> {
         Ok(())
     }
 
-    fn started(&mut self, adapter: &str, origin: Origin) {
+    pub(super) fn started(&mut self, adapter: &str, origin: Origin) {
         self.emit(Event::Started { adapter: adapter.into(), number: None, verstat: Verstat::None, denied: false, origin });
     }
 
@@ -97,6 +97,15 @@ impl Turn<'_, '_> {
             if text == "1" {
                 self.say(Prompt::Connecting);
                 self.ask_for(Stage::Talking);
+            } else {
+                self.say(Prompt::Goodbye);
+                self.end(Ending::NotReached);
+            }
+            return Ok(());
+        }
+        if matches!(self.call.origin, Origin::RingBack { .. }) {
+            if text == "1" {
+                self.enqueue();
             } else {
                 self.say(Prompt::Goodbye);
                 self.end(Ending::NotReached);

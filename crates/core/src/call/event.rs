@@ -15,7 +15,7 @@ use crate::{
     identify::ClaimRecord,
     message::Delivery,
     prompt::{Lang, Music},
-    risk::{Contribution, Verstat},
+    risk::{Contribution, History, NumberFacts, Route, Verstat},
     secret::Blind,
     time::Timestamp,
 };
@@ -251,6 +251,22 @@ pub enum Event {
         score: u8,
         /// What it is made of.
         parts: Vec<Contribution>,
+        /// Where it leads. Older events do not say: then it is what the usual thresholds say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        route: Option<Route>,
+        /// Nothing follows from it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        shadow: bool,
+    },
+    /// Something bearing on risk came to be known from elsewhere; it takes the place of what came from
+    /// there before.
+    Signalled {
+        /// From our own record of other calls.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        history: Option<History>,
+        /// From number intelligence.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<NumberFacts>,
     },
     /// The caller waits.
     Queued {
@@ -334,6 +350,15 @@ pub enum Event {
     SummarySent {
         /// What it names.
         actions: Vec<Action>,
+    },
+    /// The lead says that this call was fraud, or takes it back. May come after the end.
+    Marked {
+        /// Who.
+        agent: AgentId,
+        /// It was.
+        fraud: bool,
+        /// The written reason.
+        note: NoteId,
     },
     /// The call ended.
     Ended {

@@ -11,7 +11,7 @@ use crate::{
     id::{AccountId, AgentId, AuthenticatorId, CallId, ChallengeId, ContactId, MessageId, NoteId},
     message::{Change, Delivery, Message, PermittedChange},
     prompt::Prompt,
-    risk::Verstat,
+    risk::{History, NumberFacts, Rules, Verstat},
     secret::{Blind, Secret},
     time::{Span, Timestamp},
 };
@@ -91,6 +91,9 @@ pub struct Params {
     pub cooling_off: Span,
     /// How long a guarded change can be undone.
     pub undo: Span,
+    /// What signals weigh and where scores lead: a section of its own in the configuration.
+    #[serde(skip)]
+    pub risk: Rules,
 }
 
 impl Default for Params {
@@ -116,6 +119,7 @@ impl Default for Params {
             service_failures: 200,
             cooling_off: Span::days(7),
             undo: Span::days(3),
+            risk: Rules::default(),
         }
     }
 }
@@ -173,6 +177,30 @@ pub enum Input {
         agent: Option<(AgentId, Role)>,
         /// What about.
         matter: Option<Action>,
+    },
+    /// We ring a customer back at a number on file: a call in their name was too risky to go on with.
+    RingBack {
+        /// Which adapter rings.
+        adapter: String,
+        /// Whom.
+        account: Brief,
+        /// At which contact point.
+        contact: ContactId,
+        /// Because of which call.
+        of: CallId,
+    },
+    /// Number intelligence answered, or failed to.
+    Signals(NumberFacts),
+    /// The lead marks a call as fraud, or takes it back.
+    Marked {
+        /// Who.
+        agent: AgentId,
+        /// As what.
+        role: Role,
+        /// It was fraud.
+        fraud: bool,
+        /// Why.
+        reason: Secret,
     },
     /// The call that we made was answered.
     Answered,
@@ -350,6 +378,17 @@ pub enum Ask {
         /// What was keyed.
         code: Secret,
     },
+    /// What do other calls say about this line and account?
+    History {
+        /// Keyed hash of the calling number.
+        number: Option<Blind>,
+        /// The account that is meant.
+        account: Option<AccountId>,
+        /// When this call came in.
+        started: Timestamp,
+        /// It came to the number that only the portal dials.
+        dialled: bool,
+    },
     /// Did the account's holder sign this transaction?
     Attest {
         /// What was asked for.
@@ -401,6 +440,13 @@ pub enum Answer {
         verdict: Verdict,
         /// Whose it is.
         account: Option<Brief>,
+    },
+    /// To [`Ask::History`].
+    History {
+        /// What they say.
+        history: History,
+        /// As it was asked.
+        dialled: bool,
     },
 }
 
@@ -499,6 +545,13 @@ pub enum Effect {
         /// Which account.
         account: AccountId,
     },
+    /// Ring the customer back at this contact point, a little after this call's end.
+    RingBack {
+        /// Whom.
+        account: AccountId,
+        /// Where.
+        contact: ContactId,
+    },
     /// Tell the lead, and nobody else.
     Alert(Alert),
     /// Wake the customer's devices: an approval is asked for.
@@ -554,6 +607,8 @@ pub enum Alert {
     Reported,
     /// A customer who was asked to approve something on a call says that they are not on the phone.
     Disowned,
+    /// An agent does far more of something than their peers.
+    Unusual,
 }
 
 /// Everything that comes out of a step besides the new state.
@@ -629,6 +684,9 @@ pub enum Rejected {
     /// The caller must prove who they are first.
     #[error("the caller must prove who they are before they can speak for somebody else")]
     NotProved,
+    /// It is marked so already.
+    #[error("this call is marked so already")]
+    Marked,
     /// An answer came that nobody waits for.
     #[error("out of turn")]
     OutOfTurn,

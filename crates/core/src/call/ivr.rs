@@ -1,7 +1,7 @@
 //! The caller alone with the machine: greeting, language, recognition, claims by keypad, hold music.
 
 use super::{
-    Attempt, Closed, Deny, Ending, Event, Origin, Purpose, Queue, Rejected, Stage, Turn,
+    Attempt, Closed, Deny, Ending, Event, Origin, Purpose, Rejected, Stage, Turn,
     input::{Ask, Keys},
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     factor::{Alphabet, FactorKind, Proof, Verdict},
     identify::{ClaimRecord, MAX_MATCHES},
     prompt::{Lang, Music, Prompt},
-    risk::{self, Verstat},
+    risk::Verstat,
     secret::{Blind, Secret},
     time::Span,
 };
@@ -26,6 +26,16 @@ impl Turn<'_, '_> {
             self.record_claim(ClaimKind::Number, Via::Network, &accounts, false);
             self.settle(&accounts);
         }
+        self.rescore();
+        // What other calls say comes first: it decides what may be said at all.
+        match self.wants_history(true, None) {
+            Some(Ask::History { number, account, started, .. }) => self.out.ask = Some(Ask::History { number, account, started, dialled }),
+            _ => self.pick_up(dialled),
+        }
+    }
+
+    /// The first words of a call.
+    pub(super) fn pick_up(&mut self, dialled: bool) {
         self.rescore();
         if self.call.stage == Stage::Ended {
             return;
@@ -272,19 +282,6 @@ impl Turn<'_, '_> {
             return;
         }
         if self.call.music.is_some() { self.enqueue() } else { self.ask_for(Stage::Music) }
-    }
-
-    /// Routes by risk before any agent answers (`risky_call`).
-    pub(super) fn enqueue(&mut self) {
-        self.rescore();
-        if self.call.stage == Stage::Ended {
-            return;
-        }
-        let risky = risk::band(self.call.risk) >= risk::Band::Elevated;
-        let queue = if risky { Queue::Specialists } else { Queue::Agents };
-        let because = if risky { self.call.risk_parts.iter().map(|p| p.name.clone()).collect() } else { Vec::new() };
-        self.emit(Event::Queued { queue, because });
-        self.say(if risky { Prompt::WaitingSpecialist } else { Prompt::Waiting });
     }
 
     /// Asks for the first factor that this customer has, policy lets be used, and was not tried;

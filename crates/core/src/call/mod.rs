@@ -5,11 +5,13 @@
 //! that the record does not hold.
 
 mod desk;
+mod directives;
 mod elsewhere;
 mod event;
 mod input;
 mod ivr;
 mod prove;
+mod routing;
 mod state;
 mod tighten;
 #[cfg(test)]
@@ -32,7 +34,6 @@ use crate::{
     message::{Body, Message, OnFile},
     prompt::Prompt,
     random::Random,
-    risk,
     secret::Secret,
     time::Timestamp,
 };
@@ -51,6 +52,7 @@ impl Call {
     /// taken again, from the state before it, with the guard's [`Deny`] added to [`Cx::refused`].
     pub fn step(self, input: Input, cx: &Cx<'_>, out: &mut Outputs) -> Result<Self, Rejected> {
         let mut new = Outputs::default();
+        let (fresh, before) = (self.n == 0, self.subject);
         let over = self.patience(cx.params).is_some_and(|at| at <= cx.now);
         let mut turn = Turn {
             random: Random::new(cx.seed), principal: cx.principal.cloned(), subject: cx.subject.cloned(), call: self, cx, out: &mut new, over,
@@ -59,6 +61,8 @@ impl Call {
         turn.take(input)?;
         if turn.out.ask.is_none() {
             turn.rescore();
+            turn.reroute();
+            turn.out.ask = turn.wants_history(fresh, before);
         }
         let call = turn.call;
         out.events.append(&mut new.events);
@@ -86,10 +90,10 @@ struct Turn<'a, 'cx> {
 
 impl Turn<'_, '_> {
     fn take(&mut self, input: Input) -> Result<(), Rejected> {
-        let begun = self.call.stage != Stage::Ringing;
+        let begun = self.call.n > 0;
         self.lapse();
         match input {
-            Input::Incoming { .. } | Input::Backchannel { .. } | Input::Device { .. } | Input::CallOut { .. } if begun => Err(Rejected::Begun),
+            Input::Incoming { .. } | Input::Backchannel { .. } | Input::Device { .. } | Input::CallOut { .. } | Input::RingBack { .. } if begun => Err(Rejected::Begun),
             Input::Incoming { adapter, number, verstat, denied, accounts, dialled } => {
                 self.begin(adapter, number, verstat, denied, accounts, dialled);
                 Ok(())
@@ -104,12 +108,14 @@ impl Turn<'_, '_> {
                 Ok(())
             }
             Input::CallOut { adapter, account, contact, agent, matter } => self.begin_call_out(&adapter, account, contact, agent, matter),
+            Input::RingBack { adapter, account, contact, of } => self.begin_ring_back(&adapter, account, contact, of),
             _ if !begun => Err(Rejected::OutOfTurn),
             // A report on a message may well come after the end, and a hang-up twice.
             Input::Delivered { message, delivery } => {
                 self.delivered(message, delivery);
                 Ok(())
             }
+            Input::Marked { agent, role, fraud, reason } => self.marked(agent, role, fraud, reason),
             Input::HungUp if self.call.stage == Stage::Ended => Ok(()),
             _ if self.call.stage == Stage::Ended => Err(Rejected::Ended),
             Input::Keys(keys) => self.keys(&keys),
@@ -130,6 +136,10 @@ impl Turn<'_, '_> {
                 if !self.call.frozen {
                     self.emit(Event::AccountFrozen);
                 }
+                Ok(())
+            }
+            Input::Signals(number) => {
+                self.signalled(number);
                 Ok(())
             }
             Input::Answered => self.answered(),
@@ -160,6 +170,7 @@ impl Turn<'_, '_> {
             Answer::Compared { .. } => desk,
             Answer::Verified(_) => self.call.challenge.as_ref().is_some_and(|c| c.hash.is_none()),
             Answer::Redeemed { .. } => matches!(stage, Stage::KeyingServiceCode | Stage::KeyingToken),
+            Answer::History { .. } => true,
         };
         if !awaited {
             return Err(Rejected::OutOfTurn);
@@ -174,6 +185,13 @@ impl Turn<'_, '_> {
             Answer::Verified(verdict) => self.verified(verdict),
             Answer::Redeemed { verdict, account } => {
                 self.redeemed(verdict, account);
+                Ok(())
+            }
+            Answer::History { history, dialled } => {
+                self.history(history);
+                if self.call.stage == Stage::Ringing {
+                    self.pick_up(dialled);
+                }
                 Ok(())
             }
         }
@@ -225,7 +243,7 @@ impl Turn<'_, '_> {
         match (&self.call.origin, self.call.number) {
             (Origin::Client(name), _) => format!("client:{name}"),
             (_, Some(blind)) => hex::encode(blind.0),
-            (Origin::CallBack(contact) | Origin::Desk { contact, .. }, None) => contact.to_string(),
+            (Origin::CallBack(contact) | Origin::Desk { contact, .. } | Origin::RingBack { contact, .. }, None) => contact.to_string(),
             (Origin::Caller, None) => "withheld".to_owned(),
         }
     }
@@ -285,23 +303,6 @@ impl Turn<'_, '_> {
         (self.principal, self.subject) = (brief.clone(), brief);
         if self.call.level < Level::Identified {
             self.emit(Event::LevelChanged { level: Level::Identified, expires: None, cause: LevelCause::Identification, policies: Vec::new() });
-        }
-    }
-
-    /// Scores the risk anew and records it if it changed. Above the last threshold the call ends,
-    /// unless a person is or was on it: then the desk shows it, and people decide.
-    fn rescore(&mut self) {
-        if self.call.stage == Stage::Ended {
-            return;
-        }
-        let (score, parts) = risk::score(&self.call, self.subject.as_ref(), self.now());
-        if (score, &parts) != (self.call.risk, &self.call.risk_parts) {
-            self.emit(Event::RiskScored { score, parts });
-        }
-        if risk::band(self.call.risk) == risk::Band::High && self.call.agent.is_none() && !self.call.handed_over {
-            self.out.say.clear();
-            self.say(Prompt::CannotHelp);
-            self.end(Ending::Risk);
         }
     }
 

@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Event, LevelCause, Recorded};
 use crate::{
-    account::{Access, Brief},
+    account::Brief,
     action::{Action, Actor, Decision, DelegateFacts, Facts, Field, Level, Policy, Role, Verb},
     claim::{ClaimKind, Via},
     factor::{Alphabet, CodeHash, FactorKind},
     id::{AccountId, AgentId, AuthenticatorId, CallId, ChallengeId, ContactId, DelegationId, MessageId},
     identify::ClaimRecord,
     message::Delivery,
-    prompt::{Directive, Lang, Music, Prompt},
-    risk::{Contribution, Verstat},
+    prompt::{Lang, Music},
+    risk::{Band, Contribution, Route, Routes, Signals, Verstat},
     secret::Blind,
     time::Timestamp,
 };
@@ -100,6 +100,10 @@ pub enum Ending {
     Unanswered,
     /// The program that asked has its answer.
     Collected,
+    /// Too risky to go on with: the customer is rung back at a number on file.
+    CalledBack,
+    /// Too risky for a person: the caller was told the way online.
+    SelfService,
 }
 
 /// Who began a call.
@@ -124,17 +128,24 @@ pub enum Origin {
         /// What about.
         matter: Option<Action>,
     },
+    /// We ring back, because a call in the customer's name was too risky to go on with.
+    RingBack {
+        /// At which contact point.
+        contact: ContactId,
+        /// Which call that was.
+        of: CallId,
+    },
 }
 
 impl Origin {
     /// Whether the caller rang us.
     pub fn is_caller(&self) -> bool { *self == Self::Caller }
     /// Whether we rang them.
-    pub fn is_ours(&self) -> bool { matches!(self, Self::CallBack(_) | Self::Desk { .. }) }
+    pub fn is_ours(&self) -> bool { matches!(self, Self::CallBack(_) | Self::Desk { .. } | Self::RingBack { .. }) }
     /// Where we rang them.
     pub fn contact(&self) -> Option<ContactId> {
         match self {
-            Self::CallBack(contact) | Self::Desk { contact, .. } => Some(*contact),
+            Self::CallBack(contact) | Self::Desk { contact, .. } | Self::RingBack { contact, .. } => Some(*contact),
             Self::Caller | Self::Client(_) => None,
         }
     }
@@ -278,6 +289,18 @@ pub struct Call {
     pub risk: u8,
     /// What it is made of.
     pub risk_parts: Vec<Contribution>,
+    /// Where it leads.
+    #[serde(default)]
+    pub route: Route,
+    /// Nothing follows from it.
+    #[serde(default)]
+    pub shadow: bool,
+    /// What came to be known from elsewhere.
+    #[serde(default)]
+    pub signals: Signals,
+    /// The lead says that it was fraud.
+    #[serde(default)]
+    pub fraud: bool,
     /// In which queue the caller waits or waited last.
     pub queue: Option<Queue>,
     /// Since when the caller waits.
@@ -317,7 +340,7 @@ impl Call {
             claims: Vec::new(), contradictions: 0, misses: 0, subject: None, principal: None, agreed: false, settled: false,
             number_set_aside: false, delegate: None, intent: false, challenge: None, link: None, ring: None, disowned: false, tried: Vec::new(),
             proofs: Vec::new(), level: Level::Anonymous, level_expires: None, level_policies: Vec::new(), failures: 0,
-            risk: 0, risk_parts: Vec::new(), queue: None, waiting_since: None, agent: None, handed_over: false, compared: Vec::new(),
+            risk: 0, risk_parts: Vec::new(), route: Route::Agent, shadow: false, signals: Signals::default(), fraud: false, queue: None, waiting_since: None, agent: None, handed_over: false, compared: Vec::new(),
             revealed: Vec::new(), decisions: Vec::new(), performed: Vec::new(), sent_online: Vec::new(),
             frozen: false, duress: false, delivery: None, last_closed: None, ended: None,
         }
@@ -336,7 +359,7 @@ impl Call {
         self.n = recorded.n;
         self.updated = recorded.at;
         // What is no sign of life from the caller does not break a row of silences.
-        if !matches!(recorded.event, Event::Silence | Event::RiskScored { .. } | Event::Asked { .. } | Event::Delivered { .. } | Event::AccountFrozen | Event::LevelChanged { .. }) {
+        if !matches!(recorded.event, Event::Silence | Event::RiskScored { .. } | Event::Signalled { .. } | Event::Marked { .. } | Event::Asked { .. } | Event::Delivered { .. } | Event::AccountFrozen | Event::LevelChanged { .. }) {
             self.silences = 0;
         }
         match &recorded.event {
@@ -350,7 +373,7 @@ impl Call {
                 match origin {
                     Origin::Caller => {}
                     Origin::Client(_) => self.stage = Stage::Remote,
-                    Origin::CallBack(_) => self.stage = Stage::Dialing,
+                    Origin::CallBack(_) | Origin::RingBack { .. } => self.stage = Stage::Dialing,
                     Origin::Desk { agent, role, .. } => {
                         self.agent = Some((*agent, *role));
                         self.stage = Stage::Dialing;
@@ -468,10 +491,20 @@ impl Call {
                     self.delivery = Some(*delivery);
                 }
             }
-            Event::RiskScored { score, parts } => {
-                self.risk = *score;
+            Event::RiskScored { score, parts, route, shadow } => {
+                (self.risk, self.shadow) = (*score, *shadow);
+                self.route = route.unwrap_or_else(|| Routes::default().of(*score));
                 self.risk_parts.clone_from(parts);
             }
+            Event::Signalled { history, number } => {
+                if let Some(history) = history {
+                    self.signals.history = Some(history.clone()).filter(|h| !h.is_quiet());
+                }
+                if let Some(number) = number {
+                    self.signals.number = Some(number.clone());
+                }
+            }
+            Event::Marked { fraud, .. } => self.fraud = *fraud,
             Event::Queued { queue, .. } => self.wait(*queue, recorded.at),
             Event::Accepted { agent, role } => {
                 self.agent = Some((*agent, *role));
@@ -542,7 +575,9 @@ impl Call {
     }
 
     fn wait(&mut self, queue: Queue, at: Timestamp) {
-        (self.queue, self.waiting_since) = (Some(queue), Some(at));
+        // Whoever waits already does not go to the end of another queue.
+        let since = self.waiting_since.filter(|_| self.stage == Stage::Waiting).unwrap_or(at);
+        (self.queue, self.waiting_since) = (Some(queue), Some(since));
         self.stage = Stage::Waiting;
         self.agent = None;
         // What one agent may see is not what the next has looked at.
@@ -552,6 +587,19 @@ impl Call {
     /// Whether the account may be opened at all: two independent claims agree, or the caller
     /// proved to be its holder.
     pub fn opened(&self) -> bool { self.subject.is_some() && (self.agreed || self.level >= Level::Authenticated) }
+
+    /// The score that routes and policy go by: none in shadow mode, unless the number is on the deny
+    /// list, which is somebody's decision.
+    pub fn acting_risk(&self) -> u8 { if self.shadow && !self.denied { 0 } else { self.risk } }
+
+    /// Where the score leads, as far as anything follows from it.
+    pub fn acting_route(&self) -> Route { if self.shadow && !self.denied { Route::Agent } else { self.route } }
+
+    /// How a screen shows where the score leads.
+    pub fn band(&self) -> Band { self.route.into() }
+
+    /// A person has it, or had it and handed it on: people decide from then on.
+    pub(super) fn with_people(&self) -> bool { self.agent.is_some() || self.handed_over }
 
     /// The language to speak.
     pub fn language(&self) -> Lang { self.lang.unwrap_or_default() }
@@ -563,7 +611,7 @@ impl Call {
             opened: self.opened(),
             claims: self.claims.iter().filter(|c| self.subject.is_some_and(|s| c.accounts.contains(&s))).map(|c| c.kind).collect(),
             proofs: self.proof_kinds(),
-            risk: i64::from(self.risk),
+            risk: i64::from(self.acting_risk()),
             frozen: self.frozen || subject.is_some_and(|b| b.frozen),
             phone_lock: subject.is_some_and(|b| b.phone_lock),
             duress: self.duress,
@@ -627,65 +675,6 @@ impl Call {
         let event = Event::LevelChanged { level: self.fallen(), expires: None, cause: LevelCause::Expiry, policies: Vec::new() };
         call.apply(&Recorded { v: super::EVENT_VERSION, n: self.n, at: self.updated, event });
         std::borrow::Cow::Owned(call)
-    }
-
-    /// What the telephone should do now. A function of the state alone, so that a caller is picked
-    /// up where they were after a restart, and a repeated webhook gets the same answer.
-    ///
-    /// `access` is what the customer told us makes a call easier.
-    pub fn directives(&self, upcoming: Option<Timestamp>, access: Access) -> Vec<Directive> {
-        let lang = self.language();
-        let say = |prompt| Directive::Say { prompt, lang };
-        // A relay operator, a TTY or a slow hand takes two to three times as long.
-        let patience: u8 = if access == Access::default() { 1 } else { 3 };
-        let gather = |max, timeout: u8, secret| Directive::Gather { max, timeout: timeout.saturating_mul(patience), secret };
-        match self.stage {
-            Stage::Ringing => Vec::new(),
-            Stage::Language => vec![say(Prompt::ChooseLanguage), gather(1, 8, false)],
-            Stage::Recognised => vec![say(Prompt::Recognised { upcoming }), gather(1, 8, false)],
-            Stage::Menu => vec![say(Prompt::Menu), gather(1, 8, false)],
-            Stage::KeyingAccountNumber => vec![say(Prompt::EnterAccountNumber), gather(20, 10, false)],
-            Stage::KeyingPostalCode => vec![say(Prompt::EnterPostalCode), gather(12, 10, false)],
-            Stage::KeyingServiceCode => vec![say(Prompt::EnterServiceCode), gather(12, 15, true)],
-            Stage::Proving => {
-                let prompt = match self.challenge.as_ref().map(|c| c.kind) {
-                    Some(FactorKind::SmsCode) => Prompt::EnterSmsCode,
-                    Some(FactorKind::VoiceCode) => Prompt::EnterVoiceCode,
-                    Some(FactorKind::Totp) => Prompt::EnterTotp,
-                    Some(FactorKind::Hotp) => Prompt::EnterHotp,
-                    Some(FactorKind::ServiceCode) => Prompt::EnterServiceCode,
-                    Some(FactorKind::BackupCode) => Prompt::EnterBackupCode,
-                    // The others are not keyed.
-                    Some(
-                        FactorKind::Pin | FactorKind::VerbalPassword | FactorKind::Passkey | FactorKind::Provider | FactorKind::AppCall
-                        | FactorKind::Callback | FactorKind::Approval,
-                    )
-                    | None => Prompt::EnterPin,
-                };
-                vec![say(prompt), say(Prompt::ProofHelp), gather(12, 20, true)]
-            }
-            Stage::KeyingToken => vec![say(Prompt::OneMoment), gather(12, 6, true)],
-            Stage::Approving => {
-                let prompt = match &self.challenge {
-                    Some(c) if c.kind == FactorKind::Provider => Prompt::ApproveAtProvider { code: c.id },
-                    Some(c) if c.kind == FactorKind::Passkey => Prompt::ApproveWithPasskey,
-                    Some(c) => Prompt::ApproveInPortal { code: c.id },
-                    None => Prompt::NothingHeard,
-                };
-                vec![say(prompt), say(Prompt::ApproveHelp), gather(1, 30, false)]
-            }
-            Stage::Linking => match &self.link {
-                Some(link) => vec![say(Prompt::TypeInPortal { code: link.id }), say(Prompt::ApproveHelp), gather(1, 30, false)],
-                None => vec![gather(1, 30, false)],
-            },
-            Stage::Dialing | Stage::Remote => Vec::new(),
-            Stage::Confirming if matches!(self.origin, Origin::Desk { .. }) => vec![say(Prompt::WeCall), gather(1, 12, false)],
-            Stage::Confirming => vec![say(Prompt::CallBack), gather(1, 12, true)],
-            Stage::Music => vec![say(Prompt::ChooseMusic), gather(1, 8, false)],
-            Stage::Waiting => vec![Directive::Hold { music: self.music.unwrap_or_default() }],
-            Stage::Talking => vec![Directive::Bridge],
-            Stage::Ended => vec![Directive::HangUp],
-        }
     }
 }
 

@@ -39,7 +39,13 @@ fn take(call: Call, input: Input, out: &mut Outputs) -> Result<Call, Rejected> {
         now: NOW, seed: [9; 32], policy: &Anything, pepper: &pepper, params: &params, principal: principal.as_ref(),
         subject: subject.as_ref(), refused: &[],
     };
-    call.step(input, &cx, out)
+    let mut call = call.step(input, &cx, out)?;
+    // Other calls have nothing to say here.
+    if let Some(Ask::History { dialled, .. }) = out.ask {
+        out.ask = None;
+        call = call.step(Input::Answer(Answer::History { history: crate::risk::History::default(), dialled }), &cx, out)?;
+    }
+    Ok(call)
 }
 
 fn play(inputs: impl IntoIterator<Item = Input>) -> Call {

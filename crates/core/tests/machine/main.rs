@@ -10,6 +10,7 @@ mod identification;
 mod limits;
 mod properties;
 mod proving;
+mod routing;
 mod shell;
 mod stages;
 mod tapes;

@@ -5,12 +5,12 @@ use std::{cell::RefCell, collections::BTreeSet};
 
 use countersign_core::{
     action::{Action, Field, Role, Verb},
-    call::{Command, Event, Queue, Rejected, Stage},
+    call::{Command, Event, Origin, Queue, Rejected, Stage},
     claim::ClaimKind,
     factor::FactorKind,
     id::{ContactId, MessageId},
     message::{Change, Delivery},
-    risk::Verstat,
+    risk::{History, LineType, Mode, NumberFacts, Routes, Verstat},
     time::Span,
 };
 use proptest::{prelude::*, test_runner::{RngSeed, TestRunner}};
@@ -54,6 +54,14 @@ enum Op {
     Provided(bool),
     Answered,
     Collected,
+    /// Number intelligence answers.
+    Signals(u8),
+    /// Other calls say this from now on.
+    History(u8),
+    /// The lead marks the call.
+    Mark(Role, bool),
+    /// The operator decided otherwise.
+    Rules(u8),
 }
 
 #[derive(Debug, Clone)]
@@ -131,6 +139,10 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (who(), any::<bool>()).prop_map(|(w, r)| Op::Linked(w, r)),
         1 => any::<bool>().prop_map(Op::Provided),
         1 => prop::bool::weighted(0.7).prop_map(|a| if a { Op::Answered } else { Op::Collected }),
+        1 => any::<u8>().prop_map(Op::Signals),
+        1 => any::<u8>().prop_map(Op::History),
+        1 => (prop::sample::select(vec![Role::Lead, Role::Lead, Role::Agent, Role::Admin]), any::<bool>()).prop_map(|(r, f)| Op::Mark(r, f)),
+        1 => any::<u8>().prop_map(Op::Rules),
     ]
 }
 
@@ -145,6 +157,7 @@ fn begin_elsewhere() -> impl Strategy<Value = Do> {
     prop_oneof![
         3 => (prop_oneof![2 => Just(Who::Pia), 1 => who()], kind).prop_map(|(w, k)| Do::Backchannel(w.number(), k)),
         1 => Just(Do::Device),
+        1 => who().prop_map(move |w| Do::RingBack(w, contact(w))),
         3 => (who(), any::<bool>()).prop_map(move |(w, desk)| Do::CallOut { whom: w, contact: contact(w), agent: desk.then_some((AGENT, Role::Agent)) }),
     ]
 }
@@ -208,6 +221,7 @@ fn input(shell: &mut Shell, op: Op) -> Option<Do> {
             (_, Stage::Menu) if shell.call.n.is_multiple_of(2) => "1".into(),
             (_, Stage::Menu) if shell.call.n.is_multiple_of(3) => "3".into(),
             (_, Stage::KeyingToken) => shell.dial_token(Who::Pia),
+            (_, Stage::Confirming) if matches!(shell.call.origin, Origin::RingBack { .. }) => "1".into(),
             (_, Stage::Confirming) if shell.call.origin.contact().is_some() && shell.call.agent.is_none() => shell.key_to_press(),
             (_, Stage::Approving) => return Some(onward_elsewhere(shell)),
             (_, Stage::Linking) => return Some(Do::Linked(Who::Pia, true)),
@@ -250,7 +264,9 @@ fn input(shell: &mut Shell, op: Op) -> Option<Do> {
         Op::Provided(right) => Do::Provided(if right { shell.call.principal.and_then(Who::of) } else { None }),
         Op::Answered => Do::Answered,
         Op::Collected => Do::Collected,
-        Op::Wait(_) | Op::Restart | Op::Elsewhere(..) | Op::Exhaust(_) => return None,
+        Op::Signals(n) => Do::Signals(facts(n)),
+        Op::Mark(role, fraud) => Do::Mark(role, fraud),
+        Op::Wait(_) | Op::Restart | Op::Elsewhere(..) | Op::Exhaust(_) | Op::History(_) | Op::Rules(_) => return None,
     })
 }
 
@@ -275,6 +291,30 @@ fn elsewhere(shell: &mut Shell, who: Who, n: u8) {
         3 => profile.contacts.retain(|c| c.kind == countersign_core::account::ContactKind::Email),
         _ => profile.changed = Some(now),
     }
+}
+
+fn facts(n: u8) -> NumberFacts {
+    let line = [None, Some(LineType::Mobile), Some(LineType::NonFixedVoip), Some(LineType::NotCalledFrom)][usize::from(n % 4)];
+    NumberFacts { unknown: n & 4 > 0, line, sim_changed_hours: (n & 8 > 0).then_some(u32::from(n)), sim_within: n & 64 > 0, reassigned: n & 16 > 0, forwarded: n & 32 > 0 }
+}
+
+fn history(n: u8) -> History {
+    let some = |bit: u8| u32::from(n >> bit & 3) * 3;
+    History {
+        accounts_on_line: some(0), lines_on_account: some(2), failed_on_line: some(4), failed_on_account: some(5), fraud_on_line: n & 64 > 0,
+        fraud_on_account: n & 128 > 0, odd_hour: some(3), odd_country: some(1),
+    }
+}
+
+fn rules(shell: &mut Shell, n: u8) {
+    let risk = &mut shell.params.risk;
+    risk.mode = if n.is_multiple_of(3) { Mode::Shadow } else { Mode::Act };
+    risk.routes = match n % 4 {
+        0 => Routes::default(),
+        1 => Routes::new(Some(40), Some(50), None, Some(90)).unwrap(),
+        2 => Routes::new(Some(10), None, Some(20), None).unwrap(),
+        _ => Routes::new(None, Some(1), Some(60), Some(60)).unwrap(),
+    };
 }
 
 fn exhaust(shell: &mut Shell, n: u8) {
@@ -365,12 +405,15 @@ fn play(start: Start, ops: impl IntoIterator<Item = Op>, seen: &RefCell<BTreeSet
             Op::Restart => shell.restart(),
             Op::Elsewhere(who, n) => elsewhere(&mut shell, who, n),
             Op::Exhaust(n) => exhaust(&mut shell, n),
+            Op::History(n) => shell.history = history(n),
+            Op::Rules(n) => rules(&mut shell, n),
             _ => {}
         }
         let Some(what) = input(&mut shell, op) else { continue };
         let before = (shell.call.clone(), shell.limits.clone(), shell.sent.len());
         let over = before.0.ended.is_some();
-        let allowed_after_end = matches!(what, Do::Delivered(..) | Do::HungUp);
+        let allowed_after_end = matches!(what, Do::Delivered(..) | Do::HungUp | Do::Mark(..));
+        let marks = matches!(what, Do::Mark(..));
         match shell.put(what) {
             Ok(_) => {
                 assert!(!over || allowed_after_end, "accepted after the end");
@@ -378,7 +421,7 @@ fn play(start: Start, ops: impl IntoIterator<Item = Op>, seen: &RefCell<BTreeSet
             }
             Err(why) => {
                 assert_eq!((before.0, before.2), (shell.call.clone(), shell.sent.len()));
-                assert_eq!(over, why == Rejected::Ended);
+                assert!(marks || over == (why == Rejected::Ended));
             }
         }
     }
@@ -400,12 +443,12 @@ fn runner(cases: u32, seed: u64) -> TestRunner {
     TestRunner::new(ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, max_shrink_iters: 4_000, ..ProptestConfig::default() })
 }
 
-const EVENTS: [&str; 39] = [
+const EVENTS: [&str; 41] = [
     "Started", "Asked", "Silence", "LanguageChosen", "MusicChosen", "IntentConfirmed", "Claimed", "Contradicted", "Identified",
     "Switched", "SpeaksFor", "SpeakRefused", "Challenged", "ChallengeFailed", "ChallengeClosed", "FactorUnavailable",
     "ServiceCodeFailed", "ServiceCodeThrottled", "Proved", "LevelChanged", "Delivered", "RiskScored", "Queued", "Accepted",
     "Compared", "CompareThrottled", "Revealed", "Decided", "Performed", "SentOnline", "HandedOver", "AccountFrozen", "SummarySent", "Ended",
-    "LinkOpened", "LinkClosed", "Disowned", "Rang", "Answered",
+    "LinkOpened", "LinkClosed", "Disowned", "Rang", "Answered", "Signalled", "Marked",
 ];
 
 /// Whatever callers, agents, clocks, networks and other nodes do.
@@ -415,7 +458,7 @@ fn no_sequence_of_inputs_breaks_a_promise() {
     // Often some counter is full from the beginning.
     let full = prop::option::weighted(0.4, any::<u8>().prop_map(Op::Exhaust));
     let calls = (start(), full, prop::collection::vec(op(), 1..80));
-    runner(240, 0xc0de).run(&calls, |(start, full, ops)| { play(start, full.into_iter().chain(ops), &seen); Ok(()) }).unwrap();
+    runner(320, 0xc0de).run(&calls, |(start, full, ops)| { play(start, full.into_iter().chain(ops), &seen); Ok(()) }).unwrap();
     let missing: Vec<&str> = EVENTS.into_iter().filter(|name| !seen.borrow().contains(*name)).collect();
     assert!(missing.is_empty(), "the walk never comes by {missing:?}: it proves less than it says");
 }

@@ -7,7 +7,7 @@ use countersign_core::{
     account::{Brief, Material, Profile},
     action::{Level, Role},
     call::{
-        Alert, Answer, Approval, Ask, Attempt, Call, Check, Command, Cx, Deny, Effect, Event, Guard, Input, LevelCause, Outputs,
+        Alert, Answer, Approval, Ask, Attempt, Call, Check, Command, Cx, Deny, Effect, Ending, Event, Guard, Input, LevelCause, Outputs,
         Params, Queue, Recorded, Rejected, Stage, speakable_upcoming,
     },
     claim::{Claim, ClaimKind},
@@ -15,7 +15,7 @@ use countersign_core::{
     id::{AccountId, AgentId, AuthenticatorId, CallId, ChallengeId, ContactId, MessageId},
     message::{Body, Delivery, Message},
     prompt::{Directive, Prompt},
-    risk::Verstat,
+    risk::{History, NumberFacts, Verstat},
     secret::Secret,
     time::{Span, Timestamp},
     view::{AgentView, Viewer, agent_view},
@@ -52,6 +52,9 @@ pub enum Do {
     Linked(Who, bool),
     Provided(Option<Who>),
     Collected,
+    Signals(NumberFacts),
+    Mark(Role, bool),
+    RingBack(Who, ContactId),
 }
 
 /// What a signed-in customer answers.
@@ -149,6 +152,8 @@ pub struct Shell {
     pepper: Pepper,
     /// A code is right only as long as nobody else takes its step first.
     pub race: Option<u64>,
+    /// What other calls say.
+    pub history: History,
     proved_since: bool,
     ended: u32,
 }
@@ -158,7 +163,7 @@ impl Shell {
         Self {
             now: START, call: Call::new(CallId([0xca; 16])), params: Params::default(), profiles: world::profiles(),
             limits: Limits::default(), sent: Vec::new(), log: Vec::new(), quick: false, last: Done::default(), seed: 0,
-            service: Vec::new(), pepper: world::pepper(), race: None, proved_since: false, ended: 0,
+            service: Vec::new(), pepper: world::pepper(), race: None, history: History::default(), proved_since: false, ended: 0,
         }
     }
 
@@ -334,6 +339,9 @@ impl Shell {
                 answer: who.map(|who| hex::encode(who.id().0).as_str().into()),
             },
             Do::Collected => Input::Collected,
+            Do::Signals(number) => Input::Signals(number),
+            Do::Mark(role, fraud) => Input::Marked { agent: LEAD, role, fraud, reason: "the customer rang and said so".into() },
+            Do::RingBack(who, contact) => Input::RingBack { adapter: "test".into(), account: self.brief(Some(who.id())).unwrap(), contact, of: CallId([0xcb; 16]) },
         }
     }
 
@@ -374,7 +382,8 @@ impl Shell {
             _ => {}
         }
         loop {
-            self.seed += 1;
+            // What other calls say draws nothing.
+            self.seed += u64::from(!matches!(input, Input::Answer(Answer::History { .. })));
             let mut seed = [0; 32];
             seed[..8].copy_from_slice(&self.seed.to_be_bytes());
             let (principal, subject) = (self.brief(call.principal), self.brief(call.subject));
@@ -424,6 +433,7 @@ impl Shell {
                 Some((shown, live)) => Answer::Redeemed { verdict: factor::redeem(live, shown, self.now), account: self.brief(Some(live.account)) },
                 None => Answer::Redeemed { verdict: Verdict::Wrong, account: None },
             },
+            Ask::History { dialled, .. } => Answer::History { history: self.history.clone(), dialled },
             Ask::Attest { transaction, kind, presented } => {
                 let signer = world::ALL.into_iter().map(Who::id).find(|id| hex::encode(id.0) == presented.expose());
                 let attested = signer.map(|account| Attested {
@@ -496,18 +506,20 @@ impl Shell {
         assert!(after.level <= Level::Identified || self.proved_since, "{} without a proof", after.level);
         assert!(after.level <= Level::Identified || !after.proofs.is_empty());
         assert!(after.level <= Level::Identified || after.level_expires.is_some_and(|at| at <= self.now + self.params.level_life));
-        if matches!(what, Do::Tick | Do::NoKeys | Do::HungUp | Do::Delivered(..) | Do::Freeze) {
+        if matches!(what, Do::Tick | Do::NoKeys | Do::HungUp | Do::Delivered(..) | Do::Freeze | Do::Signals(..) | Do::Mark(..)) {
             assert!(after.level <= before.level, "risen by {what:?}");
         }
         // The end is the end.
         assert!(self.ended <= 1);
         assert_eq!(self.ended == 1, after.ended.is_some() && after.stage == Stage::Ended);
         if before.ended.is_some() && !done.events.is_empty() {
-            assert!(matches!(what, Do::Delivered(..)), "{what:?} after the end");
+            assert!(matches!(what, Do::Delivered(..) | Do::Mark(..)), "{what:?} after the end");
         }
         if after.ended.is_some() {
             assert!(after.challenge.is_none() && after.revealed.is_empty() && after.deadline(&self.params).is_none());
         }
+        let by_risk = matches!(after.ended, Some((Ending::Risk | Ending::CalledBack | Ending::SelfService, _)));
+        assert!(!by_risk || !after.shadow || after.denied, "a shadow ends no call");
         self.subject_holds(before, done);
         self.messages_hold(before, done);
         // Who has the call.
@@ -560,6 +572,10 @@ impl Shell {
     /// Messages go to contacts on file of the right account, codes to those past cooling-off.
     fn messages_hold(&self, before: &Call, done: &Done) {
         for effect in &done.effects {
+            if let Effect::RingBack { account, contact } = effect {
+                let brief = self.brief(Some(*account)).expect("an account on file");
+                assert!(self.call.subject == Some(*account) && brief.usable(self.now).any(|f| f.contact == Some(*contact)));
+            }
             let Effect::Send(message) = effect else { continue };
             let brief = self.brief(Some(message.to.account)).expect("an account on file");
             match &message.body {

@@ -113,6 +113,7 @@ fn effect_line(effect: &Effect) -> Option<String> {
         Effect::AskProvider { account, .. } => short(&format!("the sign-in provider asks {account}")),
         Effect::OpenLink { .. } => "the portal finds this call by its code".into(),
         Effect::CloseLink { .. } => "the code finds nothing any more".into(),
+        Effect::RingBack { .. } => "the customer is rung back".into(),
     })
 }
 

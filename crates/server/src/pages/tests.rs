@@ -24,7 +24,7 @@ fn view() -> AgentView {
         call: CALL, n: 3, stage: Stage::Talking, started: NOW - Span::minutes(4), waiting_since: None, queue: Some(Queue::Agents), mine: true,
         lang: Lang::En, music: None, level: Level::Anonymous, level_expires: None, level_policies: Vec::new(), proofs: Vec::new(),
         identified: false, opened: false, claims: Vec::new(), misses_left: 5, compared: Vec::new(), challenge: None, last_closed: None,
-        factors: Vec::new(), fields: Vec::new(), actions: Vec::new(), risk: 0, band: Band::Low, risk_parts: Vec::new(), number_set_aside: false,
+        factors: Vec::new(), fields: Vec::new(), actions: Vec::new(), risk: 0, band: Band::Low, shadow: false, risk_parts: Vec::new(), number_set_aside: false,
         contradictions: 0, frozen: false, phone_lock: false, delegate: None, intent: false, performed: Vec::new(), sent_online: Vec::new(),
         duress: false, ended: None, link: None, may_link: false, watchwords: None, disowned: false, origin: Default::default(), access: Default::default(),
     }
@@ -137,6 +137,16 @@ fn every_page() -> Vec<String> {
     let ended = [Ended::Stopped, Ended::GotThrough, Ended::NotApplicable, Ended::Broken];
     let drilled = ended.map(|ended| SavedDrill { name: text.clone(), story: text.clone(), ended, place: text.clone() });
     let drilled = SavedRun { at: NOW, program: "1".into(), policy: "2".into(), seed: 3, drills: drilled.into() };
+    let call_risk = risk::CallRisk {
+        id: CALL, fraud: false, line_listed: Some(false), on_file: true,
+        accounts: vec![risk::Touched { id: AccountId([3; 16]), frozen: false }, risk::Touched { id: AccountId([4; 16]), frozen: true }],
+        related: vec![risk::RelatedCall { id: CALL, at: NOW, why: text.clone(), fraud: true }],
+    };
+    let risk_view = risk::RiskPage {
+        now: NOW, habits: vec!["misses"], agents: vec![risk::AgentRow { name: text.clone(), calls: 3, counts: vec![20], unusual: vec![text.clone()] }],
+        denied: vec![risk::Denied { line: "0a".repeat(16), by: text.clone(), at: NOW, call: Some(CALL) }], configured: 1, shadow: true,
+        points: vec![(text.clone(), "odd_hour", 5, 5), (text.clone(), "odd_country", 0, 15)], routes: vec![("specialist".into(), 50)],
+    };
     let link_view = LinkView { title: text.clone(), what: text.clone(), button: Some(text.clone()), done: Some(text.clone()) };
     [
         desk(&shell, NOW, &[], &BTreeMap::new(), Some(&full()), Some(&flash), std::slice::from_ref(&line)),
@@ -144,7 +154,7 @@ fn every_page() -> Vec<String> {
         desk_list(NOW, &[], &BTreeMap::new()),
         sign_in(&shell, Some(&text)), portal(&shell, &portal_view), portal_code(&portal_view.code), link(&shell, &link_view), admin(&shell, &admin_view),
         drills(&shell, &text, None), drills(&shell, &text, Some(&drilled)),
-        story(&shell, &text, NOW, &[line]), policy(&shell, &policy_view), landing(&shell, &demo),
+        story(&shell, &text, NOW, &[line], Some(&call_risk)), risk::page(&shell, &risk_view), policy(&shell, &policy_view), landing(&shell, &demo),
         portal_live(&portal_view.live), portal_code_page(&shell, &text, Some(&text)), portal_code_confirm(&shell, &confirm), portal_dial(&shell, "tel:+12025550101,,1%23", 180),
         portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: None, provider: Some(&text) }),
         portal_sign_in(&shell, &SignInView { passkeys: true, elsewhere: Some("//localhost:1"), provider: None }),

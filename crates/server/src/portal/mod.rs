@@ -294,13 +294,20 @@ async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Result<Response
 /// Freezes an account, tells the lead, and raises the risk of every call about it
 /// (`security_follow_up`).
 async fn freeze_account(app: &App, account: AccountId, call: Option<CallId>, mut extra: Extra) -> Result<(), WebError> {
+    extra.docs.push(alert_doc(&app.runner, Alert::Reported, call, Some(account))?);
+    freeze_quietly(app, account, call, extra).await?;
+    app.runner.hub.tell(Notice::Alert);
+    Ok(())
+}
+
+/// Freezes an account and raises the risk of every call about it, without telling the lead: who did it
+/// knows.
+pub(crate) async fn freeze_quietly(app: &App, account: AccountId, call: Option<CallId>, extra: Extra) -> Result<(), WebError> {
     let runner = &app.runner;
-    extra.docs.push(alert_doc(runner, Alert::Reported, call, Some(account))?);
     change(app, account, Notify::Nobody, extra, |profile, now| {
         profile.frozen = profile.frozen.or(Some(now));
         Ok(vec![AccountEvent::Frozen { call }])
     }).await?;
-    runner.hub.tell(Notice::Alert);
     for live in runner.live().await.iter().filter(|c| (c.subject == Some(account) || c.principal == Some(account)) && c.stage != Stage::Ended) {
         let command = format!("frozen/{}/{}", live.id, runner.now().0);
         match runner.run(live.id, command, || Input::AccountFrozen).await {
@@ -363,6 +370,7 @@ async fn link_do(State(app): State<App>, Path(token): Path<String>, Form(_): For
             "It is as it was before. If you did not ask for the change, call us: somebody else did."
         }
         Link::Report { account, call } => {
+            // Pressed ten times at once, it happens once.
             let once = Guard::Once { key: format!("report/{}", hex::encode(&id)), expires: None };
             freeze_account(&app, account, call, Extra { guards: vec![once], docs: vec![gone], ..Extra::default() }).await?;
             if call.is_none() {

@@ -117,7 +117,7 @@ fn tail(profile: &Profile, contact: ContactId) -> String {
 fn from(app: &App, profile: &Profile, live: &Live) -> (String, bool) {
     match (&live.call.origin, &live.line.number) {
         (Origin::Client(name), _) => (format!("on a line of {}", app.client_name(name)), false),
-        (Origin::CallBack(_) | Origin::Desk { .. }, _) => ("on a call that we made to you".to_owned(), true),
+        (Origin::CallBack(_) | Origin::Desk { .. } | Origin::RingBack { .. }, _) => ("on a call that we made to you".to_owned(), true),
         (Origin::Caller, None) => ("from a withheld number".to_owned(), false),
         (Origin::Caller, Some(number)) => {
             let known = profile.present_contacts().any(|c| c.value.expose() == number.expose());

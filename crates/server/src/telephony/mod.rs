@@ -12,7 +12,7 @@ use countersign_core::{
     secret::E164,
 };
 
-use crate::{App, runner::RunError};
+use crate::{App, deny, runner::RunError};
 
 /// Looks the calling number up and makes the first input of a call, the same for every adapter.
 pub async fn incoming(app: &App, adapter: &str, number: Option<&E164>, verstat: Verstat, dialled: bool) -> Result<Incoming, RunError> {
@@ -20,8 +20,12 @@ pub async fn incoming(app: &App, adapter: &str, number: Option<&E164>, verstat: 
         Some(number) => app.runner.directory.find(ClaimKind::Number, number.expose(), app.runner.now()).await?.0,
         None => Vec::new(),
     };
-    let denied = number.is_some_and(|n| app.deny_numbers.contains(n));
+    let listed = number.is_some_and(|n| app.deny_numbers.contains(n));
     let number = number.and_then(|n| app.runner.vault.index.exact(ClaimKind::Number, n.expose()));
+    let denied = match number {
+        Some(line) => listed || deny::is_listed(&app.runner, line).await?,
+        None => listed,
+    };
     Ok(Incoming { adapter: adapter.into(), number, verstat, denied, accounts, dialled })
 }
 

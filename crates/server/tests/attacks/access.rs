@@ -91,6 +91,7 @@ async fn one_door_does_not_open_another() {
     page.is(303);
     assert_eq!(page.header("location"), "/admin");
     alex.get("/admin").await.ok().shows("No alerts.");
+    // What agents and callers did is the lead's business.
     for (verb, path, _) in ROUTES.iter().filter(|(_, _, who)| *who == Who::Lead) {
         send(&world.router, own(method(verb), &example(path), Some(&alex.cookie), FORM, "")).await.is(404);
     }

@@ -20,6 +20,7 @@ mod openid;
 mod passkeys;
 mod portal;
 mod push;
+mod risk;
 mod sessions;
 mod step_up;
 mod survey;

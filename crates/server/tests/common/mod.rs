@@ -42,10 +42,12 @@ use countersign_server::{
     config::ApiClient,
     hub::Hub,
     i18n::{Company, Texts},
+    intel::{Intel, NumberIntelligence, Use},
     metrics::Metrics,
     oauth::{OAuth, clients::ClientSettings},
     push::{self, Push, address::Rules},
     outbox::{Outbox, twilio as rest},
+    ring_back::RingBack,
     router,
     runner::Runner,
     telephony::{handset, twilio},
@@ -76,13 +78,15 @@ pub struct Setup {
     pub params: Params,
     pub deny: Vec<&'static str>,
     pub people: bool,
+    /// Whoever knows numbers, and how their answers are used.
+    pub intel: Option<(Arc<dyn NumberIntelligence>, Use)>,
     /// Programs that may ask by OpenID.
     pub openid: Vec<ClientSettings>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { demo: false, file: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, openid: openid::everybody() }
+        Self { demo: false, file: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, openid: openid::everybody() }
     }
 }
 
@@ -223,7 +227,11 @@ impl World {
             push: push.clone(), sign_in: None, upstream: None, twilio: Some(voice), rings: Some(twilio::NAME),
             app_number: Some(E164::parse(APP_NUMBER).unwrap()), demo: setup.demo, demo_people: Vec::new(), handsets,
         }));
-        let mut outbox = Outbox::new(runner.clone(), texts, vec![ground.post.clone()]).with(Arc::new(push::Shared(push)));
+        let mut outbox = Outbox::new(runner.clone(), texts, vec![ground.post.clone()]).with(Arc::new(push::Shared(push)))
+            .with(Arc::new(RingBack::new(runner.clone(), Some(twilio::NAME))));
+        if let Some((provider, settings)) = &setup.intel {
+            outbox = outbox.with(Arc::new(Intel::new(runner.clone(), provider.clone(), *settings)));
+        }
         if let Some(oauth) = oauth {
             outbox = outbox.with(Arc::new(oauth.courier(runner).unwrap()));
         }

@@ -30,7 +30,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 105] = [
+pub const ROUTES: [(&str, &str, Who); 110] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -45,6 +45,7 @@ pub const ROUTES: [(&str, &str, Who); 105] = [
     ("GET", "/admin/survey/export.csv", Who::Lead),
     ("GET", "/admin/survey/methods.svg", Who::Lead),
     ("GET", "/admin/survey/verdicts.svg", Who::Lead),
+    ("GET", "/admin/risk", Who::Lead),
     ("GET", "/assets/{*path}", Who::Anybody),
     ("GET", "/demo/app/liam", Who::Demo),
     ("GET", "/desk", Who::Desk),
@@ -82,6 +83,10 @@ pub const ROUTES: [(&str, &str, Who); 105] = [
     ("POST", "/admin/survey", Who::Lead),
     ("POST", "/admin/survey/import", Who::Lead),
     ("POST", "/admin/survey/{id}/remove", Who::Lead),
+    ("POST", "/admin/calls/{id}/fraud", Who::Lead),
+    ("POST", "/admin/calls/{id}/not-fraud", Who::Lead),
+    ("POST", "/admin/deny", Who::Lead),
+    ("POST", "/admin/deny/remove", Who::Lead),
     ("POST", "/api/v1/authenticators/check", Who::Program),
     ("POST", "/api/v1/portal-sessions", Who::Program),
     ("POST", "/demo/sign-in/admin", Who::Demo),

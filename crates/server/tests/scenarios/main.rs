@@ -23,6 +23,7 @@ mod policies;
 mod portal;
 mod recognition;
 mod refusals;
+mod risk;
 mod security;
 mod service_code;
 mod step_up;

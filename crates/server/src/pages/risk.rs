@@ -1,0 +1,111 @@
+//! The lead's pages about risk as the templates see them.
+
+use askama::Template;
+use countersign_core::{
+    action::Role,
+    id::{AccountId, CallId},
+    time::Timestamp,
+};
+
+use super::{Shell, words};
+
+/// What one person at the desk did today.
+#[derive(Debug, Clone)]
+pub struct AgentRow {
+    /// Their name.
+    pub name: String,
+    /// Calls taken.
+    pub calls: u32,
+    /// In the order of [`RiskPage::habits`].
+    pub counts: Vec<u32>,
+    /// What is unusual about it, with the evidence.
+    pub unusual: Vec<String>,
+}
+
+/// A line that nobody answers.
+#[derive(Debug, Clone)]
+pub struct Denied {
+    /// Its keyed hash.
+    pub line: String,
+    /// Who listed it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Because of which call.
+    pub call: Option<CallId>,
+}
+
+/// The whole page.
+#[derive(Debug, Clone)]
+pub struct RiskPage {
+    /// Now.
+    pub now: Timestamp,
+    /// What is counted.
+    pub habits: Vec<&'static str>,
+    /// Unusual ones first.
+    pub agents: Vec<AgentRow>,
+    /// The lead's deny list, latest first.
+    pub denied: Vec<Denied>,
+    /// How many numbers the configuration lists.
+    pub configured: usize,
+    /// Nothing follows from scores.
+    pub shadow: bool,
+    /// Words, name, points in force, usual points.
+    pub points: Vec<(String, &'static str, u8, u8)>,
+    /// Route and from which score on.
+    pub routes: Vec<(String, u8)>,
+}
+
+#[derive(Template)]
+#[template(path = "admin_risk.html")]
+struct Page<'a> {
+    shell: &'a Shell<'a>,
+    view: &'a RiskPage,
+}
+
+/// The lead's page about risk.
+pub fn page(shell: &Shell<'_>, view: &RiskPage) -> Result<String, askama::Error> { Page { shell, view }.render() }
+
+/// An account that a call touched.
+#[derive(Debug, Clone)]
+pub struct Touched {
+    /// Which.
+    pub id: AccountId,
+    /// It is frozen already.
+    pub frozen: bool,
+}
+
+/// A call that shares something with another.
+#[derive(Debug, Clone)]
+pub struct RelatedCall {
+    /// Which.
+    pub id: CallId,
+    /// When it came in.
+    pub at: Timestamp,
+    /// What they share.
+    pub why: String,
+    /// It is marked as fraud.
+    pub fraud: bool,
+}
+
+/// Fraud, as the record page shows it to the lead.
+#[derive(Debug, Clone)]
+pub struct CallRisk {
+    /// Which call.
+    pub id: CallId,
+    /// It is marked as fraud.
+    pub fraud: bool,
+    /// Whether its line is on the lead's deny list; `None`: it showed no number.
+    pub line_listed: Option<bool>,
+    /// The number it showed is on a customer's file.
+    pub on_file: bool,
+    /// Accounts that it touched.
+    pub accounts: Vec<Touched>,
+    /// Calls that share its line, account or agent, latest first.
+    pub related: Vec<RelatedCall>,
+}
+
+impl CallRisk {
+    /// How many related calls are marked.
+    pub(super) fn marked(&self) -> usize { self.related.iter().filter(|r| r.fraud).count() }
+}
