@@ -14,7 +14,8 @@ pub fn run(path: &Path) -> Result<ExitCode, Failure> {
     let config = Config::read(path)?;
     let mut findings = config.examine();
     if let Err(e) = policy::configured(Some(&config)).and_then(|_| policy::limits(&config)) {
-        findings.insert(0, countersign_server::config::Finding { severity: Severity::Missing, setting: "policy".into(), text: e.to_string() });
+        let setting = if config.policy.dir.is_some() { "policy.dir" } else { "policy.packs" };
+        findings.insert(0, countersign_server::config::Finding { severity: Severity::Missing, setting: setting.into(), text: e.to_string() });
     }
     let width = findings.iter().map(|f| f.setting.len()).max().unwrap_or(0);
     for f in &findings {
