@@ -43,6 +43,8 @@ const KEEP_HABIT: Span = Span::days(180);
 const KEEP_FRAUD: Span = Span::days(90);
 /// Looked at, at most, so that a flood of calls makes no call slow.
 const MOST: usize = 300;
+/// Read at first; four times as many each time that there is more.
+const PAGE: usize = 12;
 /// Fewer proved calls are no habit.
 const HOURS_NEED: u32 = 8;
 const COUNTRIES_NEED: u32 = 5;
@@ -83,9 +85,21 @@ pub fn write(runner: &Runner, before: &Call, after: &Call, line: &Line, commit: 
 /// What is under a key, newest first: what follows the key in the id, and the body.
 async fn under(runner: &Runner, kind: &'static str, key: &[u8; 16], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RunError> {
     let now = runner.now().0;
-    let found = runner.store.docs(kind, Some(key.to_vec()), limit).await?;
-    let ours = found.into_iter().map_while(|(id, doc)| Some((id.strip_prefix(key)?.to_vec(), doc)));
-    Ok(ours.filter(|(_, doc)| doc.due.is_none_or(|due| due > now)).map(|(rest, doc)| (rest, doc.body)).collect())
+    let (mut out, mut after, mut page, mut read) = (Vec::new(), key.to_vec(), PAGE.min(limit), 0);
+    // What follows a key are other people's: most have little, so little is read first.
+    while page > 0 {
+        let found = runner.store.docs(kind, Some(after.clone()), page).await?;
+        let ours = found.iter().take_while(|(id, _)| id.starts_with(key)).count();
+        let more = ours == page;
+        read += ours;
+        if let Some((last, _)) = found.last() {
+            after.clone_from(last);
+        }
+        let live = found.into_iter().take(ours).filter(|(_, doc)| doc.due.is_none_or(|due| due > now));
+        out.extend(live.map(|(id, doc)| (id.strip_prefix(key).unwrap_or_default().to_vec(), doc.body)));
+        page = if more { (page * 4).min(limit.saturating_sub(read)) } else { 0 };
+    }
+    Ok(out)
 }
 
 /// The time and the call in the rest of an id, and what is left.
