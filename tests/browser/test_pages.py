@@ -176,10 +176,8 @@ FAINT = """() => {
 AT_REST = "() => document.getAnimations().forEach((a) => { try { a.finish(); } catch { a.cancel(); } })"
 
 
-@pytest.mark.parametrize(("name", "who", "path", "status"), PAGES, ids=[p[0] for p in PAGES])
-def test_page(stage: Stage, open_browser: Open, shots: Path, name: str, who: str, path: str, status: int) -> None:
-    page = visit(stage, open_browser, who, path, status)
-    assert len(page.title()) > 3, "the title says where one is"
+def looks(page: Page, name: str, shots: Path) -> None:
+    """Light and dark, on a telephone and on a desk."""
     assert page.evaluate(FLAWS) == []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
@@ -190,6 +188,13 @@ def test_page(stage: Stage, open_browser: Open, shots: Path, name: str, who: str
             screenshot(page, shots / f"{name}-{scheme}-{size}.png")
             if size == "phone":
                 assert page.evaluate(WIDE) == [], f"{name} scrolls sideways on a telephone"
+
+
+@pytest.mark.parametrize(("name", "who", "path", "status"), PAGES, ids=[p[0] for p in PAGES])
+def test_page(stage: Stage, open_browser: Open, shots: Path, name: str, who: str, path: str, status: int) -> None:
+    page = visit(stage, open_browser, who, path, status)
+    assert len(page.title()) > 3, "the title says where one is"
+    looks(page, name, shots)
 
 
 def test_security_headers(shared_demo: Demo) -> None:

@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from conftest import Open, screenshot
 from helpers import Demo, Http, binary, command, environment, queued
 from test_accessible import axe, check  # noqa: F401 (a fixture)
-from test_pages import AT_REST, FAINT, FLAWS, SIZES, WIDE
+from test_pages import SIZES, looks
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "field-notes.example.csv"
 
@@ -33,20 +33,6 @@ def pictures(page: Page) -> None:
     page.wait_for_load_state("networkidle")
     widths = page.locator("img").evaluate_all("all => all.map(i => i.complete && i.naturalWidth)")
     assert widths and all(width == 432 for width in widths), widths
-
-
-def looks(page: Page, name: str, shots: Path) -> None:
-    """Light and dark, on a telephone and on a desk."""
-    assert page.evaluate(FLAWS) == []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        page.evaluate(AT_REST)
-        assert page.evaluate(FAINT) == [], f"{name} is hard to read in {scheme}"
-        for size, viewport in SIZES.items():
-            page.set_viewport_size(viewport)
-            screenshot(page, shots / f"{name}-{scheme}-{size}.png")
-            if size == "phone":
-                assert page.evaluate(WIDE) == [], f"{name} scrolls sideways on a telephone"
 
 
 def test_field_notes_page(demo: Demo, open_browser: Open, shots: Path, axe: str) -> None:  # noqa: F811

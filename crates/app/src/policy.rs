@@ -118,7 +118,7 @@ impl Which {
 
     fn bare(&self) -> Result<Sources, PolicyErrors> { self.path.as_deref().map_or_else(|| Ok(Sources::shipped()), Sources::from_dir) }
 
-    fn sources(&self) -> Result<Sources, PolicyErrors> { self.bare()?.with_packs(&self.packs()?) }
+    fn sources(&self) -> Result<Sources, PolicyErrors> { Ok(Sources::under(self.path.as_deref(), &self.packs)?.0) }
 
     fn engine(&self) -> Result<Engine, PolicyErrors> {
         let sources = self.sources()?;

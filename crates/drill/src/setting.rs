@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_core::{action::Policy, call::Params, secret::E164};
-use countersign_policy::{Engine, Pack, PolicyErrors, Sources};
+use countersign_policy::{Engine, PolicyErrors, Sources};
 use countersign_server::{
     config::Config,
     i18n::Company,
@@ -74,9 +74,8 @@ impl Setting {
     /// What a configuration comes to: its policies under its packs, or the set that was activated
     /// instead, and its limits as the packs tighten them.
     pub fn of(config: &Config, active: Option<Sources>) -> Result<Self, PolicyErrors> {
-        let packs = config.policy.packs.iter().map(|name| Pack::named(name)).collect::<Result<Vec<_>, _>>()?;
-        let configured = || config.policy.dir.as_deref().map_or_else(|| Ok(Sources::shipped()), Sources::from_dir)?.with_packs(&packs);
-        let sources = active.map_or_else(configured, Ok)?;
+        let (configured, packs) = Sources::under(config.policy.dir.as_deref(), &config.policy.packs)?;
+        let sources = active.unwrap_or(configured);
         let mut params = config.params();
         for pack in &packs {
             pack.tighten(&mut params)?;

@@ -133,6 +133,13 @@ impl Pack {
 }
 
 impl Sources {
+    /// The policies of a folder, or the shipped ones, under packs by name or folder.
+    pub fn under(dir: Option<&Path>, packs: &[String]) -> Result<(Self, Vec<Pack>), PolicyErrors> {
+        let packs = packs.iter().map(|name| Pack::named(name)).collect::<Result<Vec<_>, _>>()?;
+        let bare = dir.map_or_else(|| Ok(Self::shipped()), Self::from_dir)?;
+        Ok((bare.with_packs(&packs)?, packs))
+    }
+
     /// Lays packs over these policies. Refused are packs that permit something, two of one name, and
     /// packs that contradict each other: together they leave nobody a way to be authenticated, or
     /// shut an action for everybody that none of them shuts alone.

@@ -11,7 +11,7 @@ use crate::{
     factor::{self, Alphabet, FactorKind, Owner, Transaction, Verdict},
     id::{AccountId, AgentId, AuthenticatorId, ChallengeId, ContactId, MessageId},
     message::{Body, Message, OnFile},
-    prompt::Prompt,
+    prompt::{Lang, Prompt},
     risk::Verstat,
     secret::Secret,
     time::Span,
@@ -65,14 +65,19 @@ impl Turn<'_, '_> {
         self.count(format!("ring/{id}/{who}"), Some(Span::hours(1)), self.cx.params.call_backs, Attempt::Failed, Deny::CallOut);
         // Whoever asks, one telephone does not ring all day.
         self.count(format!("ring/{id}"), Some(Span::hours(1)), self.cx.params.call_backs * 3, Attempt::Failed, Deny::CallOut);
+        self.ring(id, contact, lang);
+        Ok(())
+    }
+
+    /// The telephone on file rings.
+    pub(super) fn ring(&mut self, account: AccountId, contact: ContactId, lang: Option<Lang>) {
         if let Some(lang) = lang {
             self.emit(Event::LanguageChosen { lang });
         }
         let message = MessageId(self.random.id());
         let body = Body::Ring { call: self.call.id };
-        self.out.effects.push(Effect::Send(Message { id: message, to: OnFile { account: id, contact }, lang: self.call.language(), body }));
+        self.out.effects.push(Effect::Send(Message { id: message, to: OnFile { account, contact }, lang: self.call.language(), body }));
         self.emit(Event::Rang { message });
-        Ok(())
     }
 
     pub(super) fn started(&mut self, adapter: &str, origin: Origin) {

@@ -7,8 +7,7 @@ use crate::{
     action::Role,
     claim::Via,
     factor::FactorKind,
-    id::{AccountId, AgentId, CallId, ContactId, MessageId},
-    message::{Body, Message, OnFile},
+    id::{AccountId, AgentId, CallId, ContactId},
     prompt::Prompt,
     risk::{History, NumberFacts, OnFile as File, Mode, Route},
     secret::Secret,
@@ -120,13 +119,7 @@ impl Turn<'_, '_> {
         self.identified(id, false, None, Some(account));
         self.count(format!("ring/{id}/back"), Some(Span::hours(1)), RING_BACKS, Attempt::Failed, Deny::CallOut);
         self.count(format!("ring/{id}"), Some(Span::hours(1)), self.cx.params.call_backs * 3, Attempt::Failed, Deny::CallOut);
-        if let Some(lang) = lang {
-            self.emit(Event::LanguageChosen { lang });
-        }
-        let message = MessageId(self.random.id());
-        let body = Body::Ring { call: self.call.id };
-        self.out.effects.push(Effect::Send(Message { id: message, to: OnFile { account: id, contact }, lang: self.call.language(), body }));
-        self.emit(Event::Rang { message });
+        self.ring(id, contact, lang);
         Ok(())
     }
 
