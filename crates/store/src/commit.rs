@@ -28,6 +28,18 @@ pub struct Commit {
     pub index: Vec<IndexWrite>,
     /// What is to be sent once this commit is durable.
     pub outbox: Vec<OutboxRow>,
+    /// Which things changed, for everybody who follows the store, on this node and on others, once
+    /// this commit is durable. Not part of what is judged, and not kept.
+    pub notes: Vec<Note>,
+}
+
+/// Says that a thing changed, and not how: whoever hears it looks for themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Note {
+    /// What sort of thing: letters, digits, `-`.
+    pub kind: &'static str,
+    /// Which one.
+    pub id: Id,
 }
 
 /// A condition of a commit. Its key is shown in `Debug` output: hash what is personal.
@@ -128,6 +140,15 @@ pub enum DocWrite {
         /// Which one.
         id: Vec<u8>,
     },
+    /// Writes nothing, and asserts that the document is as it was when it was read.
+    Still {
+        /// What sort of document.
+        kind: &'static str,
+        /// Which one.
+        id: Vec<u8>,
+        /// The version it had; 0: there was none.
+        version: u64,
+    },
 }
 
 /// What must be there before a document is written.
@@ -211,6 +232,7 @@ impl fmt::Debug for Commit {
             docs,
             index,
             outbox,
+            notes,
         } = self;
         f.debug_struct("Commit")
             .field("now", now)
@@ -221,6 +243,7 @@ impl fmt::Debug for Commit {
             .field("docs", docs)
             .field("index", index)
             .field("outbox", outbox)
+            .field("notes", notes)
             .finish()
     }
 }
@@ -256,6 +279,12 @@ impl fmt::Debug for DocWrite {
                 .debug_struct("Delete")
                 .field("kind", kind)
                 .field("id", id)
+                .finish(),
+            Self::Still { kind, id, version } => f
+                .debug_struct("Still")
+                .field("kind", kind)
+                .field("id", id)
+                .field("version", version)
                 .finish(),
         }
     }

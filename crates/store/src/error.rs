@@ -65,6 +65,9 @@ pub enum BackupError {
     /// This store has nothing on disk.
     #[error("this store is in memory only and cannot be backed up")]
     Unsupported,
+    /// The database makes its own.
+    #[error("PostgreSQL makes its own backups: use pg_basebackup with an archive of its log, see docs/high-availability.md")]
+    Elsewhere,
     /// There is a file already, and a backup overwrites nothing.
     #[error("{} exists already: name another file, or remove it first", .0.display())]
     Exists(PathBuf),
@@ -111,6 +114,22 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
         /// What stands in the way, and what to do about it.
+        reason: String,
+    },
+    /// The database server cannot be reached, or does not let us in.
+    #[error("the database {server} cannot be used: {reason}")]
+    Server {
+        /// Which one, without a password.
+        server: String,
+        /// What stands in the way, and what to do about it.
+        reason: String,
+    },
+    /// The record is not whole, or not here any more.
+    #[error("{place} is not to be served: {reason}")]
+    Unfit {
+        /// The database.
+        place: String,
+        /// Why, and what to do about it.
         reason: String,
     },
     /// Anything else.

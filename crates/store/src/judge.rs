@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use crate::commit::{Append, Commit, DocWrite, Expect, Guard, Id, IndexWrite, Outcome, Stream};
 use crate::error::{CommitError, Fault};
 use crate::read::Committed;
-use crate::rows::{AttemptRow, Change, OnceRow, Rows};
+use crate::rows::{AttemptRow, Change, Keys, OnceRow, Rows, Wants};
 
 /// Commits, or says why not. A [`Fault`] may leave part of the changes for the backend to roll back.
 pub(crate) fn commit(
@@ -27,6 +27,40 @@ pub(crate) fn commit(
         rows.apply(change)?;
     }
     Ok(Ok(committed))
+}
+
+/// The rows that a commit will be judged by: what [`commit`] asks [`Rows`] for, and nothing else.
+pub(crate) fn wants(commit: &Commit) -> Wants {
+    let Commit {
+        command,
+        guards,
+        appends,
+        docs,
+        outbox,
+        ..
+    } = commit;
+    let mut keys = Keys {
+        commands: command.iter().cloned().collect(),
+        lengths: appends.iter().map(|append| append.stream).collect(),
+        outbox: outbox.iter().map(|row| row.id).collect(),
+        ..Keys::default()
+    };
+    for guard in guards {
+        match guard {
+            Guard::Attempt { key, .. } => keys.attempts.push(key.clone()),
+            Guard::Step { key, .. } => keys.steps.push(key.clone()),
+            Guard::Once { key, .. } => keys.once.push(key.clone()),
+        }
+    }
+    for write in docs {
+        match write {
+            DocWrite::Put { kind, id, .. } | DocWrite::Still { kind, id, .. } => {
+                keys.versions.push((kind, id.clone()));
+            }
+            DocWrite::Delete { .. } => {}
+        }
+    }
+    Wants::Keys(keys)
 }
 
 enum Halt {
@@ -81,6 +115,7 @@ impl<'r, 'c> Judge<'r, 'c> {
             docs,
             index,
             outbox,
+            notes: _,
         } = commit;
         if let Some(id) = command {
             if let Some(reply) = self.rows.reply(id)? {
@@ -232,6 +267,14 @@ impl<'r, 'c> Judge<'r, 'c> {
         Ok(())
     }
 
+    /// The version of a document, as the parts before have left it.
+    fn version(&mut self, kind: &'static str, id: &'c [u8]) -> Result<Option<u64>, Fault> {
+        match self.versions.get(&(kind, id)) {
+            Some(staged) => Ok(*staged),
+            None => self.rows.version(kind, id),
+        }
+    }
+
     /// The version that the write leads to.
     fn doc(&mut self, write: &'c DocWrite) -> Result<u64, Halt> {
         match write {
@@ -242,10 +285,7 @@ impl<'r, 'c> Judge<'r, 'c> {
                 body,
                 due,
             } => {
-                let stored = match self.versions.get(&(*kind, id.as_slice())) {
-                    Some(staged) => *staged,
-                    None => self.rows.version(kind, id)?,
-                };
+                let stored = self.version(kind, id)?;
                 let fits = match expected {
                     Expect::New => stored.is_none(),
                     Expect::Version(version) => stored == Some(*version),
@@ -269,6 +309,12 @@ impl<'r, 'c> Judge<'r, 'c> {
                 self.versions.insert((*kind, id.as_slice()), None);
                 self.changes.push(Change::DocDelete { kind, id });
                 Ok(0)
+            }
+            DocWrite::Still { kind, id, version } => {
+                if self.version(kind, id)?.unwrap_or(0) != *version {
+                    return Err(Halt::Refused(CommitError::Conflict));
+                }
+                Ok(*version)
             }
         }
     }

@@ -31,10 +31,13 @@
 //! | `lookup`  | `space`, `key`, `id` | | the index |
 //! | `outbox`  | `id`                | `topic`, `owner`, `body`, `state`, `attempts`, `due` | `state`: 0 waiting, 1 leased, 2 done, 3 dead; `due`: not before, or the end of the lease, which also dates a settled row |
 
+mod board;
 mod commit;
 mod error;
+mod job;
 mod judge;
 mod memory;
+mod postgres;
 mod queue;
 mod read;
 mod rows;
@@ -42,23 +45,29 @@ mod sql;
 mod sqlite;
 mod work;
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use board::{Following, Heard};
 pub use commit::{
-    Append, Commit, DocWrite, Expect, Guard, Id, IndexWrite, NewEvent, OutboxRow, Outcome, Settle,
-    Stream,
+    Append, Commit, DocWrite, Expect, Guard, Id, IndexWrite, NewEvent, Note, OutboxRow, Outcome,
+    Settle, Stream,
 };
 pub use error::{BackupError, CommitError, OpenError, ReadError, WriteError};
 pub use read::{
     Attempts, Committed, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent, Swept,
 };
+pub use postgres::Server;
 pub use sqlite::Options;
 pub use work::{KEEP_COMMANDS, KEEP_SETTLED, SWEEP_ROWS};
 
+use board::Board;
 use error::Fault;
 use memory::Memory;
-use rows::{Reads, Rows};
+use postgres::Postgres;
+use rows::{Keys, Reads, Rows, Wants};
 use sqlite::Sqlite;
 
 /// A handle on a store. Cheap to clone; when the last one is dropped, what is queued is committed
@@ -66,41 +75,112 @@ use sqlite::Sqlite;
 #[derive(Clone)]
 pub struct Store {
     backend: Backend,
+    board: Board,
+    node: u64,
 }
 
 #[derive(Clone)]
 enum Backend {
     Memory(Arc<Memory>),
     Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
+}
+
+/// Asks the backend: PostgreSQL itself, the others through the rows that they hold.
+macro_rules! ask {
+    ($store:ident, $name:ident($($argument:expr),*)) => {
+        match &$store.backend {
+            Backend::Postgres(postgres) => postgres.$name($($argument),*).await,
+            _ => $store.read(move |rows| rows.$name($($argument),*)).await,
+        }
+    };
 }
 
 impl Store {
     /// Opens the database at this path, and creates or migrates it first if need be. Blocks.
     pub fn sqlite(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let sqlite = Sqlite::open(path.as_ref(), &options)?;
-        Ok(Self {
-            backend: Backend::Sqlite(Arc::new(sqlite)),
-        })
+        Ok(Self::over(Backend::Sqlite(Arc::new(sqlite)), Board::new()))
+    }
+
+    /// Opens a schema of a PostgreSQL database, and creates or migrates it first if need be. Other
+    /// processes may have it open as well: they are nodes of one installation.
+    pub async fn postgres(server: &Server, options: Options) -> Result<Self, OpenError> {
+        let board = Board::new();
+        let postgres = Postgres::open(server, &options, board.clone()).await?;
+        Ok(Self::over(Backend::Postgres(Arc::new(postgres)), board))
     }
 
     /// A store that is gone with its last handle.
     #[must_use]
     pub fn memory() -> Self {
+        Self::over(Backend::Memory(Arc::new(Memory::new())), Board::new())
+    }
+
+    fn over(backend: Backend, board: Board) -> Self {
         Self {
-            backend: Backend::Memory(Arc::new(Memory::new())),
+            backend,
+            board,
+            node: new_node(),
         }
+    }
+
+    /// Another node on the same store: it follows what this one does, and the other way round.
+    #[must_use]
+    pub fn node(&self) -> Self {
+        Self {
+            node: new_node(),
+            ..self.clone()
+        }
+    }
+
+    /// Hears from now on of what other nodes change, see [`Commit::notes`].
+    ///
+    /// Notes are for freshness, never for correctness: they come after the commit, and those that
+    /// are lost are reported as [`Heard::Missed`] at some time only.
+    #[must_use]
+    pub fn follow(&self) -> Following {
+        self.board.follow(self.node)
     }
 
     /// One durable transaction: when this returns `Ok`, it is on disk.
     ///
     /// A caller that stops waiting takes nothing back: the commit may still happen.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        self.write(move |rows| judge::commit(rows, &commit)).await?
+        let node = self.node;
+        if let Backend::Postgres(postgres) = &self.backend {
+            let wants = judge::wants(&commit);
+            let work = move |rows: &mut dyn Rows| {
+                let committed = judge::commit(rows, &commit)?;
+                if committed.is_ok() {
+                    rows.tell(node, &commit.notes);
+                }
+                Ok(committed)
+            };
+            return postgres.write(wants, work).await?;
+        }
+        let notes = commit.notes.clone();
+        let committed = self
+            .write(Wants::nothing, move |rows| judge::commit(rows, &commit))
+            .await??;
+        if !notes.is_empty() {
+            self.board.tell(node, &notes);
+        }
+        Ok(committed)
     }
 
     /// The events of a stream, in order.
     pub async fn events(&self, stream: Stream) -> Result<Vec<StoredEvent>, ReadError> {
-        self.read(move |rows| rows.events(stream)).await
+        self.events_after(stream, 0).await
+    }
+
+    /// The events of a stream after the one with this number, in order.
+    pub async fn events_after(
+        &self,
+        stream: Stream,
+        n: u64,
+    ) -> Result<Vec<StoredEvent>, ReadError> {
+        ask!(self, events(stream, n))
     }
 
     /// The events of all streams after this sequence number, in order.
@@ -108,13 +188,13 @@ impl Store {
     /// Whoever follows the log with the last sequence number it has seen misses nothing: a number
     /// never becomes visible before a lower one.
     pub async fn log(&self, after_seq: u64, limit: usize) -> Result<Vec<LogRow>, ReadError> {
-        self.read(move |rows| rows.log(after_seq, limit)).await
+        ask!(self, log(after_seq, limit))
     }
 
     /// A document.
     pub async fn doc(&self, kind: &'static str, id: &[u8]) -> Result<Option<Doc>, ReadError> {
         let id = id.to_vec();
-        self.read(move |rows| rows.doc(kind, &id)).await
+        ask!(self, doc(kind, &id))
     }
 
     /// The documents of a kind in the order of their ids, after this one if one is given.
@@ -130,7 +210,7 @@ impl Store {
             // The next string of bytes after x is x followed by a zero.
             from.push(0);
         }
-        self.read(move |rows| rows.docs(kind, &from, limit)).await
+        ask!(self, docs(kind, &from, limit))
     }
 
     /// The documents of a kind whose `due` is not after `before`, earliest first.
@@ -140,8 +220,7 @@ impl Store {
         before: i64,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Doc)>, ReadError> {
-        self.read(move |rows| rows.docs_due(kind, before, limit))
-            .await
+        ask!(self, docs_due(kind, before, limit))
     }
 
     /// The ids under a key, lowest first.
@@ -157,7 +236,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Id>, ReadError> {
         let (space, keys) = (space.to_owned(), keys.to_vec());
-        self.read(move |rows| rows.find(&space, &keys, limit)).await
+        ask!(self, find(&space, &keys, limit))
     }
 
     /// Leases what is due until `lease_until`, earliest first. Durable before anybody sends.
@@ -170,49 +249,60 @@ impl Store {
         lease_until: i64,
         limit: usize,
     ) -> Result<Vec<OutboxItem>, WriteError> {
-        self.write(move |rows| work::take(rows, now, lease_until, limit))
+        let ready = || Wants::Ready { now, limit };
+        self.write(ready, move |rows| work::take(rows, now, lease_until, limit))
             .await
     }
 
     /// Says what came of a row. False: there is none, or it was settled before.
     pub async fn outbox_settle(&self, id: Id, settle: Settle) -> Result<bool, WriteError> {
-        self.write(move |rows| work::settle(rows, &id, settle))
+        let row = || {
+            Wants::Keys(Keys {
+                outbox: vec![id],
+                ..Keys::default()
+            })
+        };
+        self.write(row, move |rows| work::settle(rows, &id, settle))
             .await
     }
 
     /// A row of the outbox as it stands, for audit.
     pub async fn outbox_record(&self, id: Id) -> Result<Option<OutboxRecord>, ReadError> {
-        self.read(move |rows| rows.outbox(&id)).await
+        ask!(self, outbox(&id))
     }
 
     /// What an attempt guard has counted under this key, for display.
     pub async fn attempts(&self, key: &str) -> Result<Attempts, ReadError> {
         let key = key.to_owned();
-        self.read(move |rows| rows.attempts(&key)).await
+        ask!(self, attempts(&key))
     }
 
     /// What this command was answered with, if it was taken.
     pub async fn reply(&self, command: &str) -> Result<Option<Vec<u8>>, ReadError> {
         let command = command.to_owned();
-        self.read(move |rows| rows.replied(&command)).await
+        ask!(self, replied(&command))
     }
 
     /// The last value that a step guard let pass under this key.
     pub async fn step(&self, key: &str) -> Result<Option<u64>, ReadError> {
         let key = key.to_owned();
-        self.read(move |rows| rows.stepped(&key)).await
+        ask!(self, stepped(&key))
     }
 
     /// How many events a stream has.
     pub async fn count(&self, stream: Stream) -> Result<u64, ReadError> {
-        self.read(move |rows| rows.count(stream)).await
+        ask!(self, count(stream))
     }
 
     /// Forgets up to [`SWEEP_ROWS`] rows each of what is of no more use: counts whose window has
     /// passed, once-keys that expired, commands older than [`KEEP_COMMANDS`], outbox rows settled
     /// more than [`KEEP_SETTLED`] ago. Call it again until [`Swept::total`] is zero.
     pub async fn sweep(&self, now: i64) -> Result<Swept, WriteError> {
-        self.write(move |rows| work::sweep(rows, now)).await
+        let stale = || Wants::Stale {
+            before: work::stale(now),
+            limit: SWEEP_ROWS,
+        };
+        self.write(stale, move |rows| work::sweep(rows, now)).await
     }
 
     /// Writes a whole and consistent copy to a new file, while the store goes on. To restore it, put
@@ -220,6 +310,7 @@ impl Store {
     pub async fn backup(&self, to: &Path) -> Result<(), BackupError> {
         match &self.backend {
             Backend::Memory(_) => Err(BackupError::Unsupported),
+            Backend::Postgres(_) => Err(BackupError::Elsewhere),
             Backend::Sqlite(sqlite) => sqlite.backup(to).await,
         }
     }
@@ -229,13 +320,14 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.read(|rows| rows.touch()),
             Backend::Sqlite(sqlite) => sqlite.verify().await,
+            Backend::Postgres(postgres) => postgres.verify().await,
         }
     }
 
     /// Whether the store can serve: reads something, and passes once through the writer.
     pub async fn check(&self) -> Result<(), ReadError> {
-        self.read(|rows| rows.touch()).await?;
-        Ok(self.write(|_| Ok(())).await?)
+        ask!(self, touch())?;
+        Ok(self.write(Wants::nothing, |_| Ok(())).await?)
     }
 
     /// How many jobs wait for the writer.
@@ -244,6 +336,7 @@ impl Store {
         match &self.backend {
             Backend::Memory(_) => 0,
             Backend::Sqlite(sqlite) => sqlite.queued(),
+            Backend::Postgres(postgres) => postgres.queued(),
         }
     }
 
@@ -253,16 +346,19 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.close(),
             Backend::Sqlite(sqlite) => sqlite.close().await,
+            Backend::Postgres(postgres) => postgres.close().await,
         }
     }
 
     async fn write<T: Send + 'static>(
         &self,
+        wants: impl FnOnce() -> Wants,
         work: impl FnMut(&mut dyn Rows) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, WriteError> {
         match &self.backend {
             Backend::Memory(memory) => memory.write(work),
             Backend::Sqlite(sqlite) => sqlite.write(work).await,
+            Backend::Postgres(postgres) => postgres.write(wants(), work).await,
         }
     }
 
@@ -273,6 +369,13 @@ impl Store {
         match &self.backend {
             Backend::Memory(memory) => memory.read(ask),
             Backend::Sqlite(sqlite) => sqlite.read(ask).await,
+            // Answered where it is asked: see `ask!`.
+            Backend::Postgres(_) => Err(ReadError::Closed),
         }
     }
+}
+
+/// Tells nodes apart, so that none is told what it did itself.
+fn new_node() -> u64 {
+    RandomState::new().hash_one(std::process::id())
 }

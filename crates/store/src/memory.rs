@@ -232,8 +232,9 @@ impl Rows for Tables {
 }
 
 impl Reads for Tables {
-    fn events(&mut self, stream: Stream) -> Result<Vec<StoredEvent>, Fault> {
-        Ok(self.streams.get(&stream).cloned().unwrap_or_default())
+    fn events(&mut self, stream: Stream, after: u64) -> Result<Vec<StoredEvent>, Fault> {
+        let events = self.streams.get(&stream).into_iter().flatten();
+        Ok(events.filter(|event| event.n > after).cloned().collect())
     }
 
     fn log(&mut self, after: u64, limit: usize) -> Result<Vec<LogRow>, Fault> {

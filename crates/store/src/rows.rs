@@ -1,7 +1,7 @@
 //! What a backend must be able to do: find and write single rows. The rules of a commit, a lease and
 //! a sweep stand above it, once, in [`crate::judge`] and [`crate::work`].
 
-use crate::commit::{Id, NewEvent, OutboxRow, Stream};
+use crate::commit::{Id, NewEvent, Note, OutboxRow, Stream};
 use crate::error::Fault;
 use crate::read::{Attempts, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent};
 
@@ -26,13 +26,48 @@ pub(crate) trait Rows {
     /// Open rows that are due, as they are before they are leased, earliest first.
     fn outbox_ready(&mut self, now: i64, limit: usize) -> Result<Vec<OutboxItem>, Fault>;
     fn apply(&mut self, change: &Change<'_>) -> Result<(), Fault>;
+    /// Whom to tell what changed, once the transaction is durable. Where there is nobody but this
+    /// process, [`crate::board`] does it.
+    fn tell(&mut self, _node: u64, _notes: &[Note]) {}
     /// Deletes up to `limit` rows from before `before`, oldest first, and says how many.
     fn forget(&mut self, what: Stale, before: i64, limit: usize) -> Result<usize, Fault>;
 }
 
+/// The rows that a piece of work will ask for, told before it runs.
+pub(crate) enum Wants {
+    /// Rows by their keys, and whatever it writes: it can share a transaction.
+    Keys(Keys),
+    /// What of the outbox is due.
+    Ready { now: i64, limit: usize },
+    /// What is of no more use, from before these times, at most so many rows of each.
+    Stale {
+        before: [(Stale, i64); 4],
+        limit: usize,
+    },
+}
+
+impl Wants {
+    pub(crate) fn nothing() -> Self {
+        Self::Keys(Keys::default())
+    }
+}
+
+/// Keys of rows, for [`Wants`].
+#[derive(Default)]
+pub(crate) struct Keys {
+    pub(crate) commands: Vec<String>,
+    pub(crate) attempts: Vec<String>,
+    pub(crate) steps: Vec<String>,
+    pub(crate) once: Vec<String>,
+    pub(crate) lengths: Vec<Stream>,
+    pub(crate) versions: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) outbox: Vec<Id>,
+}
+
 /// What anybody may ask, outside the writer's transaction.
 pub(crate) trait Reads {
-    fn events(&mut self, stream: Stream) -> Result<Vec<StoredEvent>, Fault>;
+    /// Those after the one with this number.
+    fn events(&mut self, stream: Stream, after: u64) -> Result<Vec<StoredEvent>, Fault>;
     fn log(&mut self, after: u64, limit: usize) -> Result<Vec<LogRow>, Fault>;
     fn doc(&mut self, kind: &str, id: &[u8]) -> Result<Option<Doc>, Fault>;
     fn docs(&mut self, kind: &str, from: &[u8], limit: usize) -> Result<DocPage, Fault>;
@@ -124,8 +159,18 @@ pub(crate) enum Change<'a> {
     },
 }
 
+/// Databases count to `i64::MAX`: more than that is more than anything that is stored.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Nothing negative is ever stored where this is used.
+pub(crate) fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
 /// What a sweep forgets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stale {
     Commands,
     Attempts,
@@ -134,6 +179,25 @@ pub(crate) enum Stale {
 }
 
 impl OutboxState {
+    /// Whatever else stands there: it is not to be sent.
+    pub(crate) fn of(number: i64) -> Self {
+        match number {
+            0 => Self::Waiting,
+            1 => Self::Leased,
+            2 => Self::Done,
+            _ => Self::Dead,
+        }
+    }
+
+    pub(crate) fn number(self) -> i64 {
+        match self {
+            Self::Waiting => 0,
+            Self::Leased => 1,
+            Self::Done => 2,
+            Self::Dead => 3,
+        }
+    }
+
     pub(crate) fn is_open(self) -> bool {
         matches!(self, Self::Waiting | Self::Leased)
     }

@@ -55,12 +55,25 @@ pub(crate) fn settle(rows: &mut dyn Rows, id: &Id, settle: Settle) -> Result<boo
 }
 
 pub(crate) fn sweep(rows: &mut dyn Rows, now: i64) -> Result<Swept, Fault> {
-    let commands = now.saturating_sub(KEEP_COMMANDS);
-    let settled = now.saturating_sub(KEEP_SETTLED);
-    Ok(Swept {
-        commands: rows.forget(Stale::Commands, commands, SWEEP_ROWS)?,
-        attempts: rows.forget(Stale::Attempts, now, SWEEP_ROWS)?,
-        once: rows.forget(Stale::Once, now, SWEEP_ROWS)?,
-        outbox: rows.forget(Stale::Outbox, settled, SWEEP_ROWS)?,
-    })
+    let mut swept = Swept::default();
+    for (what, before) in stale(now) {
+        let forgotten = rows.forget(what, before, SWEEP_ROWS)?;
+        match what {
+            Stale::Commands => swept.commands = forgotten,
+            Stale::Attempts => swept.attempts = forgotten,
+            Stale::Once => swept.once = forgotten,
+            Stale::Outbox => swept.outbox = forgotten,
+        }
+    }
+    Ok(swept)
+}
+
+/// From before when what is of no more use.
+pub(crate) fn stale(now: i64) -> [(Stale, i64); 4] {
+    [
+        (Stale::Commands, now.saturating_sub(KEEP_COMMANDS)),
+        (Stale::Attempts, now),
+        (Stale::Once, now),
+        (Stale::Outbox, now.saturating_sub(KEEP_SETTLED)),
+    ]
 }

@@ -1,5 +1,5 @@
 //! What every backend promises, mounted on each of them; what a file promises besides; and a model
-//! test that compares the two.
+//! test that compares each with memory.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,6 +18,10 @@ mod guards;
 mod model;
 #[path = "contract/outbox.rs"]
 mod outbox;
+#[path = "contract/notes.rs"]
+mod notes;
+#[path = "contract/postgres.rs"]
+mod postgres;
 #[path = "contract/races.rs"]
 mod races;
 #[path = "contract/support.rs"]
@@ -41,6 +45,15 @@ macro_rules! mount {
                 crate::$part::$test(dir.store()).await;
             })*
         }
+
+        mod postgresql {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                if !crate::postgres::is_missing() {
+                    crate::$part::$test(crate::postgres::store().await).await;
+                }
+            })*
+        }
     };
 }
 
@@ -60,6 +73,8 @@ mount! {
     content: documents_are_paged_by_id,
     content: due_documents_come_earliest_first,
     content: the_index_finds_what_was_added,
+    content: a_document_that_was_read_is_still_the_same,
+    content: a_stream_is_read_from_where_one_was,
     guards: failures_count_until_success,
     guards: failures_are_forgotten_with_their_window,
     guards: a_window_must_be_positive,
@@ -79,4 +94,6 @@ mount! {
     races: a_thousand_guesses_get_five_evaluations,
     races: of_two_hundred_appends_one_fits,
     races: of_many_takers_one_gets_each_row,
+    notes: other_nodes_hear_what_changed,
+    notes: a_refused_commit_tells_nobody,
 }

@@ -51,9 +51,7 @@ pub(super) fn verify(path: &Path) -> Result<(), ReadError> {
         .query_row(&SQLITE.statement(META_GET), [HEAD], |row| row.get(0))
         .map_err(Fault::from)?;
     if count != last || last != head {
-        return Err(ReadError::Damaged(format!(
-            "the log has {count} events, the last is number {last}, and it should be {head}"
-        )));
+        return Err(ReadError::Damaged(crate::sql::gap(count, last, head)));
     }
     Ok(())
 }

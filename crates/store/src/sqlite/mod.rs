@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use tokio::sync::oneshot;
 
 use crate::error::{BackupError, Fault, OpenError, ReadError, WriteError};
+use crate::job::{Job, Pending};
 use crate::queue::Refused;
 use crate::rows::{Reads, Rows};
 use crew::Crew;
 use reader::Question;
-use writer::{Job, Pending};
 
 /// How a database is run.
 #[derive(Clone, Debug)]

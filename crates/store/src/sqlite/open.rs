@@ -8,7 +8,10 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::error::{Fault, OpenError};
-use crate::sql::{HEAD, META_GET, META_PUT, MIGRATIONS, SCHEMA, SQLITE};
+use crate::sql::{
+    COMPATIBLE, FILLING, HEAD, LOG_END, META_GET, META_PUT, MIGRATIONS, MOVED, OLDEST, SCHEMA, SQLITE,
+    unfit,
+};
 
 /// Marks our files, so that no other program's database is taken for one: "Csgn".
 const APPLICATION: i64 = 0x4373_676e;
@@ -136,18 +139,35 @@ fn schema(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
             path: path.to_owned(),
         });
     }
-    let found: Option<i64> = conn
-        .query_row(&SQLITE.statement(META_GET), [SCHEMA], |row| row.get(0))
-        .optional()
-        .map_err(problem)?;
-    let found = found.unwrap_or(0);
-    match usize::try_from(found) {
-        Ok(schema) if schema <= MIGRATIONS.len() => Ok(schema),
-        _ => Err(OpenError::Newer {
-            path: path.to_owned(),
-            found: found.unsigned_abs(),
-            known: MIGRATIONS.len() as u64,
+    let meta = |name: &str| {
+        let value = conn.query_row(&SQLITE.statement(META_GET), [name], |row| {
+            row.get::<_, i64>(0)
+        });
+        value.optional().map_err(problem)
+    };
+    let found = meta(SCHEMA)?.unwrap_or(0);
+    let known = MIGRATIONS.len();
+    let schema = match usize::try_from(found) {
+        Ok(schema) if schema <= known => schema,
+        // It only has more than this release knows of, which does no harm.
+        Ok(_) if meta(COMPATIBLE)?.is_some_and(|oldest| oldest <= known as i64) => known,
+        _ => {
+            return Err(OpenError::Newer {
+                path: path.to_owned(),
+                found: found.unsigned_abs(),
+                known: known as u64,
+            });
+        }
+    };
+    let last = conn.query_row(LOG_END, [], |row| row.get(0));
+    let last: i64 = last.map_err(problem)?;
+    let (filling, moved) = (meta(FILLING)?.is_some(), meta(MOVED)?.is_some());
+    match unfit(filling, moved, meta(HEAD)?, last) {
+        Some(reason) => Err(OpenError::Unfit {
+            place: path.display().to_string(),
+            reason,
         }),
+        None => Ok(schema),
     }
 }
 
@@ -173,9 +193,9 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
             .pragma_update(None, "application_id", APPLICATION)
             .map_err(problem)?;
     }
-    change
-        .execute(&put, (SCHEMA, MIGRATIONS.len() as i64))
-        .map_err(problem)?;
+    for (name, value) in [(SCHEMA, MIGRATIONS.len() as i64), (COMPATIBLE, OLDEST)] {
+        change.execute(&put, (name, value)).map_err(problem)?;
+    }
     change.commit().map_err(problem)
 }
 

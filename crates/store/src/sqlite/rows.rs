@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement};
 use crate::commit::{Id, Stream};
 use crate::error::Fault;
 use crate::read::{Attempts, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent};
-use crate::rows::{AttemptRow, Change, DocPage, OnceRow, Reads, Rows, Stale};
+use crate::rows::{
+    AttemptRow, Change, DocPage, OnceRow, Reads, Rows, Stale, signed, unsigned,
+};
 use crate::sql::{self, SQLITE};
 
 macro_rules! statements {
@@ -42,7 +44,7 @@ statements!(Writing {
     doc_delete: DOC_DELETE,
     lookup_add: LOOKUP_ADD,
     lookup_remove: LOOKUP_REMOVE,
-    outbox_get: OUTBOX_GET,
+    outbox_state: OUTBOX_STATE,
     outbox_add: OUTBOX_ADD,
     outbox_ready: OUTBOX_READY,
     outbox_lease: OUTBOX_LEASE,
@@ -114,7 +116,7 @@ impl Rows for Writer<'_> {
         Ok(self
             .run
             .command_get
-            .query_row([command], |row| row.get(0))
+            .query_row([command], |row| row.get(1))
             .optional()?)
     }
 
@@ -126,14 +128,14 @@ impl Rows for Writer<'_> {
         Ok(self
             .run
             .step_get
-            .query_row([key], |row| number(row, 0))
+            .query_row([key], |row| number(row, 1))
             .optional()?)
     }
 
     fn once(&mut self, key: &str) -> Result<Option<OnceRow>, Fault> {
         let row = self.run.once_get.query_row([key], |row| {
             Ok(OnceRow {
-                expires: row.get(0)?,
+                expires: row.get(1)?,
             })
         });
         Ok(row.optional()?)
@@ -143,7 +145,7 @@ impl Rows for Writer<'_> {
         let last: Option<i64> = self
             .run
             .stream_length
-            .query_row((stream.kind, stream.id.as_slice()), |row| row.get(0))?;
+            .query_row((stream.kind, stream.id.as_slice()), |row| row.get(2))?;
         Ok(last.map_or(0, unsigned))
     }
 
@@ -151,15 +153,15 @@ impl Rows for Writer<'_> {
         Ok(self
             .run
             .doc_version
-            .query_row((kind, id), |row| number(row, 0))
+            .query_row((kind, id), |row| number(row, 2))
             .optional()?)
     }
 
     fn outbox_state(&mut self, id: &Id) -> Result<Option<OutboxState>, Fault> {
         Ok(self
             .run
-            .outbox_get
-            .query_row([id.as_slice()], |row| state(row, 3))
+            .outbox_state
+            .query_row([id.as_slice()], |row| state(row, 1))
             .optional()?)
     }
 
@@ -239,7 +241,7 @@ impl Rows for Writer<'_> {
             Change::OutboxEnd { id, state } => {
                 let wiped: &[u8] = &[];
                 run.outbox_end
-                    .execute((id.as_slice(), number_of(state), wiped))?
+                    .execute((id.as_slice(), state.number(), wiped))?
             }
         };
         Ok(())
@@ -271,8 +273,8 @@ impl<'c> Reader<'c> {
 }
 
 impl Reads for Reader<'_> {
-    fn events(&mut self, stream: Stream) -> Result<Vec<StoredEvent>, Fault> {
-        let key = (stream.kind, stream.id.as_slice());
+    fn events(&mut self, stream: Stream, after: u64) -> Result<Vec<StoredEvent>, Fault> {
+        let key = (stream.kind, stream.id.as_slice(), signed(after));
         let events = self.run.stream_events.query_map(key, |row| {
             Ok(StoredEvent {
                 seq: number(row, 0)?,
@@ -333,7 +335,7 @@ impl Reads for Reader<'_> {
         };
         let mut found: Vec<Id> = Vec::new();
         for key in keys {
-            let lookup = (space, key.as_slice(), rows(limit));
+            let lookup = (key.as_slice(), space, rows(limit));
             for id in self.run.lookup_find.query_map(lookup, |row| row.get(0))? {
                 found.push(id?);
             }
@@ -371,7 +373,7 @@ impl Reads for Reader<'_> {
         Ok(self
             .run
             .command_get
-            .query_row([command], |row| row.get(0))
+            .query_row([command], |row| row.get(1))
             .optional()?)
     }
 
@@ -379,7 +381,7 @@ impl Reads for Reader<'_> {
         Ok(self
             .run
             .step_get
-            .query_row([key], |row| number(row, 0))
+            .query_row([key], |row| number(row, 1))
             .optional()?)
     }
 
@@ -387,7 +389,7 @@ impl Reads for Reader<'_> {
         let last: Option<i64> = self
             .run
             .stream_length
-            .query_row((stream.kind, stream.id.as_slice()), |row| row.get(0))?;
+            .query_row((stream.kind, stream.id.as_slice()), |row| row.get(2))?;
         Ok(last.map_or(0, unsigned))
     }
 
@@ -399,9 +401,9 @@ impl Reads for Reader<'_> {
 
 fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
     Ok(AttemptRow {
-        count: small(row, 0)?,
-        since: row.get(1)?,
-        until: row.get(2)?,
+        count: small(row, 1)?,
+        since: row.get(2)?,
+        until: row.get(3)?,
     })
 }
 
@@ -419,22 +421,7 @@ fn doc_with_id(row: &Row<'_>) -> rusqlite::Result<(Vec<u8>, Doc)> {
 }
 
 fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<OutboxState> {
-    Ok(match row.get::<_, i64>(column)? {
-        0 => OutboxState::Waiting,
-        1 => OutboxState::Leased,
-        2 => OutboxState::Done,
-        // Whatever it is, it is not to be sent.
-        _ => OutboxState::Dead,
-    })
-}
-
-fn number_of(state: OutboxState) -> i64 {
-    match state {
-        OutboxState::Waiting => 0,
-        OutboxState::Leased => 1,
-        OutboxState::Done => 2,
-        OutboxState::Dead => 3,
-    }
+    row.get(column).map(OutboxState::of)
 }
 
 fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
@@ -443,16 +430,6 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 fn small(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
     row.get(column)
-}
-
-/// Databases count to `i64::MAX`: more than that is more than anything that is stored.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Nothing negative is ever stored where this is used.
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
 }
 
 fn rows(limit: usize) -> i64 {

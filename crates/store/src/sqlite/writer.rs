@@ -3,58 +3,13 @@
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::oneshot;
-
 use super::crew::Ready;
 use super::open;
 use super::rows::Writer;
 use crate::error::{Fault, WriteError};
+use crate::job::Job;
 use crate::queue::Queue;
 use crate::rows::Rows;
-
-/// Work for the writer's transaction, and whoever waits for it.
-pub(super) trait Job: Send {
-    /// May be run twice, the first time rolled back.
-    fn run(&mut self, rows: &mut dyn Rows) -> Result<(), Fault>;
-    /// Told when the transaction has ended.
-    fn answer(self: Box<Self>, ended: Result<(), WriteError>);
-}
-
-pub(super) struct Pending<F, T> {
-    work: F,
-    outcome: Option<T>,
-    answer: oneshot::Sender<Result<T, WriteError>>,
-}
-
-impl<F, T> Pending<F, T> {
-    pub(super) fn new(work: F, answer: oneshot::Sender<Result<T, WriteError>>) -> Self {
-        Self {
-            work,
-            outcome: None,
-            answer,
-        }
-    }
-}
-
-impl<F, T> Job for Pending<F, T>
-where
-    F: FnMut(&mut dyn Rows) -> Result<T, Fault> + Send,
-    T: Send,
-{
-    fn run(&mut self, rows: &mut dyn Rows) -> Result<(), Fault> {
-        self.outcome = Some((self.work)(rows)?);
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, ended: Result<(), WriteError>) {
-        let Self {
-            outcome, answer, ..
-        } = *self;
-        let nothing = || WriteError::Unknown("the work had no outcome".into());
-        // A caller that stopped waiting takes nothing back.
-        let _ = answer.send(ended.and_then(|()| outcome.ok_or_else(nothing)));
-    }
-}
 
 pub(super) fn run(
     path: &Path,

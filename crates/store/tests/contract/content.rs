@@ -154,3 +154,52 @@ pub async fn the_index_finds_what_was_added(store: Store) {
     assert_eq!(any(&[1, 2, 3], 10).await, [id(10), id(20), id(30)]);
     assert_eq!(store.find("phone", id(1), 10).await.unwrap(), [id(30)]);
 }
+
+pub async fn a_document_that_was_read_is_still_the_same(store: Store) {
+    let still = |version| {
+        let mut commit = at(NOW).append(stream(1), 0, &["a"]);
+        let id = b"x".to_vec();
+        commit.docs.push(DocWrite::Still {
+            kind: "account",
+            id,
+            version,
+        });
+        commit
+    };
+    assert_eq!(store.commit(still(1)).await, Err(CommitError::Conflict));
+    store
+        .commit(at(NOW).put("x", Expect::New, "1"))
+        .await
+        .unwrap();
+    for wrong in [0, 2] {
+        let refused = store.commit(still(wrong)).await;
+        assert_eq!(refused, Err(CommitError::Conflict));
+    }
+    assert!(store.events(stream(1)).await.unwrap().is_empty());
+    let committed = store.commit(still(1)).await.unwrap();
+    assert_eq!(committed.versions, [1]);
+    let doc = store.doc("account", b"x").await.unwrap().unwrap();
+    assert_eq!((doc.version, doc.body.as_slice()), (1, b"1".as_slice()));
+    // In one commit: what stands before it counts.
+    let changed = at(NOW).put("x", Expect::Any, "2");
+    let mut changed = changed.append(stream(2), 0, &["b"]);
+    changed.docs.push(DocWrite::Still {
+        kind: "account",
+        id: b"x".to_vec(),
+        version: 1,
+    });
+    assert_eq!(store.commit(changed).await, Err(CommitError::Conflict));
+}
+
+pub async fn a_stream_is_read_from_where_one_was(store: Store) {
+    let commit = at(NOW).append(stream(1), 0, &["a", "b", "c"]);
+    store
+        .commit(commit.append(stream(2), 0, &["d"]))
+        .await
+        .unwrap();
+    for after in 0..5 {
+        let events = store.events_after(stream(1), after).await.unwrap();
+        let n: Vec<u64> = events.iter().map(|event| event.n).collect();
+        assert_eq!(n, (after + 1..=3).collect::<Vec<_>>());
+    }
+}

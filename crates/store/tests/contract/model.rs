@@ -1,4 +1,4 @@
-//! Random work on both backends at once: whatever one says, the other says too.
+//! Random work on two backends at once: whatever one says, the other says too.
 
 use countersign_store::{
     Append, Commit, DocWrite, Expect, Guard, IndexWrite, NewEvent, Options, OutboxRow, Outcome,
@@ -9,6 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use crate::postgres;
 use crate::support::{Dir, id};
 
 const KINDS: [&str; 2] = ["call", "account"];
@@ -22,9 +23,30 @@ enum Op {
 }
 
 #[test]
-fn both_backends_say_the_same() {
+fn a_file_says_the_same_as_memory() {
+    compare_with_memory(64, async || {
+        let dir = Dir::fast();
+        let options = Options {
+            durable: false,
+            readers: 1,
+            ..Options::default()
+        };
+        let store = Store::sqlite(dir.file("store.db"), options).unwrap();
+        (store, Some(dir))
+    });
+}
+
+#[test]
+fn postgresql_says_the_same_as_memory() {
+    if postgres::is_missing() {
+        return;
+    }
+    compare_with_memory(24, async || (postgres::store().await, None));
+}
+
+fn compare_with_memory(cases: u32, open: impl AsyncFn() -> (Store, Option<Dir>)) {
     let config = Config {
-        cases: 64,
+        cases,
         failure_persistence: None,
         ..Config::default()
     };
@@ -32,28 +54,27 @@ fn both_backends_say_the_same() {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .unwrap();
     runner
-        .run(&vec(op(), 1..40), |ops| runtime.block_on(compare(ops)))
+        .run(&vec(op(), 1..40), |ops| {
+            runtime.block_on(async {
+                let (store, _dir) = open().await;
+                compare(&store, ops).await
+            })
+        })
         .unwrap();
 }
 
-async fn compare(ops: Vec<Op>) -> Result<(), TestCaseError> {
-    let dir = Dir::fast();
-    let options = Options {
-        durable: false,
-        readers: 1,
-        ..Options::default()
-    };
-    let sqlite = Store::sqlite(dir.file("store.db"), options).unwrap();
+async fn compare(store: &Store, ops: Vec<Op>) -> Result<(), TestCaseError> {
     let memory = Store::memory();
     for op in ops {
         prop_assert_eq!(
             outcome(&memory, op.clone()).await,
-            outcome(&sqlite, op.clone()).await
+            outcome(store, op.clone()).await
         );
-        prop_assert_eq!(state(&memory).await, state(&sqlite).await, "after {:?}", op);
+        prop_assert_eq!(state(&memory).await, state(store).await, "after {:?}", op);
     }
     Ok(())
 }
@@ -165,6 +186,7 @@ fn commit() -> impl Strategy<Value = Commit> {
             docs,
             index,
             outbox,
+            notes: Vec::new(),
         },
     )
 }
@@ -227,6 +249,8 @@ fn doc() -> impl Strategy<Value = DocWrite> {
             |(kind, id, expected, body, due)| DocWrite::Put { kind, id, expected, body, due }
         ),
         1 => (kind(), id()).prop_map(|(kind, id)| DocWrite::Delete { kind, id }),
+        1 => (kind(), id(), 0..3_u64)
+            .prop_map(|(kind, id, version)| DocWrite::Still { kind, id, version }),
     ]
 }
 

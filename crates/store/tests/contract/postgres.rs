@@ -1,0 +1,165 @@
+//! A schema of its own for every test, in one server for all of them; and what PostgreSQL promises
+//! besides.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use countersign_store::{OpenError, Options, Server, Store};
+use tokio_postgres::{Client, NoTls};
+
+use crate::support::*;
+
+fn address() -> Option<String> {
+    std::env::var("COUNTERSIGN_TEST_POSTGRES").ok()
+}
+
+/// Whether these tests have to be left out. In CI they must not be.
+pub fn is_missing() -> bool {
+    address().is_none()
+}
+
+/// A schema that nobody else has.
+pub fn server() -> Server {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let schema = format!("t{}_{number}", std::process::id());
+    Server::new(&address().unwrap(), &schema).unwrap()
+}
+
+pub async fn store() -> Store {
+    open(&server()).await
+}
+
+pub async fn open(server: &Server) -> Store {
+    let options = Options {
+        readers: 2,
+        durable: false,
+        ..Options::default()
+    };
+    Store::postgres(server, options).await.unwrap()
+}
+
+/// A connection of an operator, or of somebody who tampers.
+async fn by_hand(server: &Server) -> Client {
+    let (client, connection) = tokio_postgres::connect(&address().unwrap(), NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let path = format!("SET search_path = {}", server.schema());
+    client.batch_execute(&path).await.unwrap();
+    client
+}
+
+/// Why it is not opened.
+async fn refusal(server: &Server) -> String {
+    match Store::postgres(server, Options::default()).await {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_whole_or_not_ours_is_refused_with_advice() {
+    if is_missing() {
+        return;
+    }
+    let server = server();
+    let hand = by_hand(&server).await;
+    let run = async |sql: &str| hand.batch_execute(sql).await.unwrap();
+    run(&format!("CREATE SCHEMA {}; CREATE TABLE x()", server.schema())).await;
+    assert!(refusal(&server).await.contains("another program"));
+    run("DROP TABLE x").await;
+    let store = open(&server).await;
+    store
+        .commit(at(NOW).append(stream(1), 0, &["a", "b"]))
+        .await
+        .unwrap();
+    store.verify().await.unwrap();
+    store.close().await;
+
+    run("UPDATE meta SET value = 99 WHERE name IN ('schema', 'compatible')").await;
+    assert!(refusal(&server).await.contains("start the newer release again"));
+    // A newer release that only added something: this one can go on beside it.
+    run("UPDATE meta SET value = 1 WHERE name = 'compatible'").await;
+    open(&server).await.close().await;
+    run("UPDATE meta SET value = 1 WHERE name = 'schema'").await;
+
+    run("INSERT INTO meta VALUES ('filling', 1)").await;
+    assert!(refusal(&server).await.contains("countersign migrate"));
+    run("UPDATE meta SET name = 'moved' WHERE name = 'filling'").await;
+    assert!(refusal(&server).await.contains("moved to another database"));
+    run("DELETE FROM meta WHERE name = 'moved'").await;
+
+    run("DELETE FROM event WHERE seq = 2").await;
+    assert!(refusal(&server).await.contains("restore a backup"));
+    run("UPDATE meta SET value = 1 WHERE name = 'head'").await;
+    open(&server).await.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_or_not_for_us_says_what_to_do() {
+    if is_missing() {
+        return;
+    }
+    // Nobody listens on this port: it was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = port.local_addr().unwrap();
+    drop(port);
+    let nobody = Server::new(&format!("postgres://u@{free}/c"), "c").unwrap();
+    assert!(refusal(&nobody).await.contains("refused"));
+    let mut other: url::Url = address().unwrap().parse().unwrap();
+    other.set_path("no_such_database");
+    let missing = Server::new(other.as_str(), "c").unwrap();
+    assert!(refusal(&missing).await.contains("createdb"));
+    assert!(matches!(
+        Server::new("postgres://u@127.0.0.1", "c"),
+        Err(OpenError::Server { .. })
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_take_turns_and_the_log_has_no_gap() {
+    if is_missing() {
+        return;
+    }
+    let server = server();
+    let nodes = [open(&server).await, open(&server).await, open(&server).await];
+    let mut work = tokio::task::JoinSet::new();
+    for number in 0..240_u8 {
+        let node = nodes[usize::from(number) % 3].clone();
+        work.spawn(async move {
+            node.commit(at(NOW).append(stream(number), 0, &["a", "b"]))
+                .await
+        });
+    }
+    while let Some(committed) = work.join_next().await {
+        committed.unwrap().unwrap();
+    }
+    let log = nodes[0].log(0, 1000).await.unwrap();
+    let numbers: Vec<u64> = log.iter().map(|row| row.seq).collect();
+    assert_eq!(numbers, (1..=480).collect::<Vec<_>>());
+    nodes[1].verify().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_bad_job_takes_none_of_its_neighbours_with_it() {
+    if is_missing() {
+        return;
+    }
+    let store = store().await;
+    let mut work = tokio::task::JoinSet::new();
+    for number in 0..60_u8 {
+        let store = store.clone();
+        // PostgreSQL keeps no NUL in text.
+        let body = if number % 20 == 7 { "a\0" } else { "a" };
+        work.spawn(async move {
+            let commit = at(NOW).append(stream(number), 0, &[body]);
+            (number, store.commit(commit).await)
+        });
+    }
+    while let Some(done) = work.join_next().await {
+        let (number, committed) = done.unwrap();
+        assert_eq!(committed.is_ok(), number % 20 != 7, "{number}: {committed:?}");
+    }
+    assert_eq!(store.log(0, 100).await.unwrap().len(), 57);
+    store.verify().await.unwrap();
+}
