@@ -53,7 +53,7 @@ struct Row {
 /// `import`: reads and checks everything first; then writes all of it in one transaction, or nothing.
 pub async fn import(config: &Path, file: &Path, dry_run: bool) -> Result<ExitCode, Failure> {
     let rows = read(file)?;
-    let runner = start::open(&Config::read(config)?)?;
+    let runner = start::open(&Config::read(config)?).await?;
     let bar = progress(rows.len() as u64, "checking");
     let (mut profiles, mut errors) = (Vec::new(), Vec::new());
     let mut seen = std::collections::HashMap::new();
@@ -220,7 +220,7 @@ fn is_date(text: &str) -> bool {
 /// `unlock`: a hundred wrong entries in a row close an authenticator until somebody looks
 /// (NIST SP 800-63B-4 §3.2.2); this opens it again, on the record.
 pub async fn unlock(config: &Path, number: &str) -> Result<ExitCode, Failure> {
-    let runner = start::open(&Config::read(config)?)?;
+    let runner = start::open(&Config::read(config)?).await?;
     let (found, _) = runner.directory.find(ClaimKind::AccountNumber, number, runner.now()).await?;
     let [brief] = found.as_slice() else { return Err("no account has this number".into()) };
     let before = runner.directory.load(brief.id).await?.ok_or("no account has this number")?;
@@ -240,7 +240,7 @@ pub async fn unlock(config: &Path, number: &str) -> Result<ExitCode, Failure> {
 
 /// `agent add`: the password comes on standard input, so that it is in no shell history.
 pub async fn add_agent(config: &Path, name: &str, role: Role) -> Result<ExitCode, Failure> {
-    let runner = Arc::new(start::open(&Config::read(config)?)?);
+    let runner = Arc::new(start::open(&Config::read(config)?).await?);
     if std::io::stdin().is_terminal() {
         anstream::eprintln!("Password for {name} (at least 12 characters, shown as you type):");
     }

@@ -12,7 +12,7 @@ use crate::{
 
 /// `audit show`: one call as a story.
 pub async fn show(config: &Path, id: CallId) -> Result<ExitCode, Failure> {
-    let runner = start::open(&Config::read(config)?)?;
+    let runner = start::open(&Config::read(config)?).await?;
     let events = runner.events(id).await?;
     let Some(first) = events.first() else { return Err(format!("there is no call {id} on record").into()) };
     anstream::println!("{STRONG}{id}{STRONG:#}, {}\n", first.at);
@@ -28,7 +28,7 @@ pub async fn show(config: &Path, id: CallId) -> Result<ExitCode, Failure> {
 
 /// `audit export`: every event of every stream in the order of the log, one JSON object a line.
 pub async fn export(config: &Path) -> Result<ExitCode, Failure> {
-    let runner = start::open(&Config::read(config)?)?;
+    let runner = start::open(&Config::read(config)?).await?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut after = 0;
     loop {

@@ -95,7 +95,7 @@ async fn play(args: &Args) -> Result<ExitCode, Failure> {
         write(file, &html::page(&report, &format!("{} {} UTC", when.get(..10).unwrap_or_default(), when.get(11..16).unwrap_or_default()))?)?;
     }
     if let (true, Some(config)) = (args.save, &config) {
-        let runner = start::open(config)?;
+        let runner = start::open(config).await?;
         save(&runner.store, &kept(&report, now)).await?;
         runner.store.close().await;
         term::good("Kept for /admin/drills.");
@@ -105,10 +105,10 @@ async fn play(args: &Args) -> Result<ExitCode, Failure> {
 
 /// The policy set that the lead activated, if there is a record in which somebody did.
 async fn active(config: &Config) -> Result<Option<Sources>, Failure> {
-    if !config.store.path.exists() {
+    if !config.store.is_there() {
         return Ok(None);
     }
-    let runner = start::open(config)?;
+    let runner = start::open(config).await?;
     runner.refresh_policies().await?;
     let active = runner.policies.active();
     runner.store.close().await;

@@ -206,7 +206,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Unlock { account_number, config } => accounts::unlock(&config, &account_number).await,
         Command::Survey(survey) => survey::run(survey),
         Command::Backup { to, config } => {
-            let runner = start::open(&countersign_server::config::Config::read(&config)?)?;
+            let runner = start::open(&countersign_server::config::Config::read(&config)?).await?;
             runner.store.backup(&to).await?;
             runner.store.close().await;
             term::good(&format!("A copy of the record is in {}.", to.display()));

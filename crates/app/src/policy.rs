@@ -357,7 +357,7 @@ async fn stage(mut which: Which, note: &str, path: &Path) -> Result<ExitCode, Fa
     // What the configuration binds itself to holds for what is staged as well.
     which.packs.extend(configured.packs.into_iter().filter(|p| !which.packs.contains(p)).collect::<Vec<_>>());
     let (engine, report, within) = report(&which, &[]).await?;
-    let runner = start::open(&config)?;
+    let runner = start::open(&config).await?;
     runner.refresh_policies().await?;
     let active = runner.policies.active();
     let mut promises: Vec<(String, String, String)> = report.checked.iter().map(|c| (c.id.clone(), c.says.clone(), verdict_words(&c.verdict))).collect();

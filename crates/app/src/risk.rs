@@ -51,7 +51,7 @@ pub async fn replay(config: &Path, points: Option<&Path>, days: Option<u16>) -> 
         None => config.risk.clone(),
     };
     let rules = settings.rules(config.twilio.is_some());
-    let runner = start::open(&config)?;
+    let runner = start::open(&config).await?;
     let since = days.map_or(Timestamp(0), |days| system_clock() - Span::days(days.into()));
     let calls = calls(&runner, since).await?;
     runner.store.close().await;
@@ -211,7 +211,7 @@ pub fn list(config: &Path) -> Result<ExitCode, Failure> {
 
 /// `risk explain`: how the score of one call came about, step by step.
 pub async fn explain(config: &Path, id: CallId) -> Result<ExitCode, Failure> {
-    let runner = start::open(&Config::read(config)?)?;
+    let runner = start::open(&Config::read(config)?).await?;
     let stored = runner.store.events(Stream { kind: record::CALL, id: id.0 }).await?;
     let Some(first) = stored.first().map(|e| e.at) else { return Err(format!("there is no call {id} on record").into()) };
     for event in &stored {

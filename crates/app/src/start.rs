@@ -46,10 +46,10 @@ fn log() {
 }
 
 /// Opens the record of a configuration for a command.
-pub fn open(config: &Config) -> Result<Runner, Failure> {
+pub async fn open(config: &Config) -> Result<Runner, Failure> {
     let key = std::env::var("COUNTERSIGN_KEY").ok();
     let vault = Arc::new(Vault::open(config.keys.file.as_deref(), key.as_deref())?);
-    let store = Store::sqlite(&config.store.path, Options::default())?;
+    let store = config.store.open().await?;
     let metrics = Arc::new(Metrics::default());
     Ok(Runner::new(store, vault, policy::configured(Some(config))?, policy::limits(config)?, Arc::new(Hub::default()), metrics, system_clock))
 }
@@ -62,7 +62,7 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     for f in &broken {
         tracing::warn!(setting = f.setting, "{}", f.text);
     }
-    let runner = Arc::new(open(&config)?);
+    let runner = Arc::new(open(&config).await?);
     let agents = Arc::new(Agents::new(runner.clone()));
     agents.refresh().await?;
     let company = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };

@@ -12,10 +12,11 @@ use countersign_core::{
     secret::Secret,
     time::{Span, Timestamp},
 };
-use countersign_store::{Commit, CommitError, DocWrite, Expect, Guard, Outcome};
+use countersign_store::{Commit, CommitError, DocWrite, Expect, Guard, Note, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    calls::note,
     record::{self, AgentEvent},
     runner::{RunError, Runner},
     vault::Vault,
@@ -141,6 +142,7 @@ impl Agents {
             now: now.0,
             docs: vec![self.put(&agent, Expect::New)?],
             appends: vec![record::append(record::AGENT, id.0, 0, now, &AgentEvent::Added { role })?],
+            notes: vec![Note { kind: note::AGENT, id: id.0 }],
             ..Commit::default()
         };
         self.commit(commit).await?;

@@ -7,9 +7,10 @@ use countersign_core::{
     message::{Body, Message, OnFile},
     time::Timestamp,
 };
-use countersign_store::{Append, Commit, CommitError, DocWrite, Guard, IndexWrite};
+use countersign_store::{Append, Commit, CommitError, DocWrite, Guard, IndexWrite, Note};
 
 use crate::{
+    calls::note,
     effects::{Link, first_of_each_kind, link_doc, outbox_row},
     passkeys::Spent,
     record::{self, AccountEvent},
@@ -68,6 +69,7 @@ impl Runner {
             let writes = self.directory.update(&before, &after).map_err(RunError::from)?;
             commit.docs.extend(writes.docs);
             commit.index.extend(writes.index);
+            commit.notes.push(Note { kind: note::ACCOUNT, id: account.0 });
             let result = self.store.commit(commit).await;
             self.directory.forget(account);
             match result {

@@ -11,6 +11,7 @@ use crate::{
     outbox::http::endpoint,
     push::address::Rules,
     risk_config::{IntelSettings, RiskSettings},
+    storage::Storage,
     upstream::Hint,
 };
 
@@ -79,14 +80,6 @@ pub struct Listen {
     pub address: SocketAddr,
     /// The https address that customers, agents and Twilio use, without a slash at the end.
     pub public_url: String,
-}
-
-/// Where the record is kept.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Storage {
-    /// The SQLite file.
-    pub path: PathBuf,
 }
 
 /// Where the master key is.
@@ -314,14 +307,7 @@ impl Config {
             (Some(path), _) => private_file(path, "keys.file", &mut say),
             (None, Some(_)) => {}
         }
-        if let (Some(key), Some(dir)) = (&self.keys.file, self.store.path.parent())
-            && key.parent() == Some(dir)
-        {
-            say(Severity::Unsafe, "keys.file", "lies beside the database: whoever copies the folder has both. Keep the key elsewhere".into());
-        }
-        if self.store.path.parent().is_some_and(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()) {
-            say(Severity::Missing, "store.path", format!("the folder of {} does not exist", self.store.path.display()));
-        }
+        self.store.examine(self.keys.file.as_ref(), &mut say);
         let texts = self.twilio.is_some() || self.messages.is_some();
         if !texts {
             say(Severity::Missing, "twilio / messages", "nobody can send texted codes: configure [twilio] or [messages]".into());
@@ -413,7 +399,7 @@ fn limits(p: &Params, say: &mut impl FnMut(Severity, &str, String)) {
     check(p.level_life > Span::hours(2), "calls.level_life", "above two hours: assurance outlives the conversation");
 }
 
-fn private_file(path: &std::path::Path, setting: &str, say: &mut impl FnMut(Severity, &str, String)) {
+pub(crate) fn private_file(path: &std::path::Path, setting: &str, say: &mut impl FnMut(Severity, &str, String)) {
     match std::fs::metadata(path) {
         Err(e) => say(Severity::Missing, setting, format!("cannot read {}: {e}", path.display())),
         #[cfg(unix)]

@@ -71,6 +71,11 @@ pub struct Writes {
     pub index: Vec<IndexWrite>,
 }
 
+impl Loaded {
+    /// For a commit that rests on this profile: that it is still the same.
+    pub fn still(&self) -> DocWrite { DocWrite::Still { kind: KIND, id: self.profile.id.0.to_vec(), version: self.version } }
+}
+
 impl Directory {
     /// A directory over a store.
     pub fn new(store: Store, vault: Arc<Vault>) -> Self { Self { store, vault, cache: Mutex::default() } }
@@ -116,18 +121,31 @@ impl Directory {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets all clear copies: nobody knows what other nodes have written.
+    pub fn forget_all(&self) {
+        let mut cache = self.cached();
+        cache.known.clear();
+        cache.forgotten += 1;
+    }
+
     /// The accounts that a claim fits, and whether it is one slip away from somebody else's.
     pub async fn find(&self, kind: ClaimKind, value: &str, now: Timestamp) -> Result<(Vec<Brief>, bool), DirectoryError> {
+        let (found, look_alike) = self.find_loaded(kind, value).await?;
+        Ok((found.into_iter().map(|l| l.profile.brief(now)).collect(), look_alike))
+    }
+
+    /// The same, with the versions of their records.
+    pub async fn find_loaded(&self, kind: ClaimKind, value: &str) -> Result<(Vec<Arc<Loaded>>, bool), DirectoryError> {
         let Some(key) = self.vault.index.exact(kind, value) else { return Ok((Vec::new(), false)) };
         let ids = self.store.find(kind.name(), key.0, MAX_MATCHES + 1).await?;
         let near: Vec<[u8; 16]> = self.vault.index.near(kind, value).into_iter().map(|b| b.0).collect();
         let near = if near.is_empty() { Vec::new() } else { self.store.find_any("near", &near, MAX_MATCHES * 4).await? };
         let look_alike = near.iter().any(|id| !ids.contains(id));
-        let mut briefs = Vec::new();
+        let mut found = Vec::new();
         for id in ids {
-            briefs.extend(self.brief(Some(AccountId(id)), now).await?);
+            found.extend(self.load(AccountId(id)).await?);
         }
-        Ok((briefs, look_alike))
+        Ok((found, look_alike))
     }
 
     /// Whether what was said equals a field, by the spelling rules of its kind.

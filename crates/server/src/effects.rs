@@ -9,10 +9,11 @@ use countersign_core::{
     secret::Secret,
     time::Timestamp,
 };
-use countersign_store::{Commit, DocWrite, Expect, OutboxRow};
+use countersign_store::{Commit, DocWrite, Expect, Note, OutboxRow};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    calls::note,
     directory::{Undo, apply_change},
     record,
     ring_back::{AFTER, RING_BACK, Wanted},
@@ -185,6 +186,7 @@ async fn write_change(runner: &Runner, call: &Call, permitted: &PermittedChange,
     let writes = runner.directory.update(&before, &after)?;
     commit.docs.extend(writes.docs);
     commit.index.extend(writes.index);
+    commit.notes.push(Note { kind: note::ACCOUNT, id: permitted.account.0 });
     let action = permitted.change.action();
     let token = match undo {
         Undo::Nothing => None,

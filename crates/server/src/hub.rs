@@ -69,6 +69,14 @@ impl Hub {
         }
     }
 
+    /// Wakes all open portal pages: nobody knows whose account it was.
+    pub fn tell_accounts(&self) {
+        let accounts: Vec<AccountId> = self.portals.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        for account in accounts {
+            self.tell_account(account);
+        }
+    }
+
     /// A page was closed, and listens no more: forget its account if it was the last.
     pub fn left(&self, account: AccountId) {
         let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);

@@ -329,7 +329,7 @@ impl Passkeys {
         if last.is_some_and(|last| u64::from(counter) <= last) {
             return Ok(None);
         }
-        let mut spent = Spent::default();
+        let mut spent = Spent { docs: vec![loaded.still()], ..Spent::default() };
         if counter > 0 {
             spent.guards.push(Guard::Step { key: step, value: counter.into() });
         }

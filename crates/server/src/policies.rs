@@ -9,10 +9,11 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use countersign_core::{action::Policy, call::Alert, id::AgentId, time::Timestamp};
-use countersign_store::{Append, Commit, CommitError, DocWrite, Expect, Store, Stream};
+use countersign_store::{Append, Commit, CommitError, DocWrite, Expect, Note, Store, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    calls::note,
     effects::alert_doc,
     hub::Notice,
     record,
@@ -24,6 +25,8 @@ use crate::{
 pub const SETS: &str = "policy-set";
 /// The record of what was staged and activated.
 const STREAM: Stream = Stream { kind: "policy", id: [0; 16] };
+/// What other nodes are told.
+const CHANGED: Note = Note { kind: note::POLICY, id: [0; 16] };
 /// The shortest reason that is one.
 const REASON: usize = 10;
 
@@ -200,7 +203,7 @@ impl Runner {
             let body = self.vault.seal(SETS, &id, set)?;
             let docs = vec![DocWrite::Put { kind: SETS, id: id.clone(), expected: Expect::Any, body, due: None }];
             let appends = vec![record::append(STREAM.kind, STREAM.id, n, set.at, &event)?];
-            match self.store.commit(Commit { now: set.at.0, appends, docs, ..Commit::default() }).await {
+            match self.store.commit(Commit { now: set.at.0, appends, docs, notes: vec![CHANGED], ..Commit::default() }).await {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Busy | CommitError::Closed) => return Err(RunError::Busy),
@@ -240,7 +243,7 @@ impl Runner {
         let event = PolicyEvent::Activated { version: version.to_owned(), instead_of, by, proved: set.holds, reason };
         let appends = vec![record::append(STREAM.kind, STREAM.id, n, now, &event).map_err(RunError::from)?];
         let docs = if set.holds { Vec::new() } else { vec![alert_doc(self, Alert::Exception, None, None)?] };
-        match self.store.commit(Commit { now: now.0, appends, docs, ..Commit::default() }).await {
+        match self.store.commit(Commit { now: now.0, appends, docs, notes: vec![CHANGED], ..Commit::default() }).await {
             Ok(_) => {}
             Err(CommitError::Conflict) => return Err(ActivateError::Raced),
             Err(CommitError::Busy | CommitError::Closed) => return Err(RunError::Busy.into()),

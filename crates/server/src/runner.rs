@@ -20,12 +20,13 @@ use countersign_core::{
     secret::{E164, Secret},
     time::Timestamp,
 };
-use countersign_store::{Append, Commit, CommitError, Doc, DocWrite, Expect, Guard, IndexWrite, NewEvent, Outcome, ReadError, Store, Stream, WriteError};
+use countersign_store::{Append, Commit, CommitError, DocWrite, Expect, Guard, IndexWrite, NewEvent, Outcome, ReadError, Store, Stream, WriteError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::{
-    directory::{ChangeError, Directory, DirectoryError, authenticator},
+    calls::{self, Calls, Consulted},
+    directory::{ChangeError, Directory, DirectoryError, Loaded, authenticator},
     effects,
     hub::{Hub, Notice},
     intel,
@@ -112,10 +113,8 @@ pub struct Live {
     /// Its telephone.
     pub line: Line,
     /// The sealed line, written with every commit.
-    sealed: Vec<u8>,
+    pub(crate) sealed: Vec<u8>,
 }
-
-type Slot = Arc<tokio::sync::Mutex<Option<Live>>>;
 
 /// Looks at a signed answer that came over another channel than the call.
 #[async_trait]
@@ -144,7 +143,7 @@ pub struct Runner {
     /// What calls that ended come to.
     pub digests: crate::grade::Digests,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    calls: Mutex<HashMap<CallId, Slot>>,
+    pub(crate) calls: Calls,
     hashing: Semaphore,
     attestors: Mutex<HashMap<FactorKind, Arc<dyn Attestor>>>,
     /// Somebody can be asked about numbers.
@@ -169,6 +168,8 @@ struct Turned {
     docs: Vec<DocWrite>,
     /// What decided.
     policies: Arc<Active>,
+    /// What it rests on.
+    consulted: Consulted,
 }
 
 impl Runner {
@@ -179,7 +180,7 @@ impl Runner {
     ) -> Self {
         let directory = Arc::new(Directory::new(store.clone(), vault.clone()));
         Self {
-            store, vault, directory, policies: policies.into(), params, hub, metrics, digests: Default::default(), clock: Box::new(clock), calls: Mutex::default(),
+            store, vault, directory, policies: policies.into(), params, hub, metrics, digests: Default::default(), clock: Box::new(clock), calls: Calls::default(),
             hashing: Semaphore::new(HASHES_AT_ONCE), attestors: Mutex::default(), looks_up: AtomicBool::new(false), watch: Watch::default(),
         }
     }
@@ -192,112 +193,17 @@ impl Runner {
     /// Now.
     pub fn now(&self) -> Timestamp { (self.clock)() }
 
-    /// Takes calls up again after a restart: every call that had not ended is folded from its
-    /// events and goes on where it was. Returns how many.
-    pub async fn resume(self: &Arc<Self>) -> Result<usize, RunError> {
-        let (mut after, mut n) = (None, 0);
-        loop {
-            let page = self.store.docs(record::CALL, after.clone(), 2000).await?;
-            let Some((last, _)) = page.last() else { return Ok(n) };
-            after = Some(last.clone());
-            // Nobody is answered until all are back: every core and every reader of the store has a share.
-            let mut shares = tokio::task::JoinSet::new();
-            for share in page.chunks(125) {
-                let (this, share) = (self.clone(), share.to_vec());
-                shares.spawn(async move { this.take_up(&share).await });
-            }
-            while let Some(taken) = shares.join_next().await {
-                n += taken.map_err(|e| RunError::Store(e.to_string()))??;
-            }
-        }
-    }
-
-    async fn take_up(&self, records: &[(Vec<u8>, Doc)]) -> Result<usize, RunError> {
-        let mut n = 0;
-        for (id, doc) in records {
-            let Ok(id) = <[u8; 16]>::try_from(id.as_slice()).map(CallId) else { continue };
-            let slot = self.slot(id);
-            let mut live = slot.lock().await;
-            if live.is_none() {
-                let line = self.vault.unseal(record::CALL, &id.0, &doc.body)?;
-                *live = Some(Live { call: Call::fold(id, &self.events(id).await?), line, sealed: doc.body.clone() });
-                n += 1;
-            }
-        }
-        Ok(n)
-    }
-
-    fn slot(&self, id: CallId) -> Slot {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().clone()
-    }
-
-    fn drop_slot(&self, id: CallId) { self.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&id); }
-
-    /// The calls that are going on, for lists.
-    pub async fn live(&self) -> Vec<Call> { self.live_map(|call| Some(call.clone())).await }
-
-    /// What is wanted of each of them: nothing is copied but that.
-    pub async fn live_map<T>(&self, want: impl Fn(&Call) -> Option<T>) -> Vec<T> {
-        let slots: Vec<Slot> = self.calls.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let mut calls = Vec::with_capacity(slots.len());
-        for slot in slots {
-            if let Some(live) = slot.lock().await.as_ref().filter(|l| l.call.stage != Stage::Ended && l.call.n > 0) {
-                calls.extend(want(&live.call));
-            }
-        }
-        calls
-    }
-
-    /// How many calls are in memory.
-    pub fn live_count(&self) -> usize { self.calls.lock().unwrap_or_else(PoisonError::into_inner).len() }
-
-    /// One call, from memory or from its events.
-    pub async fn call(&self, id: CallId) -> Result<Option<Live>, RunError> {
-        let slot = self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        if let Some(slot) = slot
-            && let Some(live) = slot.lock().await.clone()
-        {
-            return Ok(Some(live));
-        }
-        self.load(id).await
-    }
-
-    /// A call that is going on here.
-    pub async fn in_memory(&self, id: CallId) -> Option<Live> {
-        let slot = self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()?;
-        slot.lock().await.clone().filter(|live| live.call.n > 0)
-    }
-
-    /// The events of a call.
-    pub async fn events(&self, id: CallId) -> Result<Vec<Recorded>, RunError> {
-        let stored = self.store.events(Stream { kind: record::CALL, id: id.0 }).await?;
-        stored.iter().map(|e| Event::decode(&e.body).map_err(RunError::from)).collect()
-    }
-
-    async fn load(&self, id: CallId) -> Result<Option<Live>, RunError> {
-        let events = self.events(id).await?;
-        if events.is_empty() {
-            return Ok(None);
-        }
-        let (line, sealed) = match self.store.doc(record::CALL, &id.0).await? {
-            Some(doc) => (self.vault.unseal(record::CALL, &id.0, &doc.body)?, doc.body),
-            None => (Line::default(), Vec::new()),
-        };
-        Ok(Some(Live { call: Call::fold(id, &events), line, sealed }))
-    }
-
     /// Begins a call. The same command id gets the same answer.
     pub async fn begin(&self, id: CallId, command: String, line: Line, incoming: impl Fn() -> Input + Send) -> Result<Reply, RunError> {
         let sealed = self.vault.seal(record::CALL, &id.0, &line)?;
-        let slot = self.slot(id);
-        let mut guard = slot.lock().await;
+        let mut guard = self.hold(id).await?;
         if guard.is_none() {
             *guard = Some(self.load(id).await?.unwrap_or(Live { call: Call::new(id), line, sealed }));
         }
         let result = self.drive(id, command, &mut guard, &incoming).await;
         if guard.as_ref().is_none_or(|l| l.call.n == 0 || l.call.stage == Stage::Ended) {
             *guard = None;
-            self.drop_slot(id);
+            self.calls.forget(id);
         }
         result
     }
@@ -305,8 +211,7 @@ impl Runner {
     /// A call of ours was answered; only now its telephone has a name.
     pub async fn answer_out(&self, id: CallId, command: String, line: Line) -> Result<Reply, RunError> {
         let sealed = self.vault.seal(record::CALL, &id.0, &line)?;
-        let slot = self.slot(id);
-        let mut guard = slot.lock().await;
+        let mut guard = self.hold(id).await?;
         if guard.is_none() {
             *guard = self.load(id).await?;
         }
@@ -316,7 +221,7 @@ impl Runner {
                 self.drive(id, command, &mut guard, &|| Input::Answered).await
             }
             _ => {
-                self.drop_slot(id);
+                self.calls.forget(id);
                 Err(RunError::NoCall)
             }
         }
@@ -329,8 +234,7 @@ impl Runner {
 
     /// The same, with a look at the call as it is then: an ended call leaves memory.
     pub async fn run_then<T>(&self, id: CallId, command: String, make: impl Fn() -> Input + Send, look: impl FnOnce(&Call) -> T) -> Result<(Reply, T), RunError> {
-        let slot = self.slot(id);
-        let mut guard = slot.lock().await;
+        let mut guard = self.hold(id).await?;
         if guard.is_none() {
             *guard = self.load(id).await?;
         }
@@ -339,7 +243,7 @@ impl Runner {
         // Ended calls leave memory; a late report loads them again.
         if guard.as_ref().is_none_or(|l| l.call.stage == Stage::Ended) {
             *guard = None;
-            self.drop_slot(id);
+            self.calls.forget(id);
         }
         result
     }
@@ -356,12 +260,27 @@ impl Runner {
             let turned = match self.turn(before.clone(), input, &refused, &live.line).await {
                 Ok(turned) => turned,
                 // A repeated command often finds the call moved on: the log knows its answer.
-                Err(RunError::Rejected(why)) => return self.repeated(command).await?.ok_or(RunError::Rejected(why)),
+                Err(RunError::Rejected(why)) => match self.repeated(command.clone()).await? {
+                    Some(reply) => return Ok(reply),
+                    None if self.is_current(before).await? => return Err(RunError::Rejected(why)),
+                    None => {
+                        *slot = Some(self.load(id).await?.ok_or(RunError::NoCall)?);
+                        continue;
+                    }
+                },
                 Err(other) => return Err(other),
             };
             let reply = self.reply(&turned).await?;
             if turned.out.events.is_empty() && turned.out.guards.is_empty() {
-                return Ok(self.repeated(command).await?.unwrap_or(reply));
+                if let Some(reply) = self.repeated(command.clone()).await? {
+                    return Ok(reply);
+                }
+                // No commit will say that another node has moved the call.
+                if before.n == 0 || self.is_current(before).await? {
+                    return Ok(reply);
+                }
+                *slot = Some(self.load(id).await?.ok_or(RunError::NoCall)?);
+                continue;
             }
             let (commit, denials) = match self.commit_of(live, &turned, command.clone(), &reply).await {
                 // What it would change is changed already, perhaps by this very command.
@@ -389,7 +308,7 @@ impl Runner {
                 Err(CommitError::Conflict) => {
                     // Another node was faster, or other policies decide: look again at what there is now.
                     self.refresh_policies().await?;
-                    for account in [before.subject, before.principal].into_iter().flatten() {
+                    for account in [before.subject, before.principal].into_iter().flatten().chain(turned.consulted.accounts()) {
                         self.directory.forget(account);
                     }
                     if let Some(now) = self.load(id).await? {
@@ -425,13 +344,13 @@ impl Runner {
     /// Steps until nothing is asked any more.
     async fn turn(&self, mut call: Call, first: Input, refused: &[Deny], line: &Line) -> Result<Turned, RunError> {
         let mut whole = Outputs::default();
-        let mut docs = Vec::new();
+        let (mut docs, mut consulted) = (Vec::new(), Consulted::default());
         let mut input = first;
         // One set for the whole turn; the commit asserts that it is still the active one.
         let policies = self.policies.active();
         loop {
             let now = self.now();
-            let (principal, subject) = self.briefs(&call, now).await?;
+            let (principal, subject) = self.briefs(&call, now, &mut consulted).await?;
             let cx = Cx {
                 now, seed: self.vault.seed()?, policy: policies.policy.as_ref(), pepper: &self.vault.pepper, params: &self.params,
                 principal: principal.as_ref(), subject: subject.as_ref(), refused,
@@ -443,33 +362,54 @@ impl Runner {
             whole.guards.append(&mut out.guards);
             whole.say.append(&mut out.say);
             match out.ask {
-                None => return Ok(Turned { after: call, out: whole, docs, policies }),
+                None => {
+                    // Found before the first step, by whoever took the call.
+                    for account in [call.subject, call.principal] {
+                        self.consult(account, &mut consulted).await?;
+                    }
+                    return Ok(Turned { after: call, out: whole, docs, policies, consulted });
+                }
                 Some(Ask::History { number, account, started, dialled }) => {
                     let history = seen::history(self, call.id, number, account, started, line).await?;
                     input = Input::Answer(Answer::History { history, dialled });
                 }
-                Some(ask) => input = Input::Answer(self.answer(ask, now, &mut docs).await?),
+                Some(ask) => input = Input::Answer(self.answer(ask, now, &mut docs, &mut consulted).await?),
             }
         }
     }
 
-    async fn briefs(&self, call: &Call, now: Timestamp) -> Result<(Option<Brief>, Option<Brief>), RunError> {
-        let principal = self.directory.brief(call.principal, now).await?;
-        let subject = if call.subject == call.principal { principal.clone() } else { self.directory.brief(call.subject, now).await? };
+    async fn briefs(&self, call: &Call, now: Timestamp, consulted: &mut Consulted) -> Result<(Option<Brief>, Option<Brief>), RunError> {
+        let principal = self.consult(call.principal, consulted).await?.map(|l| l.profile.brief(now));
+        let subject = if call.subject == call.principal { principal.clone() } else { self.consult(call.subject, consulted).await?.map(|l| l.profile.brief(now)) };
         Ok((principal, subject))
     }
 
-    async fn answer(&self, ask: Ask, now: Timestamp, docs: &mut Vec<DocWrite>) -> Result<Answer, RunError> {
+    /// A profile that the step will rest on.
+    async fn consult(&self, account: Option<AccountId>, consulted: &mut Consulted) -> Result<Option<Arc<Loaded>>, RunError> {
+        let Some(account) = account else { return Ok(None) };
+        let loaded = self.directory.load(account).await?;
+        consulted.add(account, loaded.as_ref().map_or(0, |l| l.version));
+        Ok(loaded)
+    }
+
+    async fn answer(&self, ask: Ask, now: Timestamp, docs: &mut Vec<DocWrite>, consulted: &mut Consulted) -> Result<Answer, RunError> {
         Ok(match ask {
             Ask::Find { claim: Claim { kind, value, via }, purpose } => {
-                let (accounts, look_alike) = self.directory.find(kind, value.expose(), now).await?;
+                let (found, look_alike) = self.directory.find_loaded(kind, value.expose()).await?;
+                let accounts = found.into_iter().map(|l| {
+                    consulted.add(l.profile.id, l.version);
+                    l.profile.brief(now)
+                }).collect();
                 Answer::Found { kind, via, purpose, accounts, look_alike }
             }
             Ask::Compare { account, field, value } => {
-                let loaded = self.directory.load(account).await?;
+                let loaded = self.consult(Some(account), consulted).await?;
                 Answer::Compared { field, matched: loaded.is_some_and(|l| Directory::equals(&l.profile, field, value.expose())) }
             }
-            Ask::Verify { account, authenticator, kind, presented } => Answer::Verified(self.verify(account, authenticator, kind, presented, now).await?),
+            Ask::Verify { account, authenticator, kind, presented } => Answer::Verified(match self.consult(Some(account), consulted).await? {
+                Some(loaded) => self.verify(&loaded, authenticator, kind, presented, now).await?,
+                None => Verdict::Wrong,
+            }),
             Ask::Redeem { code } => {
                 let slot = self.vault.service_slot(&code).0;
                 let found = self.store.doc("service", &slot).await?;
@@ -480,7 +420,7 @@ impl Runner {
                     docs.push(DocWrite::Delete { kind: "service", id: slot.to_vec() });
                     docs.push(DocWrite::Delete { kind: "service-shown", id: live.account.0.to_vec() });
                 }
-                Answer::Redeemed { verdict, account: self.directory.brief(Some(live.account), now).await? }
+                Answer::Redeemed { verdict, account: self.consult(Some(live.account), consulted).await?.map(|l| l.profile.brief(now)) }
             }
             // Answered where the line is known.
             Ask::History { dialled, .. } => Answer::History { history: History::default(), dialled },
@@ -496,8 +436,8 @@ impl Runner {
     }
 
     /// Judges a secret against an authenticator of an account.
-    pub async fn verify(&self, account: AccountId, id: AuthenticatorId, kind: FactorKind, presented: Secret, now: Timestamp) -> Result<Verdict, RunError> {
-        let Some(loaded) = self.directory.load(account).await? else { return Ok(Verdict::Wrong) };
+    pub async fn verify(&self, loaded: &Loaded, id: AuthenticatorId, kind: FactorKind, presented: Secret, now: Timestamp) -> Result<Verdict, RunError> {
+        let account = loaded.profile.id;
         let Some(found) = authenticator(&loaded.profile, id, kind) else { return Ok(Verdict::Wrong) };
         let owner = Owner { account, authenticator: id };
         match found.material.clone() {
@@ -539,7 +479,10 @@ impl Runner {
     async fn commit_of(&self, live: &Live, turned: &Turned, command: String, reply: &Reply) -> Result<(Commit, Vec<Deny>), RunError> {
         let (now, call) = (self.now(), &turned.after);
         let mut commit = Commit { now: now.0, command: Some(command), reply: serde_json::to_vec(reply)?, ..Commit::default() };
-        commit.docs.clone_from(&turned.docs);
+        // Before any of them is written by this very commit.
+        commit.docs.extend(turned.consulted.still());
+        commit.docs.extend(turned.docs.iter().cloned());
+        commit.notes = Self::notes(&live.call, call);
         let mut denials = Vec::new();
         for guard in &turned.out.guards {
             denials.push(guard.deny);
@@ -598,10 +541,7 @@ impl Runner {
         }
         self.metrics.took(before, &turned.after, &turned.out.events);
         if !turned.out.events.is_empty() {
-            let mut accounts: Vec<AccountId> = [before.subject, before.principal, turned.after.subject, turned.after.principal].into_iter().flatten().collect();
-            accounts.sort_unstable();
-            accounts.dedup();
-            for account in accounts {
+            for account in calls::accounts(before, &turned.after) {
                 self.hub.tell_account(account);
             }
         }

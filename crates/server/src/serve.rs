@@ -5,7 +5,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use countersign_core::time::{Span, Timestamp};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use crate::{App, outbox::Outbox, router, runner::Runner, seen};
+use crate::{App, calls, outbox::Outbox, router, runner::Runner, seen};
 
 /// Now, from the operating system.
 pub fn system_clock() -> Timestamp {
@@ -27,8 +27,21 @@ pub async fn serve(app: App, outbox: Outbox, listener: TcpListener, stop: impl F
     let runner = app.runner.clone();
     work.spawn(every(TICK, on.clone(), move || {
         let runner = runner.clone();
-        async move { runner.tick().await.map(|_| ()).map_err(|e| e.to_string()) }
+        async move {
+            // One node wakes calls, for all of them; commands make sure that two do no harm.
+            if runner.leads("timers").await.map_err(|e| e.to_string())? {
+                runner.tick().await.map_err(|e| e.to_string())?;
+            }
+            Ok(())
+        }
     }));
+    let (followed, mut over) = (app.clone(), on.clone());
+    work.spawn(async move {
+        tokio::select! {
+            () = calls::follow(followed) => {}
+            _ = over.wait_for(|off| *off) => {}
+        }
+    });
     let outbox = Arc::new(outbox);
     work.spawn(every(FLUSH, on.clone(), move || {
         let outbox = outbox.clone();
@@ -43,7 +56,12 @@ pub async fn serve(app: App, outbox: Outbox, listener: TcpListener, stop: impl F
     let runner = app.runner.clone();
     work.spawn(every(SWEEP, on.clone(), move || {
         let runner = runner.clone();
-        async move { sweep(&runner).await }
+        async move {
+            if runner.leads("sweep").await.map_err(|e| e.to_string())? {
+                sweep(&runner).await?;
+            }
+            Ok(())
+        }
     }));
     let runner = app.runner.clone();
     work.spawn(every(SWEEP, on.clone(), move || {

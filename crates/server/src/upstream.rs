@@ -235,7 +235,7 @@ impl Upstream {
     }
 
     /// What an ID token says about this transaction. `None`: nothing.
-    async fn judge(&self, asked: &Transaction, presented: &Secret) -> Result<Option<Attested>, RunError> {
+    async fn judge(&self, asked: &Transaction, presented: &Secret, docs: &mut Vec<DocWrite>) -> Result<Option<Attested>, RunError> {
         let Ok(presented) = serde_json::from_str::<Presented>(presented.expose()) else { return Ok(None) };
         let identity = match self.openid.identity(&presented.token, None).await {
             Ok(identity) => identity,
@@ -245,6 +245,7 @@ impl Upstream {
             }
         };
         let Some(loaded) = self.runner.directory.load(asked.account).await? else { return Ok(None) };
+        docs.push(loaded.still());
         let Some((authenticator, name)) = subject(&loaded.profile, self.openid.issuer()) else { return Ok(None) };
         let acr = self.questions.acr_values.as_ref().is_none_or(|wanted| wanted.split(' ').any(|w| identity.acr.as_deref() == Some(w)));
         // In push mode it must be there (CIBA Core §10.3.1); in poll mode it counts if it is.
@@ -269,7 +270,7 @@ async fn answer_call(runner: &Runner, call: CallId, challenge: ChallengeId, answ
 impl Attestor for Upstream {
     async fn attest(&self, _: &Runner, asked: &Transaction, presented: &Secret, docs: &mut Vec<DocWrite>) -> Result<Option<Attested>, RunError> {
         docs.push(DocWrite::Delete { kind: UPSTREAM, id: asked.challenge.0.to_vec() });
-        self.judge(asked, presented).await
+        self.judge(asked, presented, docs).await
     }
 }
 

@@ -88,7 +88,7 @@ pub async fn live(app: &App, account: AccountId, profile: &Profile) -> Result<Li
         }
     }
     for id in runner.store.find("calls", account.0, 1000).await? {
-        let Some(live) = runner.in_memory(CallId(id)).await else { continue };
+        let Some(live) = runner.in_memory(CallId(id)).await? else { continue };
         let call = &live.call;
         if call.stage == Stage::Ended || (call.subject != Some(account) && call.principal != Some(account)) {
             continue;
