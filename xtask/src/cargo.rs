@@ -42,8 +42,16 @@ pub fn clippy() -> Result<(), Failure> {
     shell::run(cargo(&["clippy", "--workspace", "--all-targets"]).args(["--", "-D", "warnings"]))
 }
 
+/// Where tests find a PostgreSQL server.
+pub const POSTGRES: &str = "COUNTERSIGN_TEST_POSTGRES";
+
 /// Runs the tests of the workspace, with nextest where it is installed, and says how many there were.
-pub fn test(filter: Option<&str>) -> Result<String, Failure> {
+pub fn test(filter: Option<&str>, postgres: Option<&str>) -> Result<String, Failure> {
+    let cargo = |subcommand: &[&str]| {
+        let mut command = cargo(subcommand);
+        command.envs(postgres.map(|address| (POSTGRES, address)));
+        command
+    };
     if which("cargo-nextest").is_none() {
         return counted(cargo(&["test", "--workspace", "--no-fail-fast"]).args(filter));
     }

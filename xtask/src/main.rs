@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod node;
+mod postgres;
 mod prerequisites;
 mod python;
 mod report;

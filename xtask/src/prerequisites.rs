@@ -18,6 +18,7 @@ struct Need {
 const BASE: &[Need] = &[
     Need { what: "a C compiler", packages: &["gcc", "libc6-dev"], there: || which("cc").is_some() },
     Need { what: "git", packages: &["git"], there: || which("git").is_some() },
+    Need { what: "PostgreSQL 14 or newer", packages: &["postgresql"], there: || crate::postgres::programs().is_some() },
     // Proofs about policies; in CI their tests fail without it.
     Need { what: "the solver cvc5", packages: &["cvc5"], there: || std::env::var_os("CVC5").is_some_and(|v| !v.is_empty()) || which("cvc5").is_some() },
 ];

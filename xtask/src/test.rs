@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    Failure, cargo, node, prerequisites, python,
+    Failure, cargo, node,
+    postgres::Postgres,
+    prerequisites, python,
     report::Steps,
     repository,
     shell::in_ci,
@@ -49,8 +51,9 @@ pub fn run(args: &TestArgs) -> Result<ExitCode, Failure> {
         steps.step("clippy", "no warning is left", |_| cargo::clippy());
     }
     if wants(Part::Rust) {
+        let server = database(&mut steps);
         steps.step("rust", "tests of the crates and of their documentation", |note| {
-            *note = cargo::test(filter)?;
+            *note = cargo::test(filter, server.as_ref().map(Postgres::address).as_deref())?;
             Ok(())
         });
     }
@@ -61,6 +64,22 @@ pub fn run(args: &TestArgs) -> Result<ExitCode, Failure> {
         steps.step("clean tree", "the tests changed nothing that is committed", |_| repository::clean());
     }
     Ok(if steps.summary(started) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The server that tests of the store use: one that is named, or one of our own.
+fn database(steps: &mut Steps) -> Option<Postgres> {
+    if std::env::var_os(cargo::POSTGRES).is_some() {
+        return None;
+    }
+    if Postgres::is_missing() && !in_ci() {
+        steps.not_run("postgresql", "it is not installed: its tests are left out");
+        return None;
+    }
+    steps.step("postgresql", "a server for the tests, in a temporary folder", |note| {
+        let server = Postgres::start()?;
+        *note = server.address();
+        Ok(server)
+    })
 }
 
 fn browser(steps: &mut Steps, ready: bool, filter: Option<&str>) {

@@ -4,11 +4,13 @@ mod accounts;
 mod audit;
 mod doctor;
 mod drill;
+mod migrate;
 mod policy;
 mod risk;
 mod start;
 mod survey;
 mod term;
+mod witness;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -57,6 +59,10 @@ enum Command {
     /// Read the record
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Sign what continues somebody else's Merkle log, so that it cannot show two histories
+    Witness(witness::Args),
+    /// Move the record from a SQLite file into PostgreSQL, and verify it there
+    Migrate(migrate::Args),
     /// Tune risk: what calls would have scored, and why one did
     #[command(subcommand)]
     Risk(RiskCommand),
@@ -115,6 +121,35 @@ enum AuditCommand {
     },
     /// Every event as one line of JSON
     Export {
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+    /// Check that nothing on record was altered: the database against its Merkle log, or an exported log
+    Verify(audit::Verify),
+    /// Write the Merkle log with all events into a new folder, to be kept and verified elsewhere
+    ExportLog {
+        /// The new folder
+        dir: PathBuf,
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+    /// Print a receipt of a call: its events with proofs, to be checked without this server
+    Receipt {
+        /// Its id: call_ and 32 digits
+        call: CallId,
+        /// Only what may go to the customer
+        #[arg(long)]
+        for_customer: bool,
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+    /// Check a receipt: needs no server and no configuration
+    CheckReceipt(audit::CheckReceipt),
+    /// Let a new key sign the Merkle log; the old one vouches for it once
+    RotateKey {
         /// The configuration file
         #[arg(long, default_value = "countersign.toml")]
         config: PathBuf,
@@ -198,6 +233,13 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Policy(command) => policy::run(command).await,
         Command::Audit(AuditCommand::Show { call, config }) => audit::show(&config, call).await,
         Command::Audit(AuditCommand::Export { config }) => audit::export(&config).await,
+        Command::Audit(AuditCommand::Verify(args)) => audit::verify(args).await,
+        Command::Audit(AuditCommand::ExportLog { dir, config }) => audit::export_log(&config, &dir).await,
+        Command::Audit(AuditCommand::Receipt { call, for_customer, config }) => audit::receipt(&config, call, for_customer).await,
+        Command::Audit(AuditCommand::CheckReceipt(args)) => audit::check_receipt(&args),
+        Command::Audit(AuditCommand::RotateKey { config }) => audit::rotate_key(&config).await,
+        Command::Witness(args) => witness::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
         Command::Risk(RiskCommand::Replay { config, points, since }) => risk::replay(&config, points.as_deref(), since).await,
         Command::Risk(RiskCommand::List { config }) => risk::list(&config),
         Command::Risk(RiskCommand::Explain { call, config }) => risk::explain(&config, call).await,

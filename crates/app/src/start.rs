@@ -11,6 +11,7 @@ use countersign_server::{
     hub::Hub,
     intel::{Intel, Known, OnFailure, Sim, Use, file::Listed},
     i18n::{Company, Texts},
+    ledger::{Log, Sequencer, witness::Witnesses},
     metrics::Metrics,
     oauth::OAuth,
     oidc::{OpenId, Registration},
@@ -84,6 +85,7 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
         app_number: config.twilio.as_ref().and_then(|t| t.app_number.clone()), twilio, demo: false, demo_people: Vec::new(),
         handsets: None,
     }));
+    let log = Log::new(Sequencer::new(config.log_origin()), Witnesses::new(config.log_witnesses()?)?, config.log.memory.clone());
     runner.refresh_policies().await?;
     let resumed = runner.resume().await?;
     let listener = listen(config.listen.address).await?;
@@ -96,7 +98,7 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     if let Some(oauth) = oauth {
         outbox = outbox.with(Arc::new(oauth.courier(runner)?));
     }
-    run_server(app, outbox, listener, stop()).await?;
+    run_server(app, outbox, Some(log), listener, stop()).await?;
     tracing::info!("stopped; every call is on record and goes on at the next start");
     Ok(ExitCode::SUCCESS)
 }
@@ -234,7 +236,8 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
         anstream::println!("  {STRONG}{what:<11}{STRONG:#} {url}{path:<10} {DIM}{why}{DIM:#}");
     }
     anstream::println!("\n{WARN}Not for real use{WARN:#}: no passwords, and the record is gone afterwards. Ctrl-C stops it.");
-    run_server(app, outbox, listener, stop()).await?;
+    let log = Log::new(Sequencer::new("localhost/log".into()), Witnesses::new(Vec::new())?, None);
+    run_server(app, outbox, Some(log), listener, stop()).await?;
     drop(scratch);
     Ok(ExitCode::SUCCESS)
 }
@@ -268,7 +271,7 @@ impl Drop for Scratch {
 }
 
 /// Done when the person or the system asks to stop.
-async fn stop() {
+pub async fn stop() {
     let terminate = async {
         #[cfg(unix)]
         if let Ok(mut signal) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {

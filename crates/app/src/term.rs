@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Green.
 pub const GOOD: Style = AnsiColor::Green.on_default();
@@ -33,4 +34,16 @@ pub fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
         cause = e.source();
     }
     ExitCode::FAILURE
+}
+
+/// A bar for work whose end is known. Shown on a terminal only.
+pub fn bar(what: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(&format!("{{bar:32}} {{pos}}/{{len}} {what} {{msg}}"));
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// A count for work whose end is not known. Shown on a terminal only.
+pub fn spinner(what: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(&format!("{{spinner}} {{pos}} {what}, {{per_sec}}"));
+    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }

@@ -155,6 +155,9 @@ impl Runner {
 
     /// Whether the record of a call ends where this copy does.
     pub(crate) async fn is_current(&self, call: &Call) -> Result<bool, RunError> {
+        if !self.store.is_shared() {
+            return Ok(true);
+        }
         Ok(self.store.count(Stream { kind: record::CALL, id: call.id.0 }).await? == call.n)
     }
 
@@ -185,15 +188,19 @@ impl Runner {
     /// How many calls are in memory.
     pub fn live_count(&self) -> usize { self.calls.slots().len() }
 
-    /// One call, from memory or from its events.
+    /// One call as it is on record, from memory or from its events.
     pub async fn call(&self, id: CallId) -> Result<Option<Live>, RunError> {
         match self.in_memory(id).await? {
-            Some(live) => Ok(Some(live)),
+            Some(live) if self.is_current(&live.call).await? => Ok(Some(live)),
+            Some(_) => {
+                self.calls.moved(id);
+                Ok(self.in_memory(id).await?)
+            }
             None => self.load(id).await,
         }
     }
 
-    /// A call that is going on.
+    /// A call that is going on, as this node knows it: for lists.
     pub async fn in_memory(&self, id: CallId) -> Result<Option<Live>, RunError> {
         let Some(slot) = self.calls.known(id) else { return Ok(None) };
         let mut held = slot.lock().await;

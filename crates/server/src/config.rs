@@ -7,6 +7,7 @@ use countersign_core::secret::{E164, Secret};
 use serde::Deserialize;
 
 use crate::{
+    ledger::witness::Witness,
     oauth::clients::{self, ClientSettings},
     outbox::http::endpoint,
     push::address::Rules,
@@ -54,6 +55,9 @@ pub struct Config {
     pub sign_in: Option<SignInAt>,
     /// Asking at the company's OpenID provider during a call.
     pub provider: Option<AskAt>,
+    /// The Merkle log over the record.
+    #[serde(default)]
+    pub log: LogSettings,
     /// Programs that may ask us.
     #[serde(default)]
     pub api: Vec<ApiClient>,
@@ -218,6 +222,30 @@ impl PushServices {
     pub fn rules(&self) -> Rules { Rules { hosts: self.hosts.clone(), loopback: self.loopback } }
 }
 
+/// The Merkle log over the record.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    /// What it is called, if not by the host of the public address.
+    pub origin: Option<String>,
+    /// Others who see every checkpoint.
+    #[serde(default)]
+    pub witnesses: Vec<WitnessSettings>,
+    /// A file in another place than the database that remembers how far the log was, so that an older
+    /// backup is recognised.
+    pub memory: Option<PathBuf>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessSettings {
+    /// Its address, without `/add-checkpoint`.
+    pub url: String,
+    /// Its public key: `NAME+HASH+KEY`.
+    pub key: String,
+}
+
 /// A program that may ask us.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -274,6 +302,29 @@ pub enum ConfigError {
 impl Config {
     /// Lengths, limits and weights as the machine wants them.
     pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.twilio.is_some()), ..self.calls.clone() } }
+
+    /// What the Merkle log is called: its own name, or the host of the public address.
+    pub fn log_origin(&self) -> String {
+        let host = || {
+            let url = url::Url::parse(&self.listen.public_url).ok();
+            let host = url.and_then(|url| url.host_str().map(str::to_owned));
+            format!("{}/log", host.unwrap_or_else(|| "localhost".into()))
+        };
+        self.log.origin.clone().unwrap_or_else(host)
+    }
+
+    /// Whoever sees every checkpoint.
+    ///
+    /// # Errors
+    /// A key that is none.
+    pub fn log_witnesses(&self) -> Result<Vec<Witness>, String> {
+        let witness = |w: &WitnessSettings| {
+            let key = w.key.parse().map_err(|e| format!("{e}: ask whoever runs the witness at {} for its key", w.url))?;
+            endpoint("url", &w.url).map_err(|e| e.to_string())?;
+            Ok(Witness { key, url: w.url.clone() })
+        };
+        self.log.witnesses.iter().map(witness).collect()
+    }
 
     /// Reads a file. Unknown settings are errors: a misspelt one must not pass for a default.
     pub fn read(path: &std::path::Path) -> Result<Self, ConfigError> {
@@ -369,6 +420,12 @@ impl Config {
             if client.key_sha256.len() != 64 || !client.key_sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
                 say(Severity::Missing, "api.key_sha256", format!("of {} is not 64 hexadecimal digits: printf %s KEY | sha256sum", client.name));
             }
+        }
+        if let Err(e) = self.log_witnesses() {
+            say(Severity::Missing, "log.witnesses", e);
+        }
+        if self.log.witnesses.is_empty() && self.log.memory.is_none() {
+            say(Severity::Note, "log.witnesses", "nobody else sees the log: whoever holds the database and the key could write another history. Name a witness, or at least log.memory".into());
         }
         clients::examine(&self.oauth_clients, &mut say);
         self.risk.examine(self.twilio.is_some(), &mut say);

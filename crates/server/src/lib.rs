@@ -18,6 +18,7 @@ pub mod grade;
 pub mod hub;
 pub mod i18n;
 pub mod intel;
+pub mod ledger;
 pub mod metrics;
 pub mod music;
 pub mod oauth;
@@ -141,6 +142,7 @@ pub fn router(app: App) -> Router {
         .merge(pages)
         .merge(api::routes())
         .merge(oauth::routes())
+        .merge(ledger::routes())
         .merge(telephony::twilio::routes())
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

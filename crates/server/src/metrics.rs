@@ -53,6 +53,14 @@ pub struct Metrics {
     pub live: Gauge<i64, AtomicI64>,
     /// Commits waiting for the writer.
     pub queued: Gauge<i64, AtomicI64>,
+    /// Entries of the Merkle log.
+    pub log_entries: Gauge<i64, AtomicI64>,
+    /// Events on record that are in no checkpoint yet.
+    pub log_behind: Gauge<i64, AtomicI64>,
+    /// Seconds that the oldest of them has waited.
+    pub log_waiting: Gauge<i64, AtomicI64>,
+    /// Witnesses that have signed the last checkpoint.
+    pub log_witnesses: Gauge<i64, AtomicI64>,
 }
 
 impl Default for Metrics {
@@ -72,6 +80,10 @@ impl Default for Metrics {
             turned_away: Family::default(),
             live: Gauge::default(),
             queued: Gauge::default(),
+            log_entries: Gauge::default(),
+            log_behind: Gauge::default(),
+            log_waiting: Gauge::default(),
+            log_witnesses: Gauge::default(),
         };
         let r = &mut this.registry;
         r.register("calls", "Calls that came in", this.calls.clone());
@@ -86,6 +98,10 @@ impl Default for Metrics {
         r.register("turned_away", "Requests that were turned away, by why", this.turned_away.clone());
         r.register("live_calls", "Calls in memory", this.live.clone());
         r.register("commit_queue", "Commits waiting for the writer", this.queued.clone());
+        r.register("log_entries", "Entries of the Merkle log", this.log_entries.clone());
+        r.register("log_behind", "Events on record that are in no checkpoint yet", this.log_behind.clone());
+        r.register("log_waiting_seconds", "How long the oldest of them has waited", this.log_waiting.clone());
+        r.register("log_witnesses", "Witnesses that have signed the last checkpoint", this.log_witnesses.clone());
         this
     }
 }

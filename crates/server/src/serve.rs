@@ -5,7 +5,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use countersign_core::time::{Span, Timestamp};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use crate::{App, calls, outbox::Outbox, router, runner::Runner, seen};
+use crate::{App, calls, ledger::Log, outbox::Outbox, router, runner::Runner, seen};
 
 /// Now, from the operating system.
 pub fn system_clock() -> Timestamp {
@@ -21,7 +21,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// Serves until `stop` is done; then no new connection is taken, what is under way is finished,
 /// and the store is closed. Calls need nothing more: all of them are on record.
-pub async fn serve(app: App, outbox: Outbox, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+pub async fn serve(app: App, outbox: Outbox, log: Option<Log>, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
     let (off, on) = watch::channel(false);
     let mut work = JoinSet::new();
     let runner = app.runner.clone();
@@ -68,6 +68,15 @@ pub async fn serve(app: App, outbox: Outbox, listener: TcpListener, stop: impl F
         let runner = runner.clone();
         async move { runner.watch.catch_up(&runner).await.map_err(|e| e.to_string()) }
     }));
+    if let Some(log) = log {
+        work.spawn(every(POLL, on.clone(), {
+            let (log, runner) = (Arc::new(log), app.runner.clone());
+            move || {
+                let (log, runner) = (log.clone(), runner.clone());
+                async move { log.follow(&runner).await.map_err(|e| e.to_string()) }
+            }
+        }));
+    }
     if let Some(upstream) = app.upstream.clone() {
         work.spawn(every(POLL, on.clone(), move || {
             let upstream = upstream.clone();

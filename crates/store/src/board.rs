@@ -1,6 +1,7 @@
 //! Who is told that something changed: everybody who follows the store, but not whoever did it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -12,7 +13,11 @@ const BEHIND: usize = 4096;
 
 /// The notice board of all handles of one store.
 #[derive(Clone)]
-pub(crate) struct Board(broadcast::Sender<Message>);
+pub(crate) struct Board {
+    messages: broadcast::Sender<Message>,
+    /// More than one node of this process has it.
+    shared: Arc<AtomicBool>,
+}
 
 #[derive(Clone)]
 enum Message {
@@ -43,13 +48,24 @@ pub struct Following {
 
 impl Board {
     pub(crate) fn new() -> Self {
-        Self(broadcast::channel(BEHIND).0)
+        Self {
+            messages: broadcast::channel(BEHIND).0,
+            shared: Arc::default(),
+        }
+    }
+
+    pub(crate) fn share(&self) {
+        self.shared.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
     }
 
     pub(crate) fn follow(&self, node: u64) -> Following {
         Following {
             node,
-            messages: self.0.subscribe(),
+            messages: self.messages.subscribe(),
             heard: Vec::new(),
         }
     }
@@ -64,15 +80,15 @@ impl Board {
 
     /// Passes on what a node, perhaps of another process, has changed.
     pub(crate) fn pass_on(&self, node: u64, notes: impl Iterator<Item = (String, Id)>) {
-        if self.0.receiver_count() > 0 {
+        if self.messages.receiver_count() > 0 {
             // Nobody listening any more is fine.
-            let _ = self.0.send(Message::Notes(node, notes.collect()));
+            let _ = self.messages.send(Message::Notes(node, notes.collect()));
         }
     }
 
     /// Notes of other processes may have been lost.
     pub(crate) fn missed(&self) {
-        let _ = self.0.send(Message::Missed);
+        let _ = self.messages.send(Message::Missed);
     }
 }
 

@@ -43,6 +43,7 @@ mod read;
 mod rows;
 mod sql;
 mod sqlite;
+mod transfer;
 mod work;
 
 use std::collections::hash_map::RandomState;
@@ -61,6 +62,7 @@ pub use read::{
 };
 pub use postgres::Server;
 pub use sqlite::Options;
+pub use transfer::{MoveError, Moved, transfer};
 pub use work::{KEEP_COMMANDS, KEEP_SETTLED, SWEEP_ROWS};
 
 use board::Board;
@@ -128,10 +130,18 @@ impl Store {
     /// Another node on the same store: it follows what this one does, and the other way round.
     #[must_use]
     pub fn node(&self) -> Self {
+        self.board.share();
         Self {
             node: new_node(),
             ..self.clone()
         }
+    }
+
+    /// Whether somebody else may write: another process, or another node of this one. Where not, what
+    /// this node has in memory is what is on record.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.backend, Backend::Postgres(_)) || self.board.is_shared()
     }
 
     /// Hears from now on of what other nodes change, see [`Commit::notes`].
@@ -287,6 +297,11 @@ impl Store {
     pub async fn step(&self, key: &str) -> Result<Option<u64>, ReadError> {
         let key = key.to_owned();
         ask!(self, stepped(&key))
+    }
+
+    /// How many events the log has: the sequence number of its last.
+    pub async fn head(&self) -> Result<u64, ReadError> {
+        ask!(self, last())
     }
 
     /// How many events a stream has.

@@ -79,6 +79,8 @@ pub(crate) trait Reads {
     fn replied(&mut self, command: &str) -> Result<Option<Vec<u8>>, Fault>;
     fn stepped(&mut self, key: &str) -> Result<Option<u64>, Fault>;
     fn count(&mut self, stream: Stream) -> Result<u64, Fault>;
+    /// The sequence number of the last event.
+    fn last(&mut self) -> Result<u64, Fault>;
     /// Reads anything at all.
     fn touch(&mut self) -> Result<(), Fault>;
 }

@@ -41,6 +41,8 @@ pub(crate) const META_GET: &str = "SELECT value FROM meta WHERE name = $1";
 pub(crate) const META_PUT: &str = "INSERT INTO meta (name, value) VALUES ($1, $2) \
      ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
+pub(crate) const META_CLEAR: &str = "DELETE FROM meta WHERE name = $1";
+
 pub(crate) const COMMAND_GET: &str = "SELECT id, reply FROM command WHERE {in id text}";
 pub(crate) const COMMAND_ADD: &str = "INSERT INTO command (id, at, reply) \
      {rows id text, at bigint, reply bytes}";

@@ -18,6 +18,8 @@ mod guards;
 mod model;
 #[path = "contract/outbox.rs"]
 mod outbox;
+#[path = "contract/moves.rs"]
+mod moves;
 #[path = "contract/notes.rs"]
 mod notes;
 #[path = "contract/postgres.rs"]

@@ -53,7 +53,7 @@ use countersign_server::{
     telephony::{handset, twilio},
     vault::Vault,
 };
-use countersign_store::{Commit, Options, Store};
+use countersign_store::{Commit, Options, Server, Store};
 use sha2::{Digest, Sha256};
 
 use self::{desk::Desk, phone::Phone, post::{Letter, Post}};
@@ -73,6 +73,8 @@ const MASTER: [u8; 32] = *b"thirty-two bytes for these tests";
 pub struct Setup {
     pub demo: bool,
     pub file: bool,
+    /// In PostgreSQL: see [`World::in_postgresql`].
+    pub postgresql: bool,
     /// Jobs that may wait for the writer of a file.
     pub queue: usize,
     pub params: Params,
@@ -86,7 +88,7 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { demo: false, file: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, openid: openid::everybody() }
+        Self { demo: false, file: false, postgresql: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, openid: openid::everybody() }
     }
 }
 
@@ -121,14 +123,27 @@ pub struct World {
     pub outbox: Arc<Outbox>,
 }
 
-fn store(folder: Option<&PathBuf>, setup: &Setup) -> Store {
+async fn store(folder: Option<&PathBuf>, setup: &Setup) -> Store {
     match folder {
+        None if setup.postgresql => {
+            // A schema that nobody else has, also in a server that was used before.
+            let schema = format!("w{:x}", std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id()));
+            let server = Server::new(&postgresql().unwrap(), &schema).unwrap();
+            Store::postgres(&server, Options { readers: 2, durable: false, ..Options::default() }).await.unwrap()
+        }
         None => Store::memory(),
         Some(folder) => {
             let options = Options { queue: setup.queue, durable: false, ..Options::default() };
             Store::sqlite(folder.join("record.db"), options).unwrap()
         }
     }
+}
+
+/// Where a PostgreSQL server is, if there is one. In CI there must be.
+pub fn postgresql() -> Option<String> {
+    let address = std::env::var("COUNTERSIGN_TEST_POSTGRES").ok();
+    assert!(address.is_some() || std::env::var_os("CI").is_none(), "COUNTERSIGN_TEST_POSTGRES names no server: `cargo xtask test` starts one");
+    address
 }
 
 /// The shipped policies until others are activated.
@@ -147,6 +162,12 @@ impl World {
     /// The same in a file.
     pub async fn in_file() -> Self { Self::with(Setup { file: true, ..Setup::default() }).await }
 
+    /// The same in PostgreSQL. `None`: there is none here, and the test is left out.
+    pub async fn in_postgresql() -> Option<Self> {
+        postgresql()?;
+        Some(Self::with(Setup { postgresql: true, ..Setup::default() }).await)
+    }
+
     pub async fn with(setup: Setup) -> Self {
         static FOLDERS: AtomicU64 = AtomicU64::new(0);
         let folder = setup.file.then(|| {
@@ -156,7 +177,7 @@ impl World {
             folder
         });
         let ground = Arc::new(Ground {
-            store: Mutex::new(store(folder.as_ref(), &setup)), clock: Arc::new(AtomicI64::new(START.0)), post: Arc::default(), setup, stuck: Arc::default(),
+            store: Mutex::new(store(folder.as_ref(), &setup).await), clock: Arc::new(AtomicI64::new(START.0)), post: Arc::default(), setup, stuck: Arc::default(),
             nodes: AtomicU64::new(0), numbers: AtomicU64::new(0), keys: Mutex::default(), folder,
         });
         let world = Self::node(ground.clone()).await;
@@ -180,7 +201,8 @@ impl World {
         }
         drop((app, router, outbox));
         if in_file {
-            *ground.store.lock().unwrap() = store(ground.folder.as_ref(), &ground.setup);
+            let opened = store(ground.folder.as_ref(), &ground.setup).await;
+            *ground.store.lock().unwrap() = opened;
         }
         let world = Self::node(ground).await;
         world.app.runner.resume().await.unwrap();
@@ -196,7 +218,7 @@ impl World {
         };
         let vault = Arc::new(Vault::with_entropy(&MASTER, entropy));
         let clock = ground.clock.clone();
-        let store = ground.store.lock().unwrap().clone();
+        let store = ground.store.lock().unwrap().node();
         let setup = &ground.setup;
         let runner = Arc::new(Runner::new(
             store, vault, policies(), setup.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),

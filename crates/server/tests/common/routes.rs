@@ -30,7 +30,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 110] = [
+pub const ROUTES: [(&str, &str, Who); 113] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -58,6 +58,9 @@ pub const ROUTES: [(&str, &str, Who); 110] = [
     ("GET", "/handset/calls/{id}/events", Who::Demo),
     ("GET", "/handset/inbox/{person}/events", Who::Demo),
     ("GET", "/healthz", Who::Anybody),
+    ("GET", "/log/checkpoint", Who::Anybody),
+    ("GET", "/log/keys", Who::Anybody),
+    ("GET", "/log/tile/{*path}", Who::Anybody),
     ("GET", "/me", Who::Portal),
     ("GET", "/me/service-code", Who::Portal),
     ("GET", "/me/code", Who::Portal),

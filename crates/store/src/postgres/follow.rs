@@ -36,7 +36,7 @@ async fn listen(server: &Server, board: &Board, again: bool) -> Result<(), Strin
         }
     })
     .await?;
-    let _ends = Ends(driver);
+    let _ends = super::Ends(driver);
     let listen = format!("LISTEN \"{}\"", server.channel());
     let ask = |text: &str| {
         let text = text.to_owned();
@@ -64,13 +64,5 @@ async fn listen(server: &Server, board: &Board, again: bool) -> Result<(), Strin
             // Silent, or cut off? A connection that only listens would never know.
             Err(_) => ask("").await?,
         }
-    }
-}
-
-struct Ends(tokio::task::AbortHandle);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

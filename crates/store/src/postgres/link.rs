@@ -140,7 +140,7 @@ async fn within<T>(
 }
 
 /// An error with its cause: by itself it says "db error".
-pub(super) fn describe(error: &Error) -> String {
+pub(crate) fn describe(error: &Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("{} ({})", db.message(), db.code().code()),
         None => match std::error::Error::source(error) {

@@ -30,15 +30,17 @@ use tokio_postgres::{Row, Statement};
 
 pub use server::Server;
 
+pub(crate) use link::describe;
+
 use crate::board::Board;
 use crate::commit::{Id, Stream};
 use crate::error::{Fault, OpenError, ReadError, WriteError};
 use crate::job::Pending;
 use crate::read::{Attempts, Doc, LogRow, OutboxRecord, OutboxState, StoredEvent};
 use crate::rows::{DocPage, Rows, Wants, signed, unsigned};
-use crate::sql::SCHEMA;
+use crate::sql::{HEAD, SCHEMA};
 use crate::sqlite::Options;
-use link::{Link, PATIENCE, Statements, describe};
+use link::{Link, PATIENCE, Statements};
 use writer::{Task, Writer, id};
 
 pub(crate) struct Postgres {
@@ -56,6 +58,34 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         // The writer ends by itself, when it has served what is queued.
         self.follower.abort();
+    }
+}
+
+/// A connection to a schema that is being filled, without time-outs, and what ends it.
+pub(crate) async fn fill(server: &Server) -> Result<(tokio_postgres::Client, Ends), OpenError> {
+    open::prepare(server, true).await?;
+    let failed = |reason| OpenError::Server {
+        server: server.name(),
+        reason,
+    };
+    let (client, driver) = link::connect(server, true, |_| {}).await.map_err(failed)?;
+    let ends = Ends(driver);
+    client
+        .batch_execute(
+            "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+             SET lock_timeout = 0; SET enable_seqscan = on",
+        )
+        .await
+        .map_err(|error| failed(describe(&error)))?;
+    Ok((client, ends))
+}
+
+/// Ends a connection when it is dropped.
+pub(crate) struct Ends(AbortHandle);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -310,6 +340,11 @@ impl Postgres {
         let rows = self.ask(|run| &run.stream_length, &[&kinds, &ids]).await?;
         let last: Option<i64> = rows.first().and_then(|row| row.get(2));
         Ok(last.map_or(0, unsigned))
+    }
+
+    pub(crate) async fn last(&self) -> Result<u64, ReadError> {
+        let rows = self.ask(|run| &run.meta_get, &[&HEAD]).await?;
+        Ok(rows.first().map_or(0, |row| unsigned(row.get(0))))
     }
 
     pub(crate) async fn touch(&self) -> Result<(), ReadError> {

@@ -44,6 +44,11 @@ impl Default for Options {
     }
 }
 
+/// A record to be moved elsewhere, which may have been marked as moved already.
+pub(crate) fn source(path: &Path) -> Result<rusqlite::Connection, OpenError> {
+    open::source(path)
+}
+
 pub(crate) struct Sqlite {
     path: PathBuf,
     // Dropped in this order: the last connection to close should be the writer's, which can tidy up.

@@ -43,6 +43,32 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(path)
 }
 
+/// A record that is being moved: as for serving, but that it may be marked as moved.
+pub(super) fn source(path: &Path) -> Result<Connection, OpenError> {
+    let path = std::path::absolute(path).map_err(|error| OpenError::Failed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    if !path.is_file() {
+        let reason = "there is no such file".to_owned();
+        return Err(OpenError::Failed { path, reason });
+    }
+    let problem = |error: rusqlite::Error| explain(&path, &error);
+    let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(problem)?;
+    match schema(&conn, &path) {
+        Ok(schema) if schema == MIGRATIONS.len() => Ok(conn),
+        Ok(_) => Err(OpenError::Unfit {
+            place: path.display().to_string(),
+            reason: "it was written by an older release: start this one on it once, then move it"
+                .to_owned(),
+        }),
+        Err(error) => {
+            let moved = conn.query_row(&SQLITE.statement(META_GET), [MOVED], |_| Ok(()));
+            if moved.is_ok() { Ok(conn) } else { Err(error) }
+        }
+    }
+}
+
 /// The writer's connection.
 pub(super) fn writer(path: &Path, durable: bool) -> Result<Connection, Fault> {
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;

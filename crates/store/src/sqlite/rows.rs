@@ -84,14 +84,16 @@ impl<'c> Writer<'c> {
         })
     }
 
-    /// At the beginning of each transaction: another process may have written.
-    pub(super) fn load_head(&mut self) -> Result<(), Fault> {
+    /// At the beginning of each transaction: another process may have written. False: it has moved the
+    /// record away.
+    pub(super) fn load_head(&mut self) -> Result<bool, Fault> {
         self.head = self
             .run
             .meta_get
             .query_row([sql::HEAD], |row| number(row, 0))?;
         self.saved = self.head;
-        Ok(())
+        let moved = self.run.meta_get.query_row([sql::MOVED], |_| Ok(()));
+        Ok(moved.optional()?.is_none())
     }
 
     /// At the end of each transaction: once for a batch, not once for an event.
@@ -391,6 +393,11 @@ impl Reads for Reader<'_> {
             .stream_length
             .query_row((stream.kind, stream.id.as_slice()), |row| row.get(2))?;
         Ok(last.map_or(0, unsigned))
+    }
+
+    fn last(&mut self) -> Result<u64, Fault> {
+        let meta = &mut self.run.meta_get;
+        Ok(meta.query_row([sql::HEAD], |row| number(row, 0))?)
     }
 
     fn touch(&mut self) -> Result<(), Fault> {

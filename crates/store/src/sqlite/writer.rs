@@ -118,10 +118,18 @@ impl Scribe<'_> {
                 Some(ErrorCode::DatabaseBusy) => WriteError::Busy,
                 _ => WriteError::Unknown(error.to_string()),
             })?;
-        self.rows.load_head().map_err(|Fault(why)| {
-            self.roll_back();
-            WriteError::Unknown(why)
-        })
+        match self.rows.load_head() {
+            Ok(true) => Ok(()),
+            // Moved to another database under our feet: nothing is taken here any more.
+            Ok(false) => {
+                self.roll_back();
+                Err(WriteError::Closed)
+            }
+            Err(Fault(why)) => {
+                self.roll_back();
+                Err(WriteError::Unknown(why))
+            }
+        }
     }
 
     fn end(&mut self) -> Result<(), WriteError> {

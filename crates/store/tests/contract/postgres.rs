@@ -1,6 +1,8 @@
 //! A schema of its own for every test, in one server for all of them; and what PostgreSQL promises
 //! besides.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use countersign_store::{OpenError, Options, Server, Store};
@@ -14,14 +16,22 @@ fn address() -> Option<String> {
 
 /// Whether these tests have to be left out. In CI they must not be.
 pub fn is_missing() -> bool {
-    address().is_none()
+    let missing = address().is_none();
+    if missing {
+        let advice = "COUNTERSIGN_TEST_POSTGRES names no server: `cargo xtask test` starts one";
+        assert!(std::env::var_os("CI").is_none(), "{advice}");
+        eprintln!("left out: {advice}");
+    }
+    missing
 }
 
 /// A schema that nobody else has.
 pub fn server() -> Server {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let schema = format!("t{}_{number}", std::process::id());
+    // Also in a server that was used before.
+    let random = RandomState::new().hash_one(std::process::id());
+    let schema = format!("t{random:x}_{number}");
     Server::new(&address().unwrap(), &schema).unwrap()
 }
 
@@ -39,7 +49,7 @@ pub async fn open(server: &Server) -> Store {
 }
 
 /// A connection of an operator, or of somebody who tampers.
-async fn by_hand(server: &Server) -> Client {
+pub async fn by_hand(server: &Server) -> Client {
     let (client, connection) = tokio_postgres::connect(&address().unwrap(), NoTls)
         .await
         .unwrap();
@@ -50,7 +60,7 @@ async fn by_hand(server: &Server) -> Client {
 }
 
 /// Why it is not opened.
-async fn refusal(server: &Server) -> String {
+pub async fn refusal(server: &Server) -> String {
     match Store::postgres(server, Options::default()).await {
         Ok(_) => panic!("it was opened"),
         Err(error) => error.to_string(),

@@ -1,0 +1,99 @@
+//! Leaves: what is committed to, and with which salt.
+
+use aws_lc_rs::hmac;
+use countersign_store::{DocWrite, LogRow};
+use countersign_tlog::tree::{self, Hash};
+
+/// The kind under which salts are kept.
+pub(super) const SALT: &str = "salt";
+/// The first byte of every entry: how it was made.
+const VERSION: u8 = 1;
+
+/// 32 secret bytes of a stream. Without them nobody can say of an entry which event it stands for.
+#[derive(Clone)]
+pub struct Salt(pub(super) [u8; 32]);
+
+impl std::fmt::Debug for Salt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("Salt(…)") }
+}
+
+impl Salt {
+    /// The salt of one event. It tells nothing about that of another.
+    #[must_use]
+    pub fn of(&self, seq: u64) -> Hash {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        hmac::sign(&key, &seq.to_be_bytes()).as_ref().try_into().unwrap_or([0; 32])
+    }
+}
+
+/// An event as it is committed to.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// Its place in the log of events: the first is 1, and leaf 0.
+    pub seq: u64,
+    /// The kind of its stream.
+    pub kind: &'a str,
+    /// The id of its stream.
+    pub id: &'a [u8; 16],
+    /// Its place in the stream.
+    pub n: u64,
+    /// When, in milliseconds since the epoch.
+    pub at: i64,
+    /// What happened, byte for byte as it is stored.
+    pub body: &'a str,
+}
+
+impl<'a> From<&'a LogRow> for Entry<'a> {
+    fn from(row: &'a LogRow) -> Self { Self { seq: row.seq, kind: &row.stream_kind, id: &row.stream_id, n: row.n, at: row.at, body: &row.body } }
+}
+
+impl Entry<'_> {
+    /// What stands in the log: a version, and SHA-256 over salt and event, each part with its length
+    /// before it in eight bytes, so that no two events are written the same way.
+    #[must_use]
+    pub fn leaf(&self, salt: &Hash) -> Vec<u8> {
+        let Self { seq, kind, id, n, at, body } = self;
+        let mut text = Vec::with_capacity(160 + body.len());
+        for part in [&salt[..], &seq.to_be_bytes(), kind.as_bytes(), &id[..], &n.to_be_bytes(), &at.to_be_bytes(), body.as_bytes()] {
+            text.extend((part.len() as u64).to_be_bytes());
+            text.extend(part);
+        }
+        [&[VERSION], tree::sha256(&text).as_slice()].concat()
+    }
+}
+
+/// Under which id the salt of a stream is kept.
+pub(super) fn salt_id(kind: &str, id: &[u8; 16]) -> Vec<u8> { [kind.as_bytes(), b"\0", id].concat() }
+
+/// Destroys the salt of a stream: its leaves stay, and nobody can tell any more what they stand for.
+#[must_use]
+pub fn forget_salt(kind: &str, id: &[u8; 16]) -> DocWrite { DocWrite::Delete { kind: SALT, id: salt_id(kind, id) } }
+
+/// Whether this body stands in the place of one that was taken away by a rule of retention.
+#[must_use]
+pub fn is_redacted(body: &str) -> bool {
+    let parsed: Result<serde_json::Value, _> = serde_json::from_str(body);
+    parsed.is_ok_and(|value| value.get("type").and_then(|kind| kind.as_str()) == Some("redacted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_an_event_is_committed_to() {
+        let (salt, id) = (Salt([7; 32]).of(3), [1; 16]);
+        let entry = Entry { seq: 3, kind: "call", id: &id, n: 1, at: 5, body: "{}" };
+        let leaf = entry.leaf(&salt);
+        assert_eq!((leaf.len(), leaf[0]), (33, 1));
+        let other_id = [2; 16];
+        for other in [
+            Entry { seq: 4, ..entry }, Entry { kind: "cal", ..entry }, Entry { kind: "calls", ..entry }, Entry { id: &other_id, ..entry }, Entry { n: 2, ..entry },
+            Entry { at: -5, ..entry }, Entry { body: "{ }", ..entry },
+        ] {
+            assert_ne!(other.leaf(&salt), leaf, "{other:?}");
+        }
+        assert_ne!(entry.leaf(&Salt([7; 32]).of(4)), leaf);
+        assert_ne!(entry.leaf(&Salt([8; 32]).of(3)), leaf);
+    }
+}

@@ -1,0 +1,61 @@
+//! The whole log as files: what is served, and the events with their salts.
+
+use std::{
+    fs,
+    io::{BufWriter, Write as _},
+    path::Path,
+};
+
+use countersign_tlog::tile::Tile;
+
+use super::{Entry, LedgerError, Salt, entry::{SALT, salt_id}, head, public_keys, served, verify::Exported};
+use crate::runner::{RunError, Runner};
+
+fn failed(path: &Path, e: &std::io::Error) -> LedgerError { RunError::Store(format!("{}: {e}", path.display())).into() }
+
+/// Writes everything into a new folder; returns how many entries.
+///
+/// # Errors
+/// The folder is there already, cannot be written, or the record does not answer.
+pub async fn export(runner: &Runner, dir: &Path, mut progress: impl FnMut(u64, u64)) -> Result<u64, LedgerError> {
+    let head = head(&runner.store).await?;
+    let Some(note) = head.note else { return Err(LedgerError::Damaged("it is empty: nothing was sequenced yet".into())) };
+    fs::create_dir(dir).map_err(|e| failed(dir, &e))?;
+    let write = |path: &str, bytes: &[u8]| {
+        let path = dir.join(path);
+        let parent = path.parent().map_or(Ok(()), fs::create_dir_all);
+        parent.and_then(|()| fs::write(&path, bytes)).map_err(|e| failed(&path, &e))
+    };
+    for tile in Tile::all(head.size) {
+        let bytes = served(&runner.store, tile).await?.ok_or_else(|| LedgerError::Damaged(format!("{} is missing", tile.path())))?;
+        write(&tile.path(), &bytes)?;
+    }
+    let keys: String = public_keys(runner).await?.iter().map(|key| format!("{key}\n")).collect();
+    write("keys", keys.as_bytes())?;
+    let path = dir.join("events.jsonl");
+    let mut events = BufWriter::new(fs::File::create(&path).map_err(|e| failed(&path, &e))?);
+    let mut salts: std::collections::HashMap<Vec<u8>, Option<Salt>> = std::collections::HashMap::new();
+    let mut after = 0;
+    while after < head.size {
+        let rows = runner.store.log(after, 1000).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.seq;
+        for row in rows.iter().take_while(|row| row.seq <= head.size) {
+            let id = salt_id(&row.stream_kind, &row.stream_id);
+            if salts.len() > 50_000 {
+                salts.clear();
+            }
+            if !salts.contains_key(&id) {
+                let doc = runner.store.doc(SALT, &id).await?;
+                salts.insert(id.clone(), doc.map(|doc| runner.vault.unseal(SALT, &id, &doc.body)).transpose()?.map(Salt));
+            }
+            let line = serde_json::to_string(&Exported::new(Entry::from(row), salts.get(&id).and_then(Option::as_ref))).map_err(RunError::from)?;
+            writeln!(events, "{line}").map_err(|e| failed(&path, &e))?;
+        }
+        progress(after.min(head.size), head.size);
+    }
+    events.flush().map_err(|e| failed(&path, &e))?;
+    // Last: whoever finds a checkpoint finds all that it is over.
+    write("checkpoint", note.written().as_bytes())?;
+    Ok(head.size)
+}

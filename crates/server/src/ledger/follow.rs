@@ -1,0 +1,84 @@
+//! What a serving node does for the log, again and again: sequences, shows the head to witnesses, and
+//! refuses to sign where somebody remembers more than there is.
+
+use std::{path::PathBuf, sync::Mutex, sync::PoisonError};
+
+use super::{LedgerError, Sequencer, head, witness::Witnesses};
+use crate::runner::{RunError, Runner};
+
+/// Batches in a row before the witnesses have their turn.
+const BATCHES: usize = 50;
+
+/// The chore.
+pub struct Log {
+    sequencer: Sequencer,
+    witnesses: Witnesses,
+    memory: Option<PathBuf>,
+    /// Why nothing is signed any more.
+    stopped: Mutex<Option<String>>,
+}
+
+impl Log {
+    /// Over its parts. `memory`: a file beside the configuration that remembers the size of the log.
+    pub fn new(sequencer: Sequencer, witnesses: Witnesses, memory: Option<PathBuf>) -> Self {
+        Self { sequencer, witnesses, memory, stopped: Mutex::default() }
+    }
+
+    /// One turn. One node has it at a time; two do no harm.
+    pub async fn follow(&self, runner: &Runner) -> Result<(), LedgerError> {
+        if !runner.leads("log").await? {
+            return Ok(());
+        }
+        if let Some(why) = self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Err(LedgerError::Damaged(why));
+        }
+        match self.turn(runner).await {
+            Err(e @ (LedgerError::Behind { .. } | LedgerError::Damaged(_))) => {
+                *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(e.to_string());
+                Err(e)
+            }
+            other => other,
+        }
+    }
+
+    async fn turn(&self, runner: &Runner) -> Result<(), LedgerError> {
+        self.remembered(head(&runner.store).await?.size)?;
+        for _ in 0..BATCHES {
+            let now = self.sequencer.run(runner).await?;
+            let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            runner.metrics.log_entries.set(gauge(now.size));
+            runner.metrics.log_behind.set(gauge(now.behind));
+            runner.metrics.log_waiting.set(now.waiting.0 / 1000);
+            if now.added > 0 {
+                self.remember(now.size)?;
+            }
+            if now.behind == 0 || now.added == 0 {
+                break;
+            }
+        }
+        let signed = self.witnesses.show(runner).await?;
+        runner.metrics.log_witnesses.set(i64::try_from(signed).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    fn remembered(&self, here: u64) -> Result<(), LedgerError> {
+        let Some(file) = &self.memory else { return Ok(()) };
+        let broken = |why: String| LedgerError::Run(RunError::Store(format!("log.memory {}: {why}", file.display())));
+        match std::fs::read_to_string(file) {
+            Ok(text) => {
+                let seen: u64 = text.trim().parse().map_err(|_| broken("it should hold one number: restore it, or remove it once you know why".into()))?;
+                if seen > here { Err(LedgerError::Behind { who: file.display().to_string(), seen, here }) } else { Ok(()) }
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(broken(e.to_string())),
+        }
+    }
+
+    /// Whole or as it was; that it may lag behind by one is no harm.
+    fn remember(&self, size: u64) -> Result<(), LedgerError> {
+        let Some(file) = &self.memory else { return Ok(()) };
+        let partial = file.with_extension("partial");
+        let written = std::fs::write(&partial, format!("{size}\n")).and_then(|()| std::fs::rename(&partial, file));
+        written.map_err(|e| RunError::Store(format!("log.memory {}: {e}", file.display())).into())
+    }
+}

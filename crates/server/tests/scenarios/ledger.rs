@@ -1,0 +1,342 @@
+//! The Merkle log over real calls: sequenced, served, exported, verified offline, receipts.
+
+use std::path::PathBuf;
+
+use countersign_server::ledger::{self, Log, Sequencer, export, receipt::{self, Receipt}, verify, witness::{self, Watcher, Witness, Witnesses}};
+use countersign_store::Commit;
+use countersign_tlog::{Checkpoint, Note, Signer, Verifier, note::Kind, proof::Trust, tile::Tile, tree};
+
+use crate::common::{URL, World, pages, people::*};
+
+const ORIGIN: &str = "calls.example.com/log";
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("countersign-ledger-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) { let _ = std::fs::remove_dir_all(&self.0); }
+}
+
+async fn called(world: &World) -> countersign_core::id::CallId {
+    let mut call = world.call(ANA_LINE).await;
+    call.presses(&["1", "4071", "1"]).await;
+    call.hang_up().await;
+    call.id
+}
+
+async fn sequenced(world: &World) -> Sequencer {
+    let sequencer = Sequencer::new(ORIGIN.into());
+    while sequencer.run(&world.app.runner).await.unwrap().behind > 0 {}
+    sequencer
+}
+
+async fn trust(world: &World) -> Trust {
+    Trust { origin: ORIGIN.into(), keys: ledger::public_keys(&world.app.runner).await.unwrap(), witnesses: Vec::new(), quorum: 0 }
+}
+
+#[tokio::test]
+async fn every_event_is_a_leaf_and_the_log_says_nothing_about_it() {
+    let world = World::new().await;
+    called(&world).await;
+    pages::get(&world.router, "/log/checkpoint", None).await.is(404);
+    let sequencer = sequenced(&world).await;
+    let n = world.app.runner.store.head().await.unwrap();
+    let note = Note::parse(&pages::get(&world.router, "/log/checkpoint", None).await.ok().body.clone()).unwrap();
+    let head = Checkpoint::parse(note.text()).unwrap();
+    assert_eq!((head.size, head.origin.as_str()), (n, ORIGIN));
+    assert!(URL.contains("calls.example.com"));
+    let keys = pages::get(&world.router, "/log/keys", None).await.ok().body.clone();
+    let key: Verifier = keys.trim().parse().unwrap();
+    assert!(note.signed_by(&key).is_some());
+    for tile in Tile::all(n) {
+        pages::get(&world.router, &format!("/log/{}", tile.path()), None).await.is(200);
+    }
+    for nothing in ["/log/tile/0/001", "/log/tile/0/000.p/255", "/log/tile/entries/000", "/log/tile/x", "/log/tile/9/000"] {
+        pages::get(&world.router, nothing, None).await.is(404);
+    }
+    // Nothing new, nothing signed.
+    assert_eq!(sequencer.run(&world.app.runner).await.unwrap().added, 0);
+    let report = verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap();
+    assert!(report.holds(), "{report:?}");
+    assert_eq!((report.entries, report.same, report.pending), (n, n, 0));
+    called(&world).await;
+    let report = verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap();
+    assert!(report.holds() && report.pending > 0);
+}
+
+#[tokio::test]
+async fn an_export_is_verified_without_the_server() {
+    let world = World::new().await;
+    for _ in 0..20 {
+        called(&world).await;
+    }
+    sequenced(&world).await;
+    let (folder, trust) = (Folder::new("export"), trust(&world).await);
+    let dir = folder.0.join("log");
+    let n = export::export(&world.app.runner, &dir, |_, _| {}).await.unwrap();
+    assert!(n > 256, "more than one tile: {n}");
+    let check = |trust: &Trust| verify::directory(&dir, trust, |_| {});
+    let report = check(&trust).unwrap();
+    assert!(report.holds(), "{report:?}");
+    assert_eq!((report.entries, report.same), (n, n));
+    // What is served to everybody verifies by itself, without the events.
+    let events = dir.join("events.jsonl");
+    let text = std::fs::read_to_string(&events).unwrap();
+    std::fs::remove_file(&events).unwrap();
+    assert_eq!(check(&trust).unwrap().entries, n);
+    let fault = |what: &str| {
+        let report = check(&trust).unwrap();
+        assert!(report.faults.iter().any(|fault| fault.contains(what)), "{what}: {report:?}");
+    };
+    // An event is altered, left out, moved.
+    let lines: Vec<&str> = text.lines().collect();
+    let with = |lines: &[&str]| std::fs::write(&events, format!("{}\n", lines.join("\n"))).unwrap();
+    let altered = lines[41].replacen("\"at\":", "\"at\":1", 1);
+    let mut changed = lines.clone();
+    changed[41] = &altered;
+    with(&changed);
+    fault("event 42 (");
+    with(&[&lines[..41], &lines[42..]].concat());
+    fault("has event 43 where event 42 belongs");
+    changed = lines.clone();
+    changed.swap(7, 8);
+    with(&changed);
+    fault("has event 9 where event 8 belongs");
+    with(&lines[..100]);
+    fault("at event 101");
+    with(&lines);
+    assert!(check(&trust).unwrap().holds());
+    // A tile is cut off or changed; an entry is changed and its tile with it.
+    let tile = dir.join("tile/0/000");
+    let whole = std::fs::read(&tile).unwrap();
+    std::fs::write(&tile, &whole[..whole.len() - 1]).unwrap();
+    fault("cut off");
+    let mut bent = whole.clone();
+    bent[32 * 5] ^= 1;
+    std::fs::write(&tile, &bent).unwrap();
+    fault("tile/0/000 differs at hash 5");
+    std::fs::write(&tile, &whole).unwrap();
+    let bundle = dir.join("tile/entries/000");
+    let whole = std::fs::read(&bundle).unwrap();
+    std::fs::write(&bundle, &whole[..whole.len() - 1]).unwrap();
+    fault("cut off");
+    let mut bent = whole.clone();
+    bent[2 + 35 * 3] ^= 1;
+    std::fs::write(&bundle, &bent).unwrap();
+    fault("event 4 (");
+    fault("another root");
+    std::fs::write(&bundle, &whole).unwrap();
+    // Another key; another log; a head that was edited.
+    let other = Signer::new(ORIGIN, Kind::Note, &[9; 32]).unwrap().verifier();
+    assert!(check(&Trust { keys: vec![other], ..trust.clone() }).is_err());
+    assert!(check(&Trust { origin: "other.example.com/log".into(), ..trust.clone() }).is_err());
+    let head = std::fs::read_to_string(dir.join("checkpoint")).unwrap();
+    std::fs::write(dir.join("checkpoint"), head.replacen(&format!("\n{n}\n"), &format!("\n{}\n", n - 1), 1)).unwrap();
+    assert!(check(&trust).is_err());
+}
+
+#[tokio::test]
+async fn a_receipt_holds_without_us_and_nothing_in_it_can_be_changed() {
+    let world = World::new().await;
+    let call = called(&world).await;
+    assert!(receipt::of(&world.app.runner, call).await.is_err(), "not in the log yet");
+    sequenced(&world).await;
+    // The log goes on; the receipt is of now.
+    called(&world).await;
+    sequenced(&world).await;
+    let made = receipt::of(&world.app.runner, call).await.unwrap().unwrap();
+    let (text, trust) = (serde_json::to_string(&made).unwrap(), trust(&world).await);
+    let read = Receipt::parse(&text).unwrap();
+    let story = read.check(&trust).unwrap();
+    assert_eq!(story.len(), made.events.len());
+    assert!(story.iter().any(|(_, sentence)| sentence.contains("Proved: pin.")), "{story:?}");
+    for place in 0..made.events.len() {
+        let refused = |change: &dyn Fn(&mut receipt::Receipted)| {
+            let mut changed = made.clone();
+            change(&mut changed.events[place]);
+            assert!(changed.check(&trust).is_err(), "{place}");
+        };
+        refused(&|e| e.event.body = e.event.body.replacen('1', "2", 1));
+        refused(&|e| e.event.at += 1);
+        refused(&|e| e.event.n += 1);
+        refused(&|e| e.event.seq += 1);
+        refused(&|e| e.event.salt = None);
+        refused(&|e| e.event.salt = Some("00".repeat(32)));
+        refused(&|e| e.event.kind = "account".into());
+        refused(&|e| e.proof = e.proof.replacen("index ", "index 1", 1));
+    }
+    let mut other = made.clone();
+    other.call = countersign_core::id::CallId([1; 16]);
+    assert!(other.check(&trust).is_err());
+    let stranger = Signer::new(ORIGIN, Kind::Note, &[9; 32]).unwrap().verifier();
+    assert!(made.check(&Trust { keys: vec![stranger], ..trust.clone() }).is_err());
+    // The customer's part: what stands in it holds by itself.
+    let theirs = made.clone().for_customer();
+    assert!(theirs.events.len() < made.events.len());
+    assert!(theirs.check(&trust).unwrap().iter().all(|(_, sentence)| !sentence.contains("Proved")));
+    let none = receipt::of(&world.app.runner, countersign_core::id::CallId([2; 16])).await.unwrap();
+    assert_eq!(none, None);
+}
+
+/// Under duress the customer's receipt looks as it always does.
+#[tokio::test]
+async fn a_receipt_tells_nothing_of_an_emergency_word() {
+    let kinds = async |pin: &str| {
+        let world = World::new().await;
+        let mut call = world.call(SOFIA_LINE).await;
+        call.presses(&["1", pin, "1"]).await;
+        call.hang_up().await;
+        assert!(world.tells(call.id, "Proved").await);
+        sequenced(&world).await;
+        let theirs = receipt::of(&world.app.runner, call.id).await.unwrap().unwrap().for_customer();
+        let bodies: Vec<serde_json::Value> = theirs.events.iter().map(|e| serde_json::from_str(&e.event.body).unwrap()).collect();
+        bodies.iter().map(|body| body["type"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds("5093").await, kinds("5099").await);
+}
+
+/// A customer's salts are destroyed: the log holds, and tells nothing more about them.
+#[tokio::test]
+async fn the_log_verifies_after_a_salt_was_destroyed() {
+    let world = World::new().await;
+    let call = called(&world).await;
+    sequenced(&world).await;
+    let docs = vec![ledger::forget_salt("call", &call.0)];
+    world.app.runner.store.commit(Commit { docs, ..Commit::default() }).await.unwrap();
+    let report = verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap();
+    assert!(report.holds() && report.unsalted > 0, "{report:?}");
+    assert!(receipt::of(&world.app.runner, call).await.is_err());
+    called(&world).await;
+    sequenced(&world).await;
+    assert!(verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap().holds());
+}
+
+/// Two nodes sequence at once, again and again: one log comes of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_sequencers_do_not_fork_the_log() {
+    let world = World::new().await;
+    let other = world.sibling().await;
+    for _ in 0..6 {
+        called(&world).await;
+        called(&world).await;
+        let (a, b) = (Sequencer::new(ORIGIN.into()), Sequencer::new(ORIGIN.into()));
+        let (one, two) = (world.app.runner.clone(), other.app.runner.clone());
+        let tasks = [tokio::spawn(async move { a.run(&one).await }), tokio::spawn(async move { b.run(&two).await })];
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+    }
+    sequenced(&other).await;
+    let report = verify::database(&other.app.runner, ORIGIN, |_| {}).await.unwrap();
+    assert!(report.holds(), "{report:?}");
+    assert_eq!(report.same, other.app.runner.store.head().await.unwrap());
+}
+
+/// The old key vouches for the new one, once; both count for what they signed.
+#[tokio::test]
+async fn keys_of_the_log_rotate_in_the_open() {
+    let world = World::new().await;
+    let first = called(&world).await;
+    sequenced(&world).await;
+    let old = ledger::public_keys(&world.app.runner).await.unwrap();
+    let before = receipt::of(&world.app.runner, first).await.unwrap().unwrap();
+    let new = ledger::rotate(&world.app.runner, ORIGIN).await.unwrap();
+    assert_ne!(old[0], new);
+    let head = async || {
+        called(&world).await;
+        sequenced(&world).await;
+        let page = pages::get(&world.router, "/log/checkpoint", None).await;
+        let note = Note::parse(&page.body).unwrap();
+        (note.signed_by(&old[0]).is_some(), note.signed_by(&new).is_some())
+    };
+    assert_eq!(head().await, (true, true));
+    assert_eq!(head().await, (false, true));
+    let only_old = Trust { origin: ORIGIN.into(), keys: old.clone(), witnesses: Vec::new(), quorum: 0 };
+    assert!(before.check(&only_old).is_ok(), "what was kept still counts");
+    assert!(verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap().holds());
+}
+
+async fn witness_server(folder: &Folder, keys: Vec<Verifier>) -> (Witness, Verifier) {
+    let signer = Signer::new("witness.example.com", Kind::Cosignature, &[3; 32]).unwrap();
+    let key = signer.verifier();
+    let watcher = Watcher::new(signer, keys, folder.0.join("state.json"), || countersign_core::time::Timestamp(1_780_308_000_000)).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, witness::watcher(watcher.into())).await.unwrap() });
+    (Witness { key: key.clone(), url }, key)
+}
+
+/// A witness signs what it sees, and a log that is put back to an older backup is not signed again.
+#[tokio::test]
+async fn a_witness_sees_every_head_and_an_older_backup_is_recognised() {
+    let folder = Folder::new("witness");
+    let world = World::in_file().await;
+    called(&world).await;
+    sequenced(&world).await;
+    let runner = world.app.runner.clone();
+    let backup = folder.0.join("backup.db");
+    runner.store.backup(&backup).await.unwrap();
+    let keys = ledger::public_keys(&runner).await.unwrap();
+    let (served, key) = witness_server(&folder, keys.clone()).await;
+    let witnesses = || Witnesses::new(vec![served.clone()]).unwrap();
+    let memory = folder.0.join("size");
+    let log = || Log::new(Sequencer::new(ORIGIN.into()), witnesses(), Some(memory.clone()));
+    log().follow(&runner).await.unwrap();
+    for _ in 0..3 {
+        called(&world).await;
+        log().follow(&runner).await.unwrap();
+        let note = Note::parse(&pages::get(&world.router, "/log/checkpoint", None).await.ok().body.clone()).unwrap();
+        assert_eq!(note.signed_by(&key), Some(Some(1_780_308_000)));
+    }
+    let trust = Trust { origin: ORIGIN.into(), keys: keys.clone(), witnesses: vec![key], quorum: 1 };
+    let call = called(&world).await;
+    log().follow(&runner).await.unwrap();
+    receipt::of(&runner, call).await.unwrap().unwrap().check(&trust).unwrap();
+    assert!(world.metrics().await.contains("countersign_log_witnesses 1"));
+
+    // Somebody restores the backup of this morning.
+    let size = runner.store.head().await.unwrap();
+    drop(runner);
+    world.app.runner.store.close().await;
+    let path = world.file();
+    for beside in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{beside}", path.display()));
+    }
+    std::fs::copy(&backup, &path).unwrap();
+    let world = world.restart().await;
+    let error = log().follow(&world.app.runner).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("with {size} entries")) && error.contains("older backup"), "{error}");
+    // Without the file that remembers, the witness does.
+    std::fs::remove_file(&memory).unwrap();
+    called(&world).await;
+    let error = log().follow(&world.app.runner).await.unwrap_err().to_string();
+    assert!(error.contains("witness.example.com has seen"), "{error}");
+}
+
+/// A witness that is down delays nothing, one that answers nonsense adds nothing.
+#[tokio::test]
+async fn a_witness_that_is_down_or_lies_stops_nothing() {
+    let folder = Folder::new("down");
+    let world = World::new().await;
+    called(&world).await;
+    let (mut nobody, _) = witness_server(&folder, Vec::new()).await;
+    // It knows no log: 404.
+    let log = Log::new(Sequencer::new(ORIGIN.into()), Witnesses::new(vec![nobody.clone()]).unwrap(), None);
+    log.follow(&world.app.runner).await.unwrap();
+    nobody.url = "http://127.0.0.1:9".into();
+    let log = Log::new(Sequencer::new(ORIGIN.into()), Witnesses::new(vec![nobody]).unwrap(), None);
+    called(&world).await;
+    log.follow(&world.app.runner).await.unwrap();
+    let report = verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap();
+    assert!(report.holds() && report.pending == 0);
+    assert_eq!(tree::empty().len(), 32);
+}
