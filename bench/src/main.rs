@@ -71,6 +71,9 @@ struct Cli {
     /// Open pages of customers
     #[arg(long, default_value_t = 10_000)]
     pages: u32,
+    /// Keep the record in this PostgreSQL server instead of a file
+    #[arg(long)]
+    postgres: Option<String>,
     /// Keep the store and the logs
     #[arg(long)]
     keep: bool,
@@ -130,7 +133,7 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
     let dir = dir.canonicalize()?;
     let rest = Rest::serve().await?;
     say("setting up: key, configuration");
-    let site = Rc::new(Site::prepare(&cli.server.canonicalize()?, &dir, rest.address)?);
+    let site = Rc::new(Site::prepare(&cli.server.canonicalize()?, &dir, rest.address, cli.postgres.as_deref())?);
     let mut out = serde_json::Map::new();
     out.insert("machine".into(), report::machine());
     if cli.wants(Part::Start) {
@@ -186,12 +189,12 @@ async fn whole_calls(cli: &Cli, site: &Rc<Site>, rest: &Rc<Rest>, customers: &Rc
         cookies.push(site.sign_in(&mut line, agent).await?);
     }
     say(&format!("whole calls, {} at a time, for {} s", cli.calls, cli.warm_up + cli.seconds));
-    let before = report::on_record(&site.store())?;
+    let before = report::on_record(site).await?;
     let floor = Floor::new(site.clone(), rest.clone(), customers.clone());
     let load = Load { calls: cli.calls, warm_up: cli.warm_up(), length: cli.length(), refresh: Duration::from_millis(cli.refresh) };
     let mut measured = floor.load(&server, load, &cookies).await?;
     server.stop()?;
-    let after = report::on_record(&site.store())?;
+    let after = report::on_record(site).await?;
     if let Some(measured) = measured.as_object_mut() {
         measured.insert("record".into(), json!({ "answered": floor.durable(), "commands": after.commands - before.commands, "events": after.events - before.events }));
     }

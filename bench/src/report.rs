@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs, path::Path};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
-use crate::{Fail, peer::WORKERS};
+use crate::{Fail, peer::WORKERS, site::Site};
 
 /// What the store holds: the proof that what was answered was also written.
 pub struct OnRecord {
@@ -13,7 +13,17 @@ pub struct OnRecord {
     pub events: i64,
 }
 
-pub fn on_record(store: &Path) -> Result<OnRecord, Fail> {
+pub async fn on_record(site: &Site) -> Result<OnRecord, Fail> {
+    let Some(database) = &site.postgres else { return in_file(&site.store()) };
+    let (client, connection) = tokio_postgres::connect(&database.address, tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let text = format!("SELECT (SELECT COUNT(*) FROM {0}.command), (SELECT COUNT(*) FROM {0}.event)", database.schema);
+    let row = client.query_one(&text, &[]).await?;
+    connection.abort();
+    Ok(OnRecord { commands: row.get(0), events: row.get(1) })
+}
+
+fn in_file(store: &Path) -> Result<OnRecord, Fail> {
     let conn = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let count = |table: &str| conn.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get(0));
     Ok(OnRecord { commands: count("command")?, events: count("event")? })

@@ -58,8 +58,23 @@ pub struct Agent {
 pub struct Site {
     server: PathBuf,
     pub dir: PathBuf,
+    /// Where the record is, if not in a file.
+    pub postgres: Option<Database>,
     pub config: PathBuf,
     pub address: SocketAddr,
+}
+
+/// A schema of a PostgreSQL server that nobody used before.
+pub struct Database {
+    pub address: String,
+    pub schema: String,
+}
+
+impl Database {
+    fn fresh(address: &str) -> Self {
+        let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id());
+        Self { address: address.to_owned(), schema: format!("bench{random:x}") }
+    }
 }
 
 impl Site {
@@ -68,11 +83,11 @@ impl Site {
     pub fn store(&self) -> PathBuf { self.dir.join("store/countersign.db") }
 
     /// Key, token and configuration. `twilio`: where the server finds Twilio's API.
-    pub fn prepare(server: &Path, dir: &Path, twilio: SocketAddr) -> Result<Self, Fail> {
+    pub fn prepare(server: &Path, dir: &Path, twilio: SocketAddr, postgres: Option<&str>) -> Result<Self, Fail> {
         fs::create_dir_all(dir.join("store"))?;
         fs::create_dir_all(dir.join("keys"))?;
         let config = dir.join("countersign.toml");
-        let site = Self { server: server.to_owned(), dir: dir.to_owned(), config, address: free_address()? };
+        let site = Self { server: server.to_owned(), dir: dir.to_owned(), postgres: postgres.map(Database::fresh), config, address: free_address()? };
         run(Command::new(server).args(["key", "new"]).arg(dir.join("keys/key")))?;
         write_private(&dir.join("keys/token"), TOKEN)?;
         site.configure(&site.config, &site.store(), twilio)?;
@@ -84,14 +99,18 @@ impl Site {
         let keys = self.dir.join("keys");
         let key_hash = hex::encode(Sha256::digest(API_KEY.as_bytes()));
         let program_hash = hex::encode(Sha256::digest(PROGRAM_SECRET.as_bytes()));
+        let place = match &self.postgres {
+            Some(Database { address, schema }) => format!("postgres = \"{address}\"\nschema = \"{schema}\""),
+            None => format!("path = \"{}\"", store.display()),
+        };
         let text = format!(
             "[company]\nname = \"Bench & Co\"\nfraud_line = \"+1 202 555 0100\"\n\n\
              [listen]\naddress = \"{}\"\npublic_url = \"{PUBLIC_URL}\"\n\n\
-             [store]\npath = \"{}\"\n\n[keys]\nfile = \"{}\"\n\n\
+             [store]\n{place}\n\n[keys]\nfile = \"{}\"\n\n\
              [twilio]\naccount_sid = \"{ACCOUNT_SID}\"\nauth_token_file = \"{}\"\nfrom = \"+12025550100\"\nbase_url = \"http://{twilio}\"\n\n\
              [[api]]\nname = \"bench\"\nkey_sha256 = \"{key_hash}\"\n\n\
              [[oauth_clients]]\nid = \"{PROGRAM}\"\nname = \"Bench center\"\nsecret_sha256 = \"{program_hash}\"\ngrants = [\"ciba\"]\nrequests_per_hour = 1000000\n",
-            self.address, store.display(), keys.join("key").display(), keys.join("token").display(),
+            self.address, keys.join("key").display(), keys.join("token").display(),
         );
         Ok(fs::write(file, text)?)
     }

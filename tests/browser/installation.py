@@ -42,7 +42,7 @@ PERSONAL = [
 class Installation:
     """The folders of one installation, and the program run on them."""
 
-    def __init__(self, folder: Path, twilio_url: str | None = None, mail_port: int | None = None, more: str = "") -> None:
+    def __init__(self, folder: Path, twilio_url: str | None = None, mail_port: int | None = None, more: str = "", store: str | None = None) -> None:
         self.folder = folder
         for name in ("etc", "keys", "data"):
             (folder / name).mkdir(parents=True)
@@ -65,7 +65,7 @@ address = "127.0.0.1:0"
 public_url = "{PUBLIC}"
 
 [store]
-path = "{self.record}"
+{store or f'path = "{self.record}"'}
 
 [keys]
 file = "{key}"
@@ -119,10 +119,10 @@ class Server(Program):
 class World:
     """An installation with its server, which may be started again, and the Twilio that it knows."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", store: str | None = None) -> None:
         self.twilio = FakeTwilio()
         self.mail = FakeMail()
-        self.installation = Installation(folder, self.twilio.url, self.mail.port, more)
+        self.installation = Installation(folder, self.twilio.url, self.mail.port, more, store)
         self.totp = self.installation.add_agent("robin", "agent", "correct horse battery")
         done = self.installation.run("import", self.installation.customers(CUSTOMERS))
         assert done.returncode == 0, done.stderr
@@ -133,8 +133,9 @@ class World:
     def server(self) -> Server:
         return self.servers[-1]
 
-    def start(self) -> Server:
-        self.servers.append(Server(self.installation, len(self.servers) + 1))
+    def start(self, run: int | None = None) -> Server:
+        """One more. `run` names its folder where servers come and go."""
+        self.servers.append(Server(self.installation, len(self.servers) + 1 if run is None else 100 + run))
         return self.server
 
     def sign_in(self) -> Http:

@@ -12,6 +12,7 @@ use clap::Args;
 use crate::{
     Failure,
     cargo::{build, cargo},
+    postgres::Postgres,
     report, shell,
 };
 
@@ -30,6 +31,9 @@ pub struct BenchArgs {
     /// Only these parts: calls, checks, peer, policy, portal, start, waiting
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Keep the record in a PostgreSQL server of its own instead of a file
+    #[arg(long)]
+    postgresql: bool,
     /// Further options of the generator, after --
     #[arg(last = true)]
     more: Vec<String>,
@@ -61,6 +65,11 @@ pub fn run(mut args: BenchArgs) -> Result<ExitCode, Failure> {
     }
     if args.quick {
         command.args(["--seconds", "5", "--warm-up", "2", "--customers", "8000", "--tokens", "1000", "--agents", "32", "--waiting", "2000", "--pages", "1000"]);
+    }
+    // Dropped at the end: it stops with the measurement.
+    let postgres = if args.postgresql { Some(Postgres::start(true)?) } else { None };
+    if let Some(postgres) = &postgres {
+        command.args(["--postgres", &postgres.address()]);
     }
     shell::run(command.args(&args.more))?;
     if args.build {

@@ -49,8 +49,8 @@ impl Postgres {
     /// Whether there is none to start.
     pub fn is_missing() -> bool { programs().is_none() }
 
-    /// Starts one. What it keeps need not survive the loss of power.
-    pub fn start() -> Result<Self, Failure> {
+    /// Starts one. `durable`: what it keeps survives the loss of power, as it would in earnest.
+    pub fn start(durable: bool) -> Result<Self, Failure> {
         let bin = programs().ok_or("PostgreSQL 14 or newer is not installed; on Debian: apt-get install postgresql")?;
         let folder = std::env::temp_dir().join(format!("countersign-postgres-{}", std::process::id()));
         std::fs::create_dir(&folder)?;
@@ -61,12 +61,13 @@ impl Postgres {
         output(as_user(&bin.join("initdb")).args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"]).arg(&data))?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let settings = [
-            "listen_addresses=127.0.0.1".to_owned(), format!("port={port}"), format!("unix_socket_directories={}", folder.display()), "fsync=off".into(),
-            "synchronous_commit=off".into(), "full_page_writes=off".into(), "max_connections=200".into(), "shared_buffers=64MB".into(),
+            "listen_addresses=127.0.0.1".to_owned(), format!("port={port}"), format!("unix_socket_directories={}", folder.display()),
+            "max_connections=200".into(), format!("shared_buffers={}", if durable { "512MB" } else { "64MB" }), "max_wal_size=4GB".into(),
         ];
         let mut command = as_user(&bin.join("postgres"));
         command.arg("-D").arg(&data);
-        for setting in settings {
+        let careless = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(str::to_owned);
+        for setting in settings.into_iter().chain(careless.into_iter().filter(|_| !durable)) {
             command.args(["-c", &setting]);
         }
         let log = std::fs::File::create(folder.join("log"))?;

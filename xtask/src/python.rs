@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    Failure, prerequisites, report,
+    Failure, cargo, prerequisites, report,
     shell::{self, cache, root},
 };
 
@@ -47,7 +47,7 @@ fn python(environment: &Path) -> PathBuf { environment.join("bin").join("python"
 pub fn fingerprint(text: &[u8]) -> u64 { text.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)) }
 
 /// Runs the outside-in tests against this binary, and says how many there were.
-pub fn pytest(environment: &Path, packages: &[PathBuf; 2], binary: &Path, filter: Option<&str>) -> Result<String, Failure> {
+pub fn pytest(environment: &Path, packages: &[PathBuf; 2], binary: &Path, filter: Option<&str>, postgres: Option<&str>) -> Result<String, Failure> {
     let [programs, provider] = packages;
     let mut command = Command::new(python(environment));
     command.current_dir(root().join("tests/browser"));
@@ -56,6 +56,7 @@ pub fn pytest(environment: &Path, packages: &[PathBuf; 2], binary: &Path, filter
         command.args(["-k", filter]);
     }
     command.env("COUNTERSIGN_BIN", binary).env("COUNTERSIGN_NODE_PACKAGES", programs).env("COUNTERSIGN_PROVIDER_PACKAGES", provider).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+    command.envs(postgres.map(|address| (cargo::POSTGRES, address)));
     if let Some(chromium) = prerequisites::chromium() {
         command.env("COUNTERSIGN_CHROMIUM", chromium);
     }

@@ -50,15 +50,15 @@ pub fn run(args: &TestArgs) -> Result<ExitCode, Failure> {
         steps.step("files", "the map names real paths, files stay small", repository::check);
         steps.step("clippy", "no warning is left", |_| cargo::clippy());
     }
+    let server = if wants(Part::Rust) || wants(Part::Browser) { database(&mut steps) } else { None };
     if wants(Part::Rust) {
-        let server = database(&mut steps);
         steps.step("rust", "tests of the crates and of their documentation", |note| {
             *note = cargo::test(filter, server.as_ref().map(Postgres::address).as_deref())?;
             Ok(())
         });
     }
     if wants(Part::Browser) {
-        browser(&mut steps, ready.is_some(), filter);
+        browser(&mut steps, ready.is_some(), filter, server.as_ref());
     }
     if in_ci() && wants(Part::Lint) {
         steps.step("clean tree", "the tests changed nothing that is committed", |_| repository::clean());
@@ -76,13 +76,13 @@ fn database(steps: &mut Steps) -> Option<Postgres> {
         return None;
     }
     steps.step("postgresql", "a server for the tests, in a temporary folder", |note| {
-        let server = Postgres::start()?;
+        let server = Postgres::start(false)?;
         *note = server.address();
         Ok(server)
     })
 }
 
-fn browser(steps: &mut Steps, ready: bool, filter: Option<&str>) {
+fn browser(steps: &mut Steps, ready: bool, filter: Option<&str>, server: Option<&Postgres>) {
     const NAME: &str = "outside in";
     if !ready {
         steps.not_run(NAME, "prerequisites are missing");
@@ -100,7 +100,7 @@ fn browser(steps: &mut Steps, ready: bool, filter: Option<&str>) {
     match environment.zip(packages).zip(binary) {
         Some(((environment, packages), binary)) => {
             steps.step(NAME, "the binary, a real browser, Twilio's own library, openid-client", |note| {
-                *note = python::pytest(&environment, &packages, &binary, filter)?;
+                *note = python::pytest(&environment, &packages, &binary, filter, server.map(Postgres::address).as_deref())?;
                 Ok(())
             });
         }

@@ -189,7 +189,11 @@ pub fn check_receipt(args: &CheckReceipt) -> Result<ExitCode, Failure> {
             for (recorded, sentence) in &story {
                 anstream::println!("{DIM}{:>4}  {}{DIM:#}  {sentence}", recorded.n, recorded.at);
             }
-            let seen = if trust.quorum > 0 { format!(", seen by {} witnesses", trust.quorum) } else { String::new() };
+            let seen = match trust.quorum {
+                0 => String::new(),
+                1 => ", seen by 1 witness".to_owned(),
+                n => format!(", seen by {n} witnesses"),
+            };
             anstream::println!("\n{GOOD}Verified{GOOD:#}: all {} events are in the log as they stand here{seen}.", story.len());
             Ok(ExitCode::SUCCESS)
         }

@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod doctor;
 mod drill;
+mod key;
 mod migrate;
 mod policy;
 mod risk;
@@ -50,9 +51,9 @@ enum Command {
     },
     /// Play attacks against a configuration, on a stage of its own, and say which stop where
     Drill(drill::Args),
-    /// Make a master key
+    /// Make and change keys
     #[command(subcommand)]
-    Key(KeyCommand),
+    Key(key::KeyCommand),
     /// Check, prove, compare and stage policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -97,15 +98,6 @@ enum Command {
         /// The configuration file
         #[arg(long, default_value = "countersign.toml")]
         config: PathBuf,
-    },
-}
-
-#[derive(Subcommand)]
-enum KeyCommand {
-    /// Write a fresh master key to a file that only you may read
-    New {
-        /// The new file
-        file: PathBuf,
     },
 }
 
@@ -225,11 +217,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve { config } => start::serve(&config).await,
         Command::Doctor { config } => doctor::run(&config),
         Command::Drill(args) => Ok(drill::drill(args).await),
-        Command::Key(KeyCommand::New { file }) => {
-            countersign_server::vault::Vault::create_key(&file)?;
-            term::good(&format!("A master key is in {}. Keep a copy apart from the database: without it nothing can be read.", file.display()));
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Key(command) => key::run(command).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Audit(AuditCommand::Show { call, config }) => audit::show(&config, call).await,
         Command::Audit(AuditCommand::Export { config }) => audit::export(&config).await,

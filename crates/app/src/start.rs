@@ -35,7 +35,7 @@ use countersign_store::{Options, Store};
 use tokio::net::TcpListener;
 
 use crate::{
-    Failure, policy,
+    Failure, key, policy,
     term::{BAD, DIM, GOOD, STRONG, WARN},
 };
 
@@ -48,9 +48,9 @@ fn log() {
 
 /// Opens the record of a configuration for a command.
 pub async fn open(config: &Config) -> Result<Runner, Failure> {
-    let key = std::env::var("COUNTERSIGN_KEY").ok();
-    let vault = Arc::new(Vault::open(config.keys.file.as_deref(), key.as_deref())?);
+    let master = key::master(config)?;
     let store = config.store.open().await?;
+    let vault = Arc::new(Vault::of(&master, &store, system_clock()).await?);
     let metrics = Arc::new(Metrics::default());
     Ok(Runner::new(store, vault, policy::configured(Some(config))?, policy::limits(config)?, Arc::new(Hub::default()), metrics, system_clock))
 }

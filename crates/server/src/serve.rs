@@ -17,6 +17,8 @@ pub fn system_clock() -> Timestamp {
 const TICK: Duration = Duration::from_millis(500);
 const FLUSH: Duration = Duration::from_millis(150);
 const POLL: Duration = Duration::from_secs(1);
+/// Pages of a hundred that are sealed anew each time.
+const RESEAL: usize = 5;
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// Serves until `stop` is done; then no new connection is taken, what is under way is finished,
@@ -52,6 +54,11 @@ pub async fn serve(app: App, outbox: Outbox, log: Option<Log>, listener: TcpList
         let runner = runner.clone();
         // Commits assert it anyway; this is for what is only shown.
         async move { runner.refresh_policies().await.map(|_| ()).map_err(|e| e.to_string()) }
+    }));
+    let runner = app.runner.clone();
+    work.spawn(every(POLL, on.clone(), move || {
+        let runner = runner.clone();
+        async move { keys(&runner).await }
     }));
     let runner = app.runner.clone();
     work.spawn(every(SWEEP, on.clone(), move || {
@@ -124,6 +131,19 @@ where
             tracing::error!(error = e, "a background job failed; it will be tried again");
         }
     }
+}
+
+/// Looks at the keyring, and seals a little anew if there is a new key.
+async fn keys(runner: &Runner) -> Result<(), String> {
+    runner.vault.refresh(&runner.store, runner.now()).await.map_err(|e| e.to_string())?;
+    if runner.leads("reseal").await.map_err(|e| e.to_string())? {
+        for _ in 0..RESEAL {
+            if !runner.reseal().await.map_err(|e| e.to_string())? {
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Forgets what has outlived its use: spent codes, old commands, links and sessions that are over.

@@ -1,8 +1,11 @@
-//! Keys, and everything that is sealed with them. One master key of 32 bytes lives in a file or in
-//! the environment, never in the database; every use has its own key derived from it (HKDF,
-//! RFC 5869).
+//! Everything that is sealed. One master key of 32 bytes lives in a file or in the environment, never
+//! in the database; it opens the keyring of the record ([`crate::keyring`]), whose keys seal.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305,
@@ -12,15 +15,21 @@ use countersign_core::{
     claim::IndexKey,
     factor::Pepper,
     secret::{Blind, Secret},
+    time::Timestamp,
 };
+use countersign_store::Store;
 use hkdf::Hkdf;
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// First byte of every sealed record: which key and cipher made it.
-const SEAL_VERSION: u8 = 1;
-const NONCE: usize = 24;
+use crate::keyring::{KeyringError, Master, Ring};
+
+/// First byte of a sealed record: this cipher, by key number 0.
+const SEAL_FIRST: u8 = 1;
+/// First byte of a sealed record: this cipher, by the key whose number follows in four bytes.
+const SEAL_NUMBERED: u8 = 2;
+pub(crate) const NONCE: usize = 24;
 
 /// What can go wrong with keys and sealed records.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +51,9 @@ pub enum VaultError {
     /// A record does not open under this key.
     #[error("a stored record does not open: it was changed, or the key file is not the one it was written with")]
     Sealed,
+    /// A record was sealed with a key that is not in the keyring, or not yet.
+    #[error("a stored record is sealed with data key {0}, which this node does not have: if it was just made, ask again in a second")]
+    NoKey(u32),
     /// A record opened, but is not what it should be.
     #[error("a stored record has an unknown shape: {0}")]
     Json(#[from] serde_json::Error),
@@ -49,7 +61,9 @@ pub enum VaultError {
 
 /// The keys in use.
 pub struct Vault {
-    cipher: XChaCha20Poly1305,
+    seals: RwLock<Arc<Seals>>,
+    /// What they are from; none: derived from a master key, for tests.
+    ring: RwLock<Option<Arc<Ring>>>,
     /// For look-ups by personal values.
     pub index: IndexKey,
     /// For one-time codes and memorised secrets.
@@ -57,12 +71,17 @@ pub struct Vault {
     entropy: Box<dyn Fn() -> Result<[u8; 32], VaultError> + Send + Sync>,
 }
 
+struct Seals {
+    ciphers: BTreeMap<u32, XChaCha20Poly1305>,
+    current: u32,
+}
+
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("Vault(…)") }
 }
 
 impl Vault {
-    /// Derives all keys from a master key.
+    /// Derives all keys from a master key, without a keyring: for tests, the demo and drills.
     pub fn new(master: &[u8; 32]) -> Self {
         let derive = |purpose: &str| -> [u8; 32] {
             let mut out = [0; 32];
@@ -70,13 +89,63 @@ impl Vault {
             let _ = Hkdf::<Sha256>::new(Some(b"countersign/1"), master).expand(purpose.as_bytes(), &mut out);
             out
         };
+        let ciphers = BTreeMap::from([(0, XChaCha20Poly1305::new(&derive("seal").into()))]);
         Self {
-            cipher: XChaCha20Poly1305::new(&derive("seal").into()),
+            seals: RwLock::new(Arc::new(Seals { ciphers, current: 0 })),
+            ring: RwLock::default(),
             index: IndexKey::new(derive("index")),
             pepper: Pepper::new(derive("pepper")),
             entropy: Box::new(system_entropy),
         }
     }
+
+    /// The keys of a record, by its keyring.
+    ///
+    /// # Errors
+    /// Another master key is wanted, or the keyring is damaged.
+    pub async fn of(master: &Master, store: &Store, now: Timestamp) -> Result<Self, KeyringError> {
+        let vault = Self::new(master.bytes());
+        if !Ring::is_there(store).await? {
+            // A record from before there were keyrings must not be given one by another key than its own.
+            for kind in ["agent", "account"] {
+                if let Some((id, doc)) = store.docs(kind, None, 1).await?.pop() {
+                    let opened = vault.unseal::<serde_json::Value>(kind, &id, &doc.body);
+                    opened.map_err(|_| KeyringError::WrongKey(master.name(), "the key that it was written with".into()))?;
+                }
+            }
+        }
+        let ring = Ring::open(master, store, now).await?;
+        let (index, pepper) = (*ring.secrets.index.0, *ring.secrets.pepper.0);
+        let vault = Self { index: IndexKey::new(index), pepper: Pepper::new(pepper), ..vault };
+        vault.take(ring, now);
+        Ok(vault)
+    }
+
+    fn take(&self, ring: Ring, now: Timestamp) {
+        let seals = Seals { ciphers: ring.ciphers(), current: ring.current(now) };
+        *self.seals.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(seals);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ring));
+    }
+
+    /// Looks at the keyring again: keys may have come, and the time of one may have come.
+    pub async fn refresh(&self, store: &Store, now: Timestamp) -> Result<(), KeyringError> {
+        let Some(ring) = self.ring.read().unwrap_or_else(PoisonError::into_inner).clone() else { return Ok(()) };
+        if let Some(newer) = ring.newer(store).await? {
+            self.take(newer, now);
+            return Ok(());
+        }
+        let (is, was) = (ring.current(now), self.seals().current);
+        if is != was {
+            let seals = Seals { ciphers: ring.ciphers(), current: is };
+            *self.seals.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(seals);
+        }
+        Ok(())
+    }
+
+    fn seals(&self) -> Arc<Seals> { self.seals.read().unwrap_or_else(PoisonError::into_inner).clone() }
+
+    /// The number of the data key that seals now.
+    pub fn current_key(&self) -> u32 { self.seals().current }
 
     /// The same, with randomness of the caller's choice: for tests that must repeat.
     pub fn with_entropy(master: &[u8; 32], entropy: impl Fn() -> [u8; 32] + Send + Sync + 'static) -> Self {
@@ -84,7 +153,7 @@ impl Vault {
     }
 
     /// Reads the master key from the environment's text or a file.
-    pub fn open(file: Option<&Path>, text: Option<&str>) -> Result<Self, VaultError> {
+    pub fn master(file: Option<&Path>, text: Option<&str>) -> Result<Master, VaultError> {
         let text = match (text, file) {
             (Some(text), _) => Zeroizing::new(text.to_owned()),
             (None, Some(path)) => {
@@ -93,9 +162,7 @@ impl Vault {
             }
             (None, None) => return Err(VaultError::Shape),
         };
-        let mut master = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(text.trim(), master.as_mut()).map_err(|_| VaultError::Shape)?;
-        Ok(Self::new(&master))
+        Master::parse(&text)
     }
 
     /// Writes a fresh master key to a file that only its owner may read; never over another.
@@ -136,30 +203,57 @@ impl Vault {
 
     /// Seals a value for one place: it does not open anywhere else.
     pub fn seal<T: Serialize>(&self, kind: &str, id: &[u8], value: &T) -> Result<Vec<u8>, VaultError> {
-        let plain = Zeroizing::new(serde_json::to_vec(value)?);
-        let mut out = vec![SEAL_VERSION];
+        self.seal_bytes(kind, id, &Zeroizing::new(serde_json::to_vec(value)?))
+    }
+
+    fn seal_bytes(&self, kind: &str, id: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let seals = self.seals();
+        let number = seals.current;
+        let mut out = if number == 0 { vec![SEAL_FIRST] } else { [&[SEAL_NUMBERED], number.to_be_bytes().as_slice()].concat() };
+        let head = out.len();
         out.extend(self.seed()?.iter().take(NONCE));
-        let nonce: [u8; NONCE] = out.get(1..).and_then(|n| n.try_into().ok()).ok_or(VaultError::Sealed)?;
-        let sealed = self.cipher.encrypt(&nonce.into(), Payload { msg: &plain, aad: &place(kind, id) }).map_err(|_| VaultError::Sealed)?;
-        out.extend(sealed);
+        let nonce: [u8; NONCE] = out.get(head..).and_then(|n| n.try_into().ok()).ok_or(VaultError::Sealed)?;
+        let cipher = seals.ciphers.get(&number).ok_or(VaultError::NoKey(number))?;
+        out.extend(cipher.encrypt(&nonce.into(), Payload { msg: plain, aad: &place(kind, id) }).map_err(|_| VaultError::Sealed)?);
         Ok(out)
+    }
+
+    /// Which data key has sealed a record. `None`: it is none.
+    pub fn key_of(sealed: &[u8]) -> Option<u32> {
+        match sealed.split_first()? {
+            (&SEAL_FIRST, _) => Some(0),
+            (&SEAL_NUMBERED, rest) => Some(u32::from_be_bytes(*rest.first_chunk()?)),
+            _ => None,
+        }
     }
 
     /// Opens what [`Vault::seal`] made for this place.
     pub fn unseal<T: DeserializeOwned>(&self, kind: &str, id: &[u8], sealed: &[u8]) -> Result<T, VaultError> {
-        let (head, body) = sealed.split_at_checked(1 + NONCE).ok_or(VaultError::Sealed)?;
-        let (&[SEAL_VERSION], nonce) = head.split_at_checked(1).and_then(|(v, n)| Some((<&[u8; 1]>::try_from(v).ok()?, n))).ok_or(VaultError::Sealed)? else {
-            return Err(VaultError::Sealed);
-        };
-        let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| VaultError::Sealed)?;
-        let plain = self.cipher.decrypt(&nonce.into(), Payload { msg: body, aad: &place(kind, id) }).map_err(|_| VaultError::Sealed)?;
-        Ok(serde_json::from_slice(&Zeroizing::new(plain))?)
+        Ok(serde_json::from_slice(&self.unseal_bytes(kind, id, sealed)?)?)
+    }
+
+    fn unseal_bytes(&self, kind: &str, id: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let number = Self::key_of(sealed).ok_or(VaultError::Sealed)?;
+        let head = if number == 0 && sealed.first() == Some(&SEAL_FIRST) { 1 } else { 5 };
+        let (nonce, body) = sealed.get(head..).and_then(|rest| rest.split_first_chunk::<NONCE>()).ok_or(VaultError::Sealed)?;
+        let seals = self.seals();
+        let cipher = seals.ciphers.get(&number).ok_or(VaultError::NoKey(number))?;
+        let plain = cipher.decrypt(&(*nonce).into(), Payload { msg: body, aad: &place(kind, id) }).map_err(|_| VaultError::Sealed)?;
+        Ok(Zeroizing::new(plain))
+    }
+
+    /// The same record, sealed by the current key. `None`: it is already.
+    pub fn reseal(&self, kind: &str, id: &[u8], sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        if Self::key_of(sealed) == Some(self.current_key()) {
+            return Ok(None);
+        }
+        Ok(Some(self.seal_bytes(kind, id, &self.unseal_bytes(kind, id, sealed)?)?))
     }
 }
 
 fn place(kind: &str, id: &[u8]) -> Vec<u8> { [kind.as_bytes(), b"\0", id].concat() }
 
-fn system_entropy() -> Result<[u8; 32], VaultError> {
+pub(crate) fn system_entropy() -> Result<[u8; 32], VaultError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|e| VaultError::Random(e.to_string()))?;
     Ok(bytes)
@@ -194,10 +288,10 @@ mod tests {
         let _ = std::fs::remove_file(&path);
         Vault::create_key(&path).unwrap();
         assert!(Vault::create_key(&path).is_err());
-        assert!(Vault::open(Some(&path), None).is_ok());
+        assert!(Vault::master(Some(&path), None).is_ok());
         #[cfg(unix)]
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions()) & 0o777, 0o600);
-        assert!(matches!(Vault::open(None, Some("abc")), Err(VaultError::Shape)));
+        assert!(matches!(Vault::master(None, Some("abc")), Err(VaultError::Shape)));
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -43,6 +43,7 @@ use countersign_server::{
     hub::Hub,
     i18n::{Company, Texts},
     intel::{Intel, NumberIntelligence, Use},
+    keyring::Master,
     metrics::Metrics,
     oauth::{OAuth, clients::ClientSettings},
     push::{self, Push, address::Rules},
@@ -67,7 +68,7 @@ pub const FRAUD_LINE: &str = "+1 202 555 0100";
 pub const APP_NUMBER: &str = "+12025550101";
 pub const TOKEN: &str = "a-token-that-signs-webhooks";
 pub const API_KEY: &str = "a-key-of-the-companys-own-program";
-const MASTER: [u8; 32] = *b"thirty-two bytes for these tests";
+pub const MASTER: [u8; 32] = *b"thirty-two bytes for these tests";
 
 /// What a world is made of when it is not the usual one.
 pub struct Setup {
@@ -75,6 +76,8 @@ pub struct Setup {
     pub file: bool,
     /// In PostgreSQL: see [`World::in_postgresql`].
     pub postgresql: bool,
+    /// With a keyring, as in earnest.
+    pub keyring: bool,
     /// Jobs that may wait for the writer of a file.
     pub queue: usize,
     pub params: Params,
@@ -88,7 +91,7 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { demo: false, file: false, postgresql: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, openid: openid::everybody() }
+        Self { demo: false, file: false, postgresql: false, keyring: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, openid: openid::everybody() }
     }
 }
 
@@ -216,10 +219,13 @@ impl World {
             let n = if stuck.load(Ordering::SeqCst) { u64::MAX } else { counter.fetch_add(1, Ordering::SeqCst) };
             Sha256::digest([b"entropy".as_slice(), &node.to_be_bytes(), &n.to_be_bytes()].concat()).into()
         };
-        let vault = Arc::new(Vault::with_entropy(&MASTER, entropy));
         let clock = ground.clock.clone();
         let store = ground.store.lock().unwrap().node();
         let setup = &ground.setup;
+        let vault = Arc::new(match setup.keyring {
+            true => Vault::of(&Master::new(MASTER), &store, Timestamp(clock.load(Ordering::SeqCst))).await.unwrap(),
+            false => Vault::with_entropy(&MASTER, entropy),
+        });
         let runner = Arc::new(Runner::new(
             store, vault, policies(), setup.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
             move || Timestamp(clock.load(Ordering::SeqCst)),

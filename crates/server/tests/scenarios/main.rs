@@ -15,6 +15,7 @@ mod duress;
 mod field_notes;
 mod follow_up;
 mod identity;
+mod keys;
 mod languages;
 mod ledger;
 mod lifecycle;

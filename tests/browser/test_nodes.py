@@ -1,0 +1,157 @@
+"""Several `countersign serve` over one PostgreSQL schema, killed at random while calls go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import keep_words
+from helpers import Reply, until
+from installation import PUBLIC, Server, World
+from twilio_world import Caller
+
+MAYA = "+12025550171"
+DATABASE = "COUNTERSIGN_TEST_POSTGRES"
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    address = os.environ.get(DATABASE)
+    if not address:
+        needed = os.environ.get("CI") == "true"
+        (pytest.fail if needed else pytest.skip)(f"{DATABASE} names no server: `cargo xtask test` starts one")
+    # A schema that nobody else has.
+    store = f'postgres = "{address}"\nschema = "n{secrets.token_hex(8)}"'
+    w = World(tmp_path / "world", store=store)
+    keep_words(request, w.server)
+    yield w
+    w.close()
+
+
+class Persistent(Caller):
+    """Twilio with a fallback address: what one node does not answer is sent to the next."""
+
+    def __init__(self, world: World, number: str, dice: random.Random) -> None:
+        super().__init__(world.server.url, PUBLIC, number)
+        self.world, self.dice = world, dice
+
+    def send(self, path: str, form: dict[str, str], signature: str | None = None) -> Reply:
+        for _ in range(400):
+            self.address = self.dice.choice(self.world.servers).url
+            try:
+                reply = super().send(path, form, signature)
+            except OSError:
+                continue
+            if reply.status not in (500, 503):
+                return reply
+            time.sleep(0.02)
+        raise AssertionError(f"no node takes {path}")
+
+
+def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureRequest) -> None:
+    """Calls walk from node to node, nodes are killed and others come: no event that was acknowledged is
+    missing, nobody is texted one code twice, a wrong PIN counts once, and the log verifies."""
+    for _ in range(2):
+        keep_words(request, world.start())
+    finished: list[str] = []
+    wrong: list[BaseException] = []
+
+    def play(seed: int) -> None:
+        dice = random.Random(seed)
+        try:
+            for _ in range(4):
+                caller = Persistent(world, MAYA, dice)
+                asked = caller.arrive()
+                for _ in range(3):
+                    if "Please enter your PIN" in asked.words:
+                        break
+                    asked = caller.key("*")
+                if "PIN" in asked.words:
+                    caller.key("9999")
+                    caller.key("6402")
+                assert caller.completed() in (200, 204)
+                finished.append(caller.sid)
+        except BaseException as e:  # noqa: BLE001
+            wrong.append(e)
+
+    players = [threading.Thread(target=play, args=(seed,)) for seed in range(4)]
+    for player in players:
+        player.start()
+    dice = random.Random(5)
+    killed: list[Server] = []
+    while any(player.is_alive() for player in players) and len(killed) < 8:
+        time.sleep(dice.uniform(0.1, 0.5))
+        victim = dice.choice(world.servers)
+        world.servers.remove(victim)
+        victim.kill()
+        killed.append(victim)
+        keep_words(request, world.start(len(killed)))
+    for player in players:
+        player.join(timeout=120)
+    assert not wrong, wrong
+    assert len(finished) == 16 and len(killed) >= 2, (len(finished), len(killed))
+
+    # One node is enough to finish what the others began.
+    until("every event is in the log", lambda: ' 0\n' in re.sub(r".*countersign_log_behind", "", metric(world, "countersign_log_behind")))
+    said = world.installation.run("audit", "verify")
+    assert said.returncode == 0 and "Verified" in said.stdout, said.stdout + said.stderr
+    lines = [json.loads(line) for line in world.installation.run("audit", "export").stdout.splitlines()]
+    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+    calls: dict[str, list[dict]] = {}
+    for line in lines:
+        if line["stream"].startswith("call/"):
+            calls.setdefault(line["stream"], []).append(line["event"])
+    assert len(calls) == 16
+    for events in calls.values():
+        assert [e["n"] for e in events] == list(range(1, len(events) + 1)), "no gap, nothing twice"
+        kinds = Counter(e["type"] for e in events)
+        assert kinds["started"] == 1 and kinds["ended"] == 1 and kinds["proved"] <= 1 and kinds["challenge_failed"] <= 1, kinds
+    # A code is made for one challenge: the same words twice are one text sent twice.
+    texts = Counter(text["Body"] for text in world.twilio.texts(MAYA) if "code" in text["Body"])
+    assert all(count == 1 for count in texts.values()), texts
+    assert not re.search(r'"level":"ERROR"', world.said()), world.said()
+
+
+def metric(world: World, name: str) -> str:
+    from helpers import Http
+
+    return "".join(line + "\n" for line in Http(world.server.url).get("/metrics").text.splitlines() if line.startswith(name + " "))
+
+
+def test_a_record_moves_from_a_file_to_many_nodes(world: World, tmp_path: Path) -> None:
+    """A center that began with one file: its record moves while the server runs, and goes on there."""
+    small = World(tmp_path / "small")
+    try:
+        caller = small.server.call(MAYA)
+        caller.arrive()
+        address = os.environ[DATABASE]
+        schema = f"m{secrets.token_hex(8)}"
+        move = ["migrate", "--from", f"sqlite:{small.installation.record}", "--to", address, "--schema", schema]
+        ahead = small.installation.run(*move)
+        assert ahead.returncode == 0 and "--finish" in ahead.stdout, ahead.stderr
+        caller.key("*")
+        done = small.installation.run(*move, "--finish")
+        assert done.returncode == 0 and "row for row the same" in done.stdout, done.stderr
+        # The old server takes nothing more, and cannot be started again.
+        assert caller.send(caller.action, caller.form(Digits="1", FinishedOnKey="#")).status == 503
+        small.server.stop()
+        refused = small.installation.run("audit", "verify")
+        assert refused.returncode == 1 and "moved to another database" in refused.stderr, refused.stderr
+        config = small.installation.config
+        config.write_text(config.read_text().replace(f'path = "{small.installation.record}"', f'postgres = "{address}"\nschema = "{schema}"'))
+        small.start()
+        small.moved_to_server(caller)
+        assert "PIN" in caller.key("*").words
+        assert caller.completed() in (200, 204)
+    finally:
+        small.close()
