@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyotp
 
-from helpers import Http, Program, command
+from helpers import Http, Program, command, until
 from mail_world import FakeMail
 from twilio_world import ACCOUNT, OUR_NUMBER, TOKEN, Caller, FakeTwilio
 
@@ -154,6 +154,17 @@ class World:
                 thing.host = self.server.url.removeprefix("http://")
             else:
                 thing.address = self.server.url
+
+    def logged(self) -> int:
+        """Waits until every event of now is in the Merkle log."""
+        events = len(self.installation.run("audit", "export").stdout.splitlines())
+
+        def done() -> bool:
+            shown = re.search(r"(?m)^countersign_log_entries (\d+)$", Http(self.server.url).get("/metrics").text)
+            return shown is not None and int(shown[1]) >= events
+
+        until("every event is in the log", done, seconds=30)
+        return events
 
     def said(self) -> str:
         """All that the servers ever wrote."""

@@ -17,9 +17,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from conftest import keep_words
-from helpers import Http, Program, command, until
+from helpers import Http, Program, command, none_of, until
 from installation import PERSONAL, World
-from helpers import none_of
 
 MAYA = "+12025550171"
 
@@ -110,17 +109,9 @@ def called(world: World) -> str:
     return "call_" + re.findall(r'"stream":"call/([0-9a-f]{32})"', shown)[-1]
 
 
-def logged(world: World) -> None:
-    def done() -> bool:
-        text = Http(world.server.url).get("/metrics").text
-        return "countersign_log_behind 0" in text and not re.search(r"countersign_log_entries 0\b", text)
-
-    until("every event is in the log", done, seconds=20)
-
-
 def test_another_program_verifies_the_log(world: World, tmp_path: Path) -> None:
     call = called(world)
-    logged(world)
+    world.logged()
     http = Http(world.server.url)
     key = http.get("/log/keys").text.strip()
     origin, size, top = checkpoint(http.get("/log/checkpoint").text, key)
@@ -171,7 +162,7 @@ def test_another_program_verifies_the_log(world: World, tmp_path: Path) -> None:
 
 def test_a_witness_of_its_own_signs_the_log(world: World, tmp_path: Path) -> None:
     called(world)
-    logged(world)
+    world.logged()
     log_key = Http(world.server.url).get("/log/keys").text.strip()
     secret = tmp_path / "witness.key"
     assert command("key", "new", secret).returncode == 0
@@ -188,7 +179,7 @@ def test_a_witness_of_its_own_signs_the_log(world: World, tmp_path: Path) -> Non
         assert "log.witnesses" not in world.installation.run("doctor").stdout
         world.start()
         call = called(world)
-        logged(world)
+        world.logged()
         until("the witness has signed", lambda: "— witness.example.org " in Http(world.server.url).get("/log/checkpoint").text, seconds=20)
         file = tmp_path / "receipt.json"
         file.write_text(world.installation.run("audit", "receipt", call).stdout)

@@ -138,11 +138,9 @@ impl Runner {
                 live.call.apply(&recorded);
             }
             // Which telephone it has may be newer as well.
-            if let Some(doc) = self.store.doc(record::CALL, &id.0).await? {
-                if doc.body != live.sealed {
-                    live.line = self.vault.unseal(record::CALL, &id.0, &doc.body)?;
-                    live.sealed = doc.body;
-                }
+            if let Some(doc) = self.store.doc(record::CALL, &id.0).await?.filter(|doc| doc.body != live.sealed) {
+                live.line = self.vault.unseal(record::CALL, &id.0, &doc.body)?;
+                live.sealed = doc.body;
             }
             Ok(())
         };

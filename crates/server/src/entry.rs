@@ -52,6 +52,10 @@ pub enum Entered {
     Shut,
 }
 
+/// By which authenticator, as it is on file, and what came of it: outcome, what it spends, whether it is
+/// the emergency word.
+type Judged = (Zeroizing<Vec<u8>>, Attempt, Option<Spend>, bool);
+
 /// The authenticator of a kind that counts now.
 pub fn counting(profile: &Profile, kind: FactorKind, now: Timestamp) -> Option<AuthenticatorId> {
     profile.standing().find(|a| a.kind == kind && a.usable_from <= now).map(|a| a.id)
@@ -63,7 +67,7 @@ impl Runner {
         let Entry { account, kind, presented, place, limit: (max, window), docs } = entry;
         // What came of looking at it, and by what: looked at once for each state of the authenticator,
         // however often the record moves on.
-        let mut judged: Option<(Zeroizing<Vec<u8>>, Attempt, Option<Spend>, bool)> = None;
+        let mut judged: Option<Judged> = None;
         for _ in 0..TRIES {
             let now = self.now();
             let Some(loaded) = self.directory.load(account).await? else { return Ok(Entered::Wrong) };

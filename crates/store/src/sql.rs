@@ -80,7 +80,9 @@ pub(crate) const STREAM_EVENTS: &str = "SELECT seq, n, at, body FROM event \
      WHERE kind = $1 AND stream = $2 AND n > $3 ORDER BY n";
 pub(crate) const LOG: &str = "SELECT seq, kind, stream, n, at, body FROM event \
      WHERE seq > $1 ORDER BY seq LIMIT $2";
-pub(crate) const LOG_END: &str = "SELECT COALESCE(MAX(seq), 0) FROM event";
+/// In one statement: others may be writing.
+pub(crate) const LOG_END: &str = "SELECT (SELECT value FROM meta WHERE name = $1), \
+     (SELECT COALESCE(MAX(seq), 0) FROM event)";
 pub(crate) const LOG_EXTENT: &str = "SELECT COUNT(*), COALESCE(MAX(seq), 0) FROM event";
 
 pub(crate) const DOC_VERSION: &str = "SELECT kind, id, version FROM doc \

@@ -182,13 +182,16 @@ pub async fn transfer(
     moved
 }
 
+type Column = Box<dyn ToSql + Sync + Send>;
+type Progress = Box<dyn FnMut(&str, u64, u64) + Send>;
+
 struct Work {
     from: Connection,
     path: PathBuf,
     to: Client,
     server: String,
     handle: Handle,
-    progress: Box<dyn FnMut(&str, u64, u64) + Send>,
+    progress: Progress,
 }
 
 impl Work {
@@ -235,7 +238,7 @@ impl Work {
             .query_row("SELECT value FROM meta WHERE name = $1", [HEAD], |row| {
                 row.get(0)
             })
-            .map_err(|error| self.from_error(&error))?;
+            .map_err(|error| self.in_file(&error))?;
         let put = POSTGRES.statement(META_PUT);
         for (name, value) in [(HEAD, head), (COMPATIBLE, OLDEST)] {
             self.ask(&put, &[&name, &value])?;
@@ -244,7 +247,7 @@ impl Work {
         // The old one is let go before the new one is taken: never two.
         self.from
             .execute(&SQLITE.statement(META_PUT), (MOVED, 1))
-            .map_err(|error| self.from_error(&error))?;
+            .map_err(|error| self.in_file(&error))?;
         self.sqlite("COMMIT")?;
         self.ask(&POSTGRES.statement(META_CLEAR), &[&FILLING])?;
         Ok(Moved {
@@ -318,7 +321,7 @@ impl Work {
             }
             let count = page.first().map_or(0, Vec::len);
             if count == PAGE || (row.is_none() && count > 0) {
-                let columns: Vec<Box<dyn ToSql + Sync + Send>> = page
+                let columns: Vec<Column> = page
                     .iter_mut()
                     .zip(table.columns)
                     .map(|(column, (_, of))| array(std::mem::take(column), *of))
@@ -347,7 +350,7 @@ impl Work {
             table.name,
             table.key
         );
-        let failed = |error: rusqlite::Error| self.from_error(&error);
+        let failed = |error: rusqlite::Error| self.in_file(&error);
         let mut statement = self.from.prepare(&select).map_err(failed)?;
         let mut rows = statement.query([]).map_err(failed)?;
         let (mut digest, mut count) = (Sha256::new(), 0);
@@ -409,17 +412,17 @@ impl Work {
     fn sqlite(&self, sql: &str) -> Result<(), MoveError> {
         self.from
             .execute_batch(sql)
-            .map_err(|error| self.from_error(&error))
+            .map_err(|error| self.in_file(&error))
     }
 
-    fn from_error(&self, error: &rusqlite::Error) -> MoveError {
+    fn in_file(&self, error: &rusqlite::Error) -> MoveError {
         MoveError::From {
             path: self.path.clone(),
             why: error.to_string(),
         }
     }
 
-    fn to_error(&self, error: &tokio_postgres::Error) -> MoveError {
+    fn in_server(&self, error: &tokio_postgres::Error) -> MoveError {
         MoveError::To {
             server: self.server.clone(),
             why: crate::postgres::describe(error),
@@ -429,7 +432,7 @@ impl Work {
     fn postgres(&self, sql: &str) -> Result<(), MoveError> {
         self.handle
             .block_on(self.to.batch_execute(sql))
-            .map_err(|error| self.to_error(&error))
+            .map_err(|error| self.in_server(&error))
     }
 
     fn ask(
@@ -439,7 +442,7 @@ impl Work {
     ) -> Result<Vec<tokio_postgres::Row>, MoveError> {
         self.handle
             .block_on(self.to.query(sql, parameters))
-            .map_err(|error| self.to_error(&error))
+            .map_err(|error| self.in_server(&error))
     }
 }
 
@@ -450,7 +453,7 @@ fn add(digest: &mut Sha256, sort: u8, bytes: &[u8]) {
     digest.update(bytes);
 }
 
-fn array(column: Vec<Value>, of: Of) -> Box<dyn ToSql + Sync + Send> {
+fn array(column: Vec<Value>, of: Of) -> Column {
     match of {
         Of::Number => {
             let number = |value| match value {

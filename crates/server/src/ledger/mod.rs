@@ -156,7 +156,7 @@ fn put(kind: &'static str, id: Vec<u8>, expected: Expect, body: Vec<u8>) -> DocW
 fn version(doc: Option<&Doc>) -> Expect { doc.map_or(Expect::New, |doc| Expect::Version(doc.version)) }
 
 /// The public keys of the log, the one that signs now last.
-pub async fn public_keys(runner: &Runner) -> Result<Vec<countersign_tlog::Verifier>, LedgerError> { Ok(keys::Keys::read(runner).await?.public()?) }
+pub async fn public_keys(runner: &Runner) -> Result<Vec<countersign_tlog::Verifier>, LedgerError> { keys::Keys::read(runner).await?.public() }
 
 /// Introduces a new key: the next checkpoint is signed by the old one and the new one, those after it
 /// by the new one alone.

@@ -104,7 +104,7 @@ impl Sequencer {
         }
         let mut tiles: BTreeMap<(u8, u64), (Expect, Vec<Hash>)> = BTreeMap::new();
         let mut bundles: BTreeMap<u64, (Expect, Vec<u8>)> = BTreeMap::new();
-        if before.size % tile::WIDTH != 0 {
+        if !before.size.is_multiple_of(tile::WIDTH) {
             let index = before.size / tile::WIDTH;
             let doc = runner.store.doc(ENTRIES, &index.to_be_bytes()).await?.ok_or_else(damaged)?;
             bundles.insert(index, (version(Some(&doc)), doc.body));
@@ -119,7 +119,7 @@ impl Sequencer {
             let bundle = bundles.entry(frontier.size() / tile::WIDTH).or_insert((Expect::New, Vec::new()));
             bundle.1.extend(tile::bundle([leaf.as_slice()]));
             frontier.add(tree::leaf(&leaf), |level, index, hash| {
-                if level % tile::HEIGHT == 0 {
+                if level.is_multiple_of(tile::HEIGHT) {
                     let place = (level / tile::HEIGHT, index / tile::WIDTH);
                     let old = || {
                         let hashes = read.tile(place.0, place.1).cloned().unwrap_or_default();

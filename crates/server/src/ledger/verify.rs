@@ -269,7 +269,7 @@ struct Levels<'a> {
 
 impl Levels<'_> {
     fn compare(&mut self, level: u8, index: u64, hash: Hash) {
-        if level % tile::HEIGHT != 0 || self.fault.is_some() {
+        if !level.is_multiple_of(tile::HEIGHT) || self.fault.is_some() {
             return;
         }
         let (level, place) = (level / tile::HEIGHT, index % tile::WIDTH);

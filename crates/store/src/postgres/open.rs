@@ -179,9 +179,8 @@ async fn fitness(
         }));
     }
     let moved = meta(client, MOVED).await?.is_some();
-    let head = meta(client, HEAD).await?;
-    let last: i64 = client.query_one(LOG_END, &[]).await?.get(0);
-    Ok(unfit(is_filling, moved, head, last))
+    let end = client.query_one(&POSTGRES.statement(LOG_END), &[&HEAD]).await?;
+    Ok(unfit(is_filling, moved, end.get(0), end.get(1)))
 }
 
 /// Whether the log has all its events.

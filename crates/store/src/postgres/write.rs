@@ -17,6 +17,7 @@ use crate::sql::HEAD;
 const NOTIFICATION: usize = 7_500;
 
 type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
 /// All values of one column.
 fn column<'a, T: ToSql + Sync + Send + 'a>(values: impl Iterator<Item = T>) -> Column<'a> {
@@ -27,7 +28,7 @@ fn column<'a, T: ToSql + Sync + Send + 'a>(values: impl Iterator<Item = T>) -> C
 /// were carried out and the transaction is durable.
 pub(super) async fn write(link: &Link, writes: &Writes, head: u64) -> Result<(), Error> {
     let changes = changes(link, writes, signed(head));
-    let mut answers: Vec<Pin<Box<dyn Future<Output = Result<(), Error>> + Send + '_>>> = Vec::new();
+    let mut answers: Vec<Answer<'_>> = Vec::new();
     for (statement, columns) in &changes {
         answers.push(Box::pin(async move {
             let columns = columns.iter().map(|column| &**column as &(dyn ToSql + Sync));

@@ -185,10 +185,12 @@ fn schema(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
             });
         }
     };
-    let last = conn.query_row(LOG_END, [], |row| row.get(0));
-    let last: i64 = last.map_err(problem)?;
+    let end = conn.query_row(&SQLITE.statement(LOG_END), [HEAD], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    });
+    let (head, last): (Option<i64>, i64) = end.map_err(problem)?;
     let (filling, moved) = (meta(FILLING)?.is_some(), meta(MOVED)?.is_some());
-    match unfit(filling, moved, meta(HEAD)?, last) {
+    match unfit(filling, moved, head, last) {
         Some(reason) => Err(OpenError::Unfit {
             place: path.display().to_string(),
             reason,
