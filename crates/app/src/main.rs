@@ -7,6 +7,7 @@ mod drill;
 mod key;
 mod migrate;
 mod policy;
+mod privacy;
 mod risk;
 mod start;
 mod survey;
@@ -54,6 +55,9 @@ enum Command {
     /// Make and change keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// What customers may ask about their data
+    #[command(subcommand)]
+    Privacy(privacy::PrivacyCommand),
     /// Check, prove, compare and stage policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -218,6 +222,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Doctor { config } => doctor::run(&config),
         Command::Drill(args) => Ok(drill::drill(args).await),
         Command::Key(command) => key::run(command).await,
+        Command::Privacy(command) => privacy::run(command).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Audit(AuditCommand::Show { call, config }) => audit::show(&config, call).await,
         Command::Audit(AuditCommand::Export { config }) => audit::export(&config).await,

@@ -183,6 +183,13 @@ impl Directory {
         Ok(Writes { docs: vec![self.put(after, Expect::Version(before.version))?], index: gone.chain(came).collect() })
     }
 
+    /// The writes that take an account away.
+    pub fn remove(&self, loaded: &Loaded) -> Writes {
+        let id = loaded.profile.id.0;
+        let index = self.hashes(&loaded.profile).into_iter().map(|(space, key)| IndexWrite::Remove { space, key: key.0, id }).collect();
+        Writes { docs: vec![DocWrite::Delete { kind: KIND, id: id.to_vec() }], index }
+    }
+
     /// By what is claimed, and by the passkeys that sign in without a name.
     fn hashes(&self, profile: &Profile) -> Vec<(&'static str, Blind)> {
         let mut hashes = profile.index(&self.vault.index);

@@ -29,6 +29,7 @@ pub mod pages;
 pub mod passkeys;
 pub mod policies;
 pub mod portal;
+pub mod privacy;
 pub mod push;
 pub mod record;
 pub mod reseal;

@@ -77,6 +77,14 @@ pub enum AccountEvent {
     ProviderLinked,
     /// The counts of wrong entries were set back by a command.
     Unlocked,
+    /// Nothing of this customer may be destroyed.
+    Held,
+    /// It may again.
+    Released,
+    /// Everything that is kept about the customer was given out.
+    Exported,
+    /// Everything about the customer was destroyed. The last event of the account.
+    Erased,
     /// A one-time code of an authenticator was checked for another system.
     Checked {
         /// Which kind.

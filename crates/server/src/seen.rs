@@ -82,6 +82,24 @@ pub fn write(runner: &Runner, before: &Call, after: &Call, line: &Line, commit: 
     }
 }
 
+/// What takes an account out of all this: what is kept under it, and under its lines where they meant it.
+pub async fn forget(runner: &Runner, account: AccountId, lines: &[[u8; 16]]) -> Result<Vec<DocWrite>, RunError> {
+    let mut gone = Vec::new();
+    for kind in [ACCOUNT, HABIT, FRAUD_ACCOUNT] {
+        for (rest, _) in under(runner, kind, &account.0, usize::MAX).await? {
+            gone.push(DocWrite::Delete { kind, id: [&account.0[..], &rest].concat() });
+        }
+    }
+    for line in lines {
+        for (rest, _) in under(runner, LINE, line, usize::MAX).await? {
+            if rest.ends_with(&account.0) {
+                gone.push(DocWrite::Delete { kind: LINE, id: [&line[..], &rest].concat() });
+            }
+        }
+    }
+    Ok(gone)
+}
+
 /// What is under a key, newest first: what follows the key in the id, and the body.
 async fn under(runner: &Runner, kind: &'static str, key: &[u8; 16], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RunError> {
     let now = runner.now().0;

@@ -1,29 +1,49 @@
 //! Leaves: what is committed to, and with which salt.
 
 use aws_lc_rs::hmac;
-use countersign_store::{DocWrite, LogRow};
+use countersign_store::{DocWrite, Expect, LogRow};
 use countersign_tlog::tree::{self, Hash};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::vault::{Vault, VaultError};
 
 /// The kind under which salts are kept.
 pub(super) const SALT: &str = "salt";
 /// The first byte of every entry: how it was made.
 const VERSION: u8 = 1;
 
+/// Events of a stream that come within so many after its salt was destroyed count as of before: the
+/// sequencer may just be busy with them.
+const MARGIN: u64 = 10_000;
+
 /// 32 secret bytes of a stream. Without them nobody can say of an entry which event it stands for.
-#[derive(Clone)]
-pub struct Salt(pub(super) [u8; 32]);
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Salt {
+    secret: Zeroizing<[u8; 32]>,
+    /// The secret of events up to this one was destroyed.
+    #[serde(default)]
+    after: u64,
+}
 
 impl std::fmt::Debug for Salt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("Salt(…)") }
 }
 
 impl Salt {
+    /// A new one.
+    pub(super) fn fresh(vault: &Vault) -> Result<Self, VaultError> { Ok(Self { secret: Zeroizing::new(vault.seed()?), after: 0 }) }
+
     /// The salt of one event. It tells nothing about that of another.
     #[must_use]
-    pub fn of(&self, seq: u64) -> Hash {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+    pub(super) fn any(&self, seq: u64) -> Hash {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_ref());
         hmac::sign(&key, &seq.to_be_bytes()).as_ref().try_into().unwrap_or([0; 32])
     }
+
+    /// The salt that an event was logged with. `None`: it was destroyed.
+    #[must_use]
+    pub fn of(&self, seq: u64) -> Option<Hash> { (seq > self.after).then(|| self.any(seq)) }
 }
 
 /// An event as it is committed to.
@@ -65,9 +85,12 @@ impl Entry<'_> {
 /// Under which id the salt of a stream is kept.
 pub(super) fn salt_id(kind: &str, id: &[u8; 16]) -> Vec<u8> { [kind.as_bytes(), b"\0", id].concat() }
 
-/// Destroys the salt of a stream: its leaves stay, and nobody can tell any more what they stand for.
-#[must_use]
-pub fn forget_salt(kind: &str, id: &[u8; 16]) -> DocWrite { DocWrite::Delete { kind: SALT, id: salt_id(kind, id) } }
+/// Destroys the salt of a stream, whose leaves so far stay, and nobody can tell any more what they stand
+/// for. What comes later gets another. `head`: how many events the log has.
+pub fn forget_salt(vault: &Vault, kind: &str, id: &[u8; 16], head: u64) -> Result<DocWrite, VaultError> {
+    let (id, salt) = (salt_id(kind, id), Salt { after: head.saturating_add(MARGIN), ..Salt::fresh(vault)? });
+    Ok(DocWrite::Put { kind: SALT, body: vault.seal(SALT, &id, &salt)?, id, expected: Expect::Any, due: None })
+}
 
 /// Whether this body stands in the place of one that was taken away by a rule of retention.
 #[must_use]
@@ -82,7 +105,8 @@ mod tests {
 
     #[test]
     fn every_part_of_an_event_is_committed_to() {
-        let (salt, id) = (Salt([7; 32]).of(3), [1; 16]);
+        let secret = |byte| Salt { secret: Zeroizing::new([byte; 32]), after: 0 };
+        let (salt, id) = (secret(7).any(3), [1; 16]);
         let entry = Entry { seq: 3, kind: "call", id: &id, n: 1, at: 5, body: "{}" };
         let leaf = entry.leaf(&salt);
         assert_eq!((leaf.len(), leaf[0]), (33, 1));
@@ -93,7 +117,9 @@ mod tests {
         ] {
             assert_ne!(other.leaf(&salt), leaf, "{other:?}");
         }
-        assert_ne!(entry.leaf(&Salt([7; 32]).of(4)), leaf);
-        assert_ne!(entry.leaf(&Salt([8; 32]).of(3)), leaf);
+        assert_ne!(entry.leaf(&secret(7).any(4)), leaf);
+        assert_ne!(entry.leaf(&secret(8).any(3)), leaf);
+        let forgotten = Salt { after: 3, ..secret(7) };
+        assert_eq!((forgotten.of(3), forgotten.of(4)), (None, Some(secret(7).any(4))));
     }
 }

@@ -47,7 +47,7 @@ pub async fn export(runner: &Runner, dir: &Path, mut progress: impl FnMut(u64, u
             }
             if !salts.contains_key(&id) {
                 let doc = runner.store.doc(SALT, &id).await?;
-                salts.insert(id.clone(), doc.map(|doc| runner.vault.unseal(SALT, &id, &doc.body)).transpose()?.map(Salt));
+                salts.insert(id.clone(), doc.map(|doc| runner.vault.unseal(SALT, &id, &doc.body)).transpose()?);
             }
             let line = serde_json::to_string(&Exported::new(Entry::from(row), salts.get(&id).and_then(Option::as_ref))).map_err(RunError::from)?;
             writeln!(events, "{line}").map_err(|e| failed(&path, &e))?;

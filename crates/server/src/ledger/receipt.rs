@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Entry, LedgerError, Read, Salt, entry::{SALT, salt_id}, head, public_keys, verify::Exported};
 use crate::{record, runner::{RunError, Runner}};
 
+const DESTROYED: &str = "the salt of this call was destroyed: there is no receipt any more";
 const FORMAT: &str = "countersign-receipt/1";
 
 /// A receipt of a call.
@@ -67,8 +68,11 @@ pub async fn of(runner: &Runner, call: CallId) -> Result<Option<Receipt>, Ledger
         return Err(RunError::Store("its last events are not in the log yet: ask again in a second".into()).into());
     };
     let id = salt_id(record::CALL, &call.0);
-    let salt = runner.store.doc(SALT, &id).await?.ok_or_else(|| LedgerError::Damaged("the salt of this call was destroyed: there is no receipt any more".into()))?;
-    let salt = Salt(runner.vault.unseal(SALT, &id, &salt.body)?);
+    let salt = runner.store.doc(SALT, &id).await?.ok_or_else(|| LedgerError::Damaged(DESTROYED.into()))?;
+    let salt: Salt = runner.vault.unseal(SALT, &id, &salt.body)?;
+    if events.iter().any(|event| salt.of(event.seq).is_none()) {
+        return Err(LedgerError::Damaged(DESTROYED.into()));
+    }
     let leaves: Vec<u64> = events.iter().map(|event| event.seq - 1).collect();
     let read = Read::around(&runner.store, &leaves, head.size).await?;
     let mut receipted = Vec::new();

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use countersign_core::time::{Span, Timestamp};
 use countersign_store::{Commit, CommitError, DocWrite, Expect, LogRow};
 use countersign_tlog::{Checkpoint, Frontier, Hash, Note, tile, tree};
-use tokio::sync::Mutex;
 
 use super::{
     ENTRIES, Entry, HEAD, LedgerError, ONE, Read, Salt, TILE,
@@ -18,13 +17,10 @@ use crate::runner::{RunError, Runner};
 
 /// Events in one commit at most.
 const BATCH: usize = 2000;
-/// Salts kept in memory, at most.
-const SALTS: usize = 20_000;
 
 /// Follows the record.
 pub struct Sequencer {
     origin: String,
-    salts: Mutex<HashMap<Vec<u8>, Salt>>,
 }
 
 /// How far the log is.
@@ -42,7 +38,7 @@ pub struct Sequenced {
 
 impl Sequencer {
     /// For the log of this name.
-    pub fn new(origin: String) -> Self { Self { origin, salts: Mutex::default() } }
+    pub fn new(origin: String) -> Self { Self { origin } }
 
     /// What the log is called.
     pub fn origin(&self) -> &str { &self.origin }
@@ -85,10 +81,7 @@ impl Sequencer {
                 Ok(Sequenced { added: rows.len(), size: checkpoint.size, behind, waiting: next.first().map_or(Span(0), |row| waiting(row.at)) })
             }
             // Another node was faster. What it has added is not ours to add again.
-            Err(CommitError::Conflict) => {
-                self.salts.lock().await.clear();
-                Ok(Sequenced { added: 0, size: before.size, behind: on_record - before.size, waiting: waiting(first.at) })
-            }
+            Err(CommitError::Conflict) => Ok(Sequenced { added: 0, size: before.size, behind: on_record - before.size, waiting: waiting(first.at) }),
             Err(CommitError::Busy | CommitError::Closed) => Err(RunError::Busy.into()),
             Err(e) => Err(RunError::Store(e.to_string()).into()),
         }
@@ -115,7 +108,7 @@ impl Sequencer {
                 return Err(LedgerError::Damaged(format!("after event {} comes event {}", frontier.size(), entry.seq)));
             }
             let salt = salts.get(&salt_id(entry.kind, entry.id)).ok_or_else(damaged)?;
-            let leaf = entry.leaf(&salt.of(entry.seq));
+            let leaf = entry.leaf(&salt.any(entry.seq));
             let bundle = bundles.entry(frontier.size() / tile::WIDTH).or_insert((Expect::New, Vec::new()));
             bundle.1.extend(tile::bundle([leaf.as_slice()]));
             frontier.add(tree::leaf(&leaf), |level, index, hash| {
@@ -135,30 +128,28 @@ impl Sequencer {
         Ok((frontier, tiles))
     }
 
-    /// The salts of the streams of these events; new ones are written with the batch.
+    /// The salts of the streams of these events; new ones are written with the batch. Read anew each time,
+    /// after the events: one may have been destroyed meanwhile, and must not be used for what came later.
     async fn salts(&self, runner: &Runner, rows: &[LogRow], docs: &mut Vec<DocWrite>) -> Result<HashMap<Vec<u8>, Salt>, LedgerError> {
-        let mut known = self.salts.lock().await;
-        if known.len() > SALTS {
-            known.clear();
-        }
-        let mut missing: Vec<Vec<u8>> = rows.iter().map(|row| salt_id(&row.stream_kind, &row.stream_id)).filter(|id| !known.contains_key(id)).collect();
-        missing.sort_unstable();
-        missing.dedup();
-        for ids in missing.chunks(64) {
+        let mut wanted: Vec<Vec<u8>> = rows.iter().map(|row| salt_id(&row.stream_kind, &row.stream_id)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut salts = HashMap::new();
+        for ids in wanted.chunks(64) {
             let reads = ids.iter().map(|id| async move { (id, runner.store.doc(SALT, id).await) });
             for (id, doc) in futures_util::future::join_all(reads).await {
                 let salt = match doc? {
-                    Some(doc) => Salt(runner.vault.unseal(SALT, id, &doc.body)?),
+                    Some(doc) => runner.vault.unseal(SALT, id, &doc.body)?,
                     None => {
-                        let salt = Salt(runner.vault.seed()?);
-                        docs.push(put(SALT, id.clone(), Expect::New, runner.vault.seal(SALT, id, &salt.0)?));
+                        let salt = Salt::fresh(&runner.vault)?;
+                        docs.push(put(SALT, id.clone(), Expect::New, runner.vault.seal(SALT, id, &salt)?));
                         salt
                     }
                 };
-                known.insert(id.clone(), salt);
+                salts.insert(id.clone(), salt);
             }
         }
-        Ok(known.clone())
+        Ok(salts)
     }
 }
 

@@ -64,7 +64,7 @@ impl Exported {
     pub(super) fn new(entry: Entry<'_>, salt: Option<&Salt>) -> Self {
         Self {
             seq: entry.seq, kind: entry.kind.to_owned(), stream: hex::encode(entry.id), n: entry.n, at: entry.at, body: entry.body.to_owned(),
-            salt: salt.map(|salt| hex::encode(salt.of(entry.seq))),
+            salt: salt.and_then(|salt| salt.of(entry.seq)).map(hex::encode),
         }
     }
 
@@ -158,7 +158,7 @@ pub async fn database(runner: &Runner, origin: &str, mut progress: impl FnMut(u6
             }
             if !salts.contains_key(&id) {
                 let doc = runner.store.doc(SALT, &id).await?;
-                let salt = doc.map(|doc| runner.vault.unseal(SALT, &id, &doc.body)).transpose()?.map(Salt);
+                let salt = doc.map(|doc| runner.vault.unseal(SALT, &id, &doc.body)).transpose()?;
                 salts.insert(id.clone(), salt);
             }
             let index = after / tile::WIDTH;

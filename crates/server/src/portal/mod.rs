@@ -199,7 +199,7 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
             break;
         }
         let text = match serde_json::from_str::<AccountEvent>(&event.body)? {
-            AccountEvent::Imported | AccountEvent::Unlocked | AccountEvent::Checked { .. } | AccountEvent::SignedIn { .. } => continue,
+            AccountEvent::Imported | AccountEvent::Unlocked | AccountEvent::Held | AccountEvent::Released | AccountEvent::Exported | AccountEvent::Erased | AccountEvent::Checked { .. } | AccountEvent::SignedIn { .. } => continue,
             AccountEvent::Changed { action, .. } => {
                 let action = action.parse().map_err(|_| WebError::Broken("an event names no action".into()))?;
                 format!("Done by phone: {}.", app.texts.action(Default::default(), &action))

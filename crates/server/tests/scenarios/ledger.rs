@@ -210,7 +210,8 @@ async fn the_log_verifies_after_a_salt_was_destroyed() {
     let world = World::new().await;
     let call = called(&world).await;
     sequenced(&world).await;
-    let docs = vec![ledger::forget_salt("call", &call.0)];
+    let runner = &world.app.runner;
+    let docs = vec![ledger::forget_salt(&runner.vault, "call", &call.0, runner.store.head().await.unwrap()).unwrap()];
     world.app.runner.store.commit(Commit { docs, ..Commit::default() }).await.unwrap();
     let report = verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap();
     assert!(report.holds() && report.unsalted > 0, "{report:?}");

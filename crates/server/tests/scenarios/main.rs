@@ -24,6 +24,7 @@ mod openid;
 mod opt_out;
 mod policies;
 mod portal;
+mod privacy;
 mod recognition;
 mod refusals;
 mod risk;

@@ -1,0 +1,269 @@
+//! What a customer may ask of whoever keeps data about them: everything that is kept, and that it is
+//! destroyed. And what forbids the latter: a legal hold.
+//!
+//! Erasing destroys the profile with everything that names the customer, the notes of their calls, and
+//! the salts of their leaves in the Merkle log. What stays are events under an account id that leads
+//! nowhere any more: that there were calls, what was decided and by whom. The log still verifies.
+
+use countersign_core::{
+    account::{ContactKind, Profile},
+    call::{Call, Event, Recorded, Stage},
+    claim::ClaimKind,
+    id::{AccountId, CallId, NoteId},
+    story::{self, Reader},
+    time::Timestamp,
+};
+use countersign_store::{Commit, CommitError, DocWrite, Expect, Note, Stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    calls::note,
+    directory::Loaded,
+    effects::{LINK, Link},
+    ledger, record,
+    record::AccountEvent,
+    runner::{RunError, Runner},
+    seen,
+};
+
+/// The kind under which legal holds are kept, by account.
+pub const HOLD: &str = "hold";
+/// How many calls of one customer are looked at, at most.
+const CALLS: usize = 100_000;
+/// How often a change is tried again when somebody else was faster.
+const TRIES: usize = 8;
+
+/// A legal hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Why, in the words of whoever ordered it.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivacyError {
+    /// There is no such customer.
+    #[error("no account has this number")]
+    NoCustomer,
+    /// Nothing of theirs may be destroyed.
+    #[error("this customer is under a legal hold since {}: {}. Release it first (countersign privacy release)", .0.since, .0.reason)]
+    Held(Hold),
+    /// Not in the middle of a call.
+    #[error("{0} is going on about this customer: wait until it has ended")]
+    Live(CallId),
+    /// Something below.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl<E: Into<RunError>> From<E> for Boxed {
+    fn from(e: E) -> Self { Self(e.into()) }
+}
+/// Lets errors of store, keys and directory pass through `?`.
+struct Boxed(RunError);
+impl From<Boxed> for PrivacyError {
+    fn from(Boxed(e): Boxed) -> Self { Self::Run(e) }
+}
+
+/// What was destroyed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Calls whose notes and salts went.
+    pub calls: usize,
+    /// Documents that went.
+    pub documents: usize,
+    /// Keys of look-ups that lead nowhere any more.
+    pub keys: usize,
+}
+
+impl Runner {
+    /// The customer with this account number.
+    pub async fn customer(&self, number: &str) -> Result<AccountId, PrivacyError> {
+        let (found, _) = self.directory.find(ClaimKind::AccountNumber, number, self.now()).await.map_err(Boxed::from)?;
+        match found.as_slice() {
+            [one] => Ok(one.id),
+            _ => Err(PrivacyError::NoCustomer),
+        }
+    }
+
+    async fn calls_of(&self, account: AccountId) -> Result<Vec<(CallId, Vec<Recorded>)>, RunError> {
+        let mut calls = Vec::new();
+        for id in self.store.find("calls", account.0, CALLS).await? {
+            calls.push((CallId(id), self.events(CallId(id)).await?));
+        }
+        Ok(calls)
+    }
+
+    /// The legal hold of a customer.
+    pub async fn held(&self, account: AccountId) -> Result<Option<Hold>, RunError> {
+        let doc = self.store.doc(HOLD, &account.0).await?;
+        Ok(doc.map(|doc| self.vault.unseal(HOLD, &account.0, &doc.body)).transpose()?)
+    }
+
+    /// Sets a legal hold, or releases it. On record.
+    pub async fn set_hold(&self, account: AccountId, hold: Option<String>) -> Result<(), PrivacyError> {
+        for _ in 0..TRIES {
+            let loaded = self.directory.load(account).await.map_err(Boxed::from)?.ok_or(PrivacyError::NoCustomer)?;
+            let now = self.now();
+            let (event, doc) = match &hold {
+                Some(reason) => {
+                    let body = self.vault.seal(HOLD, &account.0, &Hold { reason: reason.clone(), since: now }).map_err(Boxed::from)?;
+                    (AccountEvent::Held, DocWrite::Put { kind: HOLD, id: account.0.to_vec(), expected: Expect::Any, body, due: None })
+                }
+                None => (AccountEvent::Released, DocWrite::Delete { kind: HOLD, id: account.0.to_vec() }),
+            };
+            if self.on_record(&loaded, now, &event, vec![doc]).await? {
+                return Ok(());
+            }
+        }
+        Err(RunError::Busy.into())
+    }
+
+    /// An event of the account with the profile that counts it, and whatever belongs to it.
+    async fn on_record(&self, loaded: &Loaded, now: Timestamp, event: &AccountEvent, mut docs: Vec<DocWrite>) -> Result<bool, PrivacyError> {
+        let mut after = loaded.profile.clone();
+        let account = after.id;
+        let append = record::append(record::ACCOUNT, account.0, after.events, now, event).map_err(Boxed::from)?;
+        after.events += 1;
+        let writes = self.directory.update(loaded, &after).map_err(Boxed::from)?;
+        docs.extend(writes.docs);
+        let notes = vec![Note { kind: note::ACCOUNT, id: account.0 }];
+        let commit = Commit { now: now.0, appends: vec![append], docs, index: writes.index, notes, ..Commit::default() };
+        let result = self.store.commit(commit).await;
+        self.directory.forget(account);
+        committed(result)
+    }
+
+    /// Everything that is kept about a customer, in plain words. Without secrets, which prove; without
+    /// what a forced customer's emergency word did; and without what was thought of the risk, which
+    /// would tell an attacker what to do better.
+    pub async fn export_customer(&self, account: AccountId) -> Result<Value, PrivacyError> {
+        let loaded = self.directory.load(account).await.map_err(Boxed::from)?.ok_or(PrivacyError::NoCustomer)?;
+        let mut calls = Vec::new();
+        for (id, events) in self.calls_of(account).await? {
+            let told: Vec<Value> = events.iter().filter(|r| !is_about_risk(&r.event))
+                .map(|r| json!({ "at": r.at.to_string(), "what": story::sentence(&r.event, Reader::Anyone) })).collect();
+            let mut notes = Vec::new();
+            for id in notes_in(&events) {
+                if let Some(doc) = self.store.doc("note", &id.0).await.map_err(Boxed::from)? {
+                    notes.push(self.vault.unseal::<Value>("note", &id.0, &doc.body).map_err(Boxed::from)?);
+                }
+            }
+            calls.push(json!({ "call": id.to_string(), "events": told, "notes": notes }));
+        }
+        let record = self.store.events(Stream { kind: record::ACCOUNT, id: account.0 }).await.map_err(Boxed::from)?;
+        let record: Vec<Value> = record.iter().filter_map(|e| serde_json::from_str(&e.body).ok()).collect();
+        let hold = self.held(account).await?.map(|hold| hold.since.to_string());
+        while !self.on_record(&*loaded_again(self, account).await?, self.now(), &AccountEvent::Exported, Vec::new()).await? {}
+        Ok(json!({ "profile": about(&loaded.profile), "calls": calls, "account_record": record, "legal_hold_since": hold }))
+    }
+
+    /// Destroys everything about a customer.
+    pub async fn erase(&self, account: AccountId) -> Result<Erased, PrivacyError> {
+        for _ in 0..TRIES {
+            let loaded = loaded_again(self, account).await?;
+            if let Some(hold) = self.held(account).await? {
+                return Err(PrivacyError::Held(hold));
+            }
+            let calls = self.calls_of(account).await?;
+            let head = self.store.head().await.map_err(Boxed::from)?;
+            let salt = |kind, id| ledger::forget_salt(&self.vault, kind, id, head).map_err(Boxed::from);
+            let mut docs = vec![
+                // A hold that came in this moment: the profile has then another version.
+                loaded.still(),
+                DocWrite::Delete { kind: "service-shown", id: account.0.to_vec() },
+                salt(record::ACCOUNT, &account.0)?,
+            ];
+            for (id, events) in &calls {
+                if Call::fold(*id, events).stage != Stage::Ended {
+                    return Err(PrivacyError::Live(*id));
+                }
+                docs.push(salt(record::CALL, &id.0)?);
+                docs.extend(notes_in(events).map(|note| DocWrite::Delete { kind: "note", id: note.0.to_vec() }));
+            }
+            docs.extend(self.links_of(account).await?);
+            let lines: Vec<[u8; 16]> = loaded.profile.contacts.iter().filter_map(|c| self.vault.index.exact(ClaimKind::Number, c.value.expose())).map(|b| b.0).collect();
+            docs.extend(seen::forget(self, account, &lines).await?);
+            let writes = self.directory.remove(&loaded);
+            docs.extend(writes.docs);
+            let now = self.now();
+            let n = self.store.count(Stream { kind: record::ACCOUNT, id: account.0 }).await.map_err(Boxed::from)?;
+            let append = record::append(record::ACCOUNT, account.0, n, now, &AccountEvent::Erased).map_err(Boxed::from)?;
+            let erased = Erased { calls: calls.len(), documents: docs.len().saturating_sub(1), keys: writes.index.len() };
+            let notes = vec![Note { kind: note::ACCOUNT, id: account.0 }];
+            let commit = Commit { now: now.0, appends: vec![append], docs, index: writes.index, notes, ..Commit::default() };
+            let result = self.store.commit(commit).await;
+            self.directory.forget(account);
+            if committed(result)? {
+                return Ok(erased);
+            }
+        }
+        Err(RunError::Busy.into())
+    }
+
+    /// Links that act for this customer: an undo holds what was on file before.
+    async fn links_of(&self, of: AccountId) -> Result<Vec<DocWrite>, PrivacyError> {
+        let (mut links, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store.docs(LINK, after, 1000).await.map_err(Boxed::from)?;
+            let Some((last, _)) = page.last() else { return Ok(links) };
+            after = Some(last.clone());
+            for (id, doc) in &page {
+                let account = match self.vault.unseal::<Link>(LINK, id, &doc.body).map_err(Boxed::from)? {
+                    Link::Undo { account, .. } | Link::Report { account, .. } | Link::Portal { account, .. } => account,
+                };
+                if account == of {
+                    links.push(DocWrite::Delete { kind: LINK, id: id.clone() });
+                }
+            }
+        }
+    }
+}
+
+async fn loaded_again(runner: &Runner, account: AccountId) -> Result<std::sync::Arc<Loaded>, PrivacyError> {
+    runner.directory.forget(account);
+    runner.directory.load(account).await.map_err(Boxed::from)?.ok_or(PrivacyError::NoCustomer)
+}
+
+fn committed(result: Result<countersign_store::Committed, CommitError>) -> Result<bool, PrivacyError> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(CommitError::Conflict) => Ok(false),
+        Err(CommitError::Busy | CommitError::Closed) => Err(RunError::Busy.into()),
+        Err(e) => Err(RunError::Store(e.to_string()).into()),
+    }
+}
+
+fn is_about_risk(event: &Event) -> bool { matches!(event, Event::RiskScored { .. } | Event::Signalled { .. } | Event::Marked { .. }) }
+
+/// The notes that the events of a call name, wherever they do.
+fn notes_in(events: &[Recorded]) -> impl Iterator<Item = NoteId> + '_ {
+    events.iter().filter_map(|recorded| Event::encode(recorded).ok()).flat_map(|text| {
+        let ids = text.split("\"note_").skip(1).filter_map(|rest| format!("note_{}", rest.get(..32)?).parse().ok());
+        ids.collect::<Vec<NoteId>>()
+    })
+}
+
+fn about(profile: &Profile) -> Value {
+    let kind = |kind: ContactKind| match kind {
+        ContactKind::Mobile => "mobile",
+        ContactKind::Landline => "landline",
+        ContactKind::Email => "e-mail",
+    };
+    let contacts: Vec<Value> = profile.contacts.iter()
+        .map(|c| json!({ "kind": kind(c.kind), "value": c.value.expose(), "replaced": c.retired.map(|at| at.to_string()), "texts": !c.no_texts })).collect();
+    let orders: Vec<Value> = profile.orders.iter().map(|o| json!({ "number": o.number.expose(), "what": o.what.expose(), "status": o.status })).collect();
+    let authenticators: Vec<Value> = profile.authenticators.iter()
+        .map(|a| json!({ "kind": a.kind.name(), "since": (a.added.0 > 0).then(|| a.added.to_string()) })).collect();
+    json!({
+        "account_number": profile.number.expose(), "name": profile.name.expose(), "date_of_birth": profile.date_of_birth.expose(),
+        "address": profile.address.expose(), "postal_code": profile.postal_code.expose(), "language": profile.language.map(|l| l.code()),
+        "contacts": contacts, "orders": orders, "authenticators": authenticators, "people_who_may_speak_for_the_account": profile.delegations.len(),
+        "devices_that_are_woken": profile.push.len(), "frozen_since": profile.frozen.map(|at| at.to_string()), "phone_lock": profile.phone_lock,
+        "never_codes_by_text": profile.never_sms, "last_portal_sign_in": profile.portal.map(|at| at.to_string()),
+    })
+}
