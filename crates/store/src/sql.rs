@@ -240,6 +240,38 @@ pub(crate) fn gap(count: i64, last: i64, head: i64) -> String {
     format!("the log has {count} events, the last is number {last}, and it should be {head}")
 }
 
+/// The statements that must find their rows by an index, on every backend.
+#[cfg(test)]
+pub(crate) const BY_KEY: &[&str] = &[
+    META_GET,
+    COMMAND_GET,
+    COMMAND_FORGET,
+    ATTEMPT_GET,
+    ATTEMPT_CLEAR,
+    ATTEMPT_FORGET,
+    STEP_GET,
+    ONCE_GET,
+    ONCE_FORGET,
+    STREAM_LENGTH,
+    STREAM_EVENTS,
+    LOG,
+    DOC_VERSION,
+    DOC_DELETE,
+    DOC_GET,
+    DOC_PAGE,
+    DOC_DUE,
+    LOOKUP_REMOVE,
+    LOOKUP_FIND,
+    OUTBOX_GET,
+    OUTBOX_READY,
+    OUTBOX_LEASE,
+    OUTBOX_RETRY,
+    OUTBOX_END,
+    OUTBOX_FORGET,
+    LOG_END,
+    OUTBOX_STATE,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

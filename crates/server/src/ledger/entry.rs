@@ -1,12 +1,17 @@
 //! Leaves: what is committed to, and with which salt.
 
+use std::collections::HashMap;
+
 use aws_lc_rs::hmac;
 use countersign_store::{DocWrite, Expect, LogRow};
 use countersign_tlog::tree::{self, Hash};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::vault::{Vault, VaultError};
+use crate::{
+    runner::{RunError, Runner},
+    vault::{Vault, VaultError},
+};
 
 /// The kind under which salts are kept.
 pub(super) const SALT: &str = "salt";
@@ -79,6 +84,29 @@ impl Entry<'_> {
             text.extend(part);
         }
         [&[VERSION], tree::sha256(&text).as_slice()].concat()
+    }
+}
+
+/// Salts that were read, for whoever goes through the whole record.
+#[derive(Default)]
+pub(super) struct Salts(HashMap<Vec<u8>, Option<Salt>>);
+
+impl Salts {
+    /// Read at most, before it begins anew.
+    const MOST: usize = 50_000;
+
+    /// The salt of the stream of an event. `None`: it was destroyed.
+    pub(super) async fn of(&mut self, runner: &Runner, row: &LogRow) -> Result<Option<&Salt>, RunError> {
+        let id = salt_id(&row.stream_kind, &row.stream_id);
+        if self.0.len() > Self::MOST {
+            self.0.clear();
+        }
+        if !self.0.contains_key(&id) {
+            let doc = runner.store.doc(SALT, &id).await?;
+            let salt = doc.map(|doc| runner.vault.unseal(SALT, &id, &doc.body)).transpose()?;
+            self.0.insert(id.clone(), salt);
+        }
+        Ok(self.0.get(&id).and_then(Option::as_ref))
     }
 }
 

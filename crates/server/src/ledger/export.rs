@@ -8,7 +8,7 @@ use std::{
 
 use countersign_tlog::tile::Tile;
 
-use super::{Entry, LedgerError, Salt, entry::{SALT, salt_id}, head, public_keys, served, verify::Exported};
+use super::{Entry, LedgerError, entry::Salts, head, public_keys, served, verify::Exported};
 use crate::runner::{RunError, Runner};
 
 fn failed(path: &Path, e: &std::io::Error) -> LedgerError { RunError::Store(format!("{}: {e}", path.display())).into() }
@@ -34,22 +34,14 @@ pub async fn export(runner: &Runner, dir: &Path, mut progress: impl FnMut(u64, u
     write("keys", keys.as_bytes())?;
     let path = dir.join("events.jsonl");
     let mut events = BufWriter::new(fs::File::create(&path).map_err(|e| failed(&path, &e))?);
-    let mut salts: std::collections::HashMap<Vec<u8>, Option<Salt>> = std::collections::HashMap::new();
+    let mut salts = Salts::default();
     let mut after = 0;
     while after < head.size {
         let rows = runner.store.log(after, 1000).await?;
         let Some(last) = rows.last() else { break };
         after = last.seq;
         for row in rows.iter().take_while(|row| row.seq <= head.size) {
-            let id = salt_id(&row.stream_kind, &row.stream_id);
-            if salts.len() > 50_000 {
-                salts.clear();
-            }
-            if !salts.contains_key(&id) {
-                let doc = runner.store.doc(SALT, &id).await?;
-                salts.insert(id.clone(), doc.map(|doc| runner.vault.unseal(SALT, &id, &doc.body)).transpose()?);
-            }
-            let line = serde_json::to_string(&Exported::new(Entry::from(row), salts.get(&id).and_then(Option::as_ref))).map_err(RunError::from)?;
+            let line = serde_json::to_string(&Exported::new(Entry::from(row), salts.of(runner, row).await?)).map_err(RunError::from)?;
             writeln!(events, "{line}").map_err(|e| failed(&path, &e))?;
         }
         progress(after.min(head.size), head.size);

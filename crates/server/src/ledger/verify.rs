@@ -14,7 +14,7 @@ use countersign_tlog::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ENTRIES, Entry, LedgerError, Salt, entry::{SALT, is_redacted, salt_id}, head};
+use super::{ENTRIES, Entry, LedgerError, Salt, entry::{Salts, is_redacted}, head};
 use crate::runner::Runner;
 
 /// What was found.
@@ -143,7 +143,7 @@ pub async fn database(runner: &Runner, origin: &str, mut progress: impl FnMut(u6
         }
     };
     let mut bundle: (u64, Vec<u8>) = (u64::MAX, Vec::new());
-    let mut salts: std::collections::HashMap<Vec<u8>, Option<Salt>> = std::collections::HashMap::new();
+    let mut salts = Salts::default();
     let mut after = 0;
     while after < head.size {
         let rows = runner.store.log(after, 1000).await?;
@@ -152,15 +152,6 @@ pub async fn database(runner: &Runner, origin: &str, mut progress: impl FnMut(u6
             break;
         }
         for row in rows.iter().take_while(|row| row.seq <= head.size) {
-            let id = salt_id(&row.stream_kind, &row.stream_id);
-            if salts.len() > 50_000 {
-                salts.clear();
-            }
-            if !salts.contains_key(&id) {
-                let doc = runner.store.doc(SALT, &id).await?;
-                let salt = doc.map(|doc| runner.vault.unseal(SALT, &id, &doc.body)).transpose()?;
-                salts.insert(id.clone(), salt);
-            }
             let index = after / tile::WIDTH;
             if bundle.0 != index {
                 let doc = runner.store.doc(ENTRIES, &index.to_be_bytes()).await?;
@@ -171,7 +162,7 @@ pub async fn database(runner: &Runner, origin: &str, mut progress: impl FnMut(u6
                 check.report.faults.push(format!("entry {after} is missing from the log"));
                 return Ok(check.end(&checkpoint));
             };
-            check.event(&Exported::new(Entry::from(row), salts.get(&id).and_then(Option::as_ref)), logged);
+            check.event(&Exported::new(Entry::from(row), salts.of(runner, row).await?), logged);
             check.leaf(logged, |_, _, _| {});
             after += 1;
         }

@@ -16,34 +16,7 @@ async fn every_statement_has_its_index() {
     let store = Store::postgres(&server, Options::default()).await.unwrap();
     store.close().await;
     let (client, driver) = connect(&server, true, |_| {}).await.unwrap();
-    for statement in [
-        sql::COMMAND_GET,
-        sql::COMMAND_FORGET,
-        sql::ATTEMPT_GET,
-        sql::ATTEMPT_CLEAR,
-        sql::ATTEMPT_FORGET,
-        sql::STEP_GET,
-        sql::ONCE_GET,
-        sql::ONCE_FORGET,
-        sql::STREAM_LENGTH,
-        sql::STREAM_EVENTS,
-        sql::LOG,
-        sql::LOG_END,
-        sql::DOC_VERSION,
-        sql::DOC_DELETE,
-        sql::DOC_GET,
-        sql::DOC_PAGE,
-        sql::DOC_DUE,
-        sql::LOOKUP_REMOVE,
-        sql::LOOKUP_FIND,
-        sql::OUTBOX_GET,
-        sql::OUTBOX_STATE,
-        sql::OUTBOX_READY,
-        sql::OUTBOX_LEASE,
-        sql::OUTBOX_RETRY,
-        sql::OUTBOX_END,
-        sql::OUTBOX_FORGET,
-    ] {
+    for statement in sql::BY_KEY {
         let text = POSTGRES.statement(statement);
         let count = (1..9).take_while(|n| text.contains(&format!("${n}"))).count();
         let nulls = vec!["NULL"; count].join(", ");

@@ -192,33 +192,7 @@ fn every_statement_has_its_index() {
     let dir = Dir::new();
     drop(dir.store(Options::default()));
     let conn = rusqlite::Connection::open(dir.0.join("store.db")).unwrap();
-    for statement in [
-        sql::META_GET,
-        sql::COMMAND_GET,
-        sql::COMMAND_FORGET,
-        sql::ATTEMPT_GET,
-        sql::ATTEMPT_CLEAR,
-        sql::ATTEMPT_FORGET,
-        sql::STEP_GET,
-        sql::ONCE_GET,
-        sql::ONCE_FORGET,
-        sql::STREAM_LENGTH,
-        sql::STREAM_EVENTS,
-        sql::LOG,
-        sql::DOC_VERSION,
-        sql::DOC_DELETE,
-        sql::DOC_GET,
-        sql::DOC_PAGE,
-        sql::DOC_DUE,
-        sql::LOOKUP_REMOVE,
-        sql::LOOKUP_FIND,
-        sql::OUTBOX_GET,
-        sql::OUTBOX_READY,
-        sql::OUTBOX_LEASE,
-        sql::OUTBOX_RETRY,
-        sql::OUTBOX_END,
-        sql::OUTBOX_FORGET,
-    ] {
+    for statement in sql::BY_KEY {
         let explain = format!("EXPLAIN QUERY PLAN {}", sql::SQLITE.statement(statement));
         let mut explain = conn.prepare(&explain).unwrap();
         let nulls = vec![rusqlite::types::Null; explain.parameter_count()];
