@@ -4,6 +4,7 @@
 mod calls;
 mod checks;
 mod http;
+mod log;
 mod otp;
 mod peer;
 mod portal;
@@ -68,6 +69,9 @@ struct Cli {
     /// Calls that wait while memory and starts are measured
     #[arg(long, default_value_t = 10_000)]
     waiting: usize,
+    /// Entries of the Merkle log that is verified
+    #[arg(long, default_value_t = 10_000_000)]
+    entries: u64,
     /// Open pages of customers
     #[arg(long, default_value_t = 10_000)]
     pages: u32,
@@ -94,6 +98,8 @@ enum Part {
     Waiting,
     /// Open pages of customers, polls of programs, passkeys
     Portal,
+    /// A large Merkle log: verified offline, and proofs from it
+    Log,
 }
 
 /// What went wrong, in words for whoever started it.
@@ -159,6 +165,12 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
     if cli.wants(Part::Waiting) {
         say(&format!("{} calls in the queue; then starts that take them up", cli.waiting));
         out.insert("waiting".into(), standing::waiting(&site, &rest, &customers, cli.waiting).await?);
+    }
+    if cli.wants(Part::Log) {
+        say(&format!("a log of {} entries", cli.entries));
+        let measured = log::measure(&cli.server, &dir, cli.entries)?;
+        say(&measured.to_string());
+        out.insert("log".into(), measured);
     }
     if cli.wants(Part::Peer) {
         let peers = [Setting::Default, Setting::Light];

@@ -74,6 +74,13 @@ fn markdown(report: &Value) -> Result<(String, bool), Fail> {
         let figure = |key: &str| number(waiting, key).unwrap_or(0.0);
         writeln!(out, "\n{:.0} calls, {:.1} KiB each; the store has {:.0} MiB.\n", figure("/calls"), figure("/kib_per_call"), figure("/store_mib"))?;
     }
+    if let Some(log) = report.get("log") {
+        let figure = |key: &str| number(log, key).unwrap_or(0.0);
+        writeln!(
+            out, "## The Merkle log\n\n{:.0} entries: verified offline in {:.1} s ({:.0} entries/s) with at most {:.0} MiB; {:.0} inclusion proofs/s on one core.\n",
+            figure("/entries"), figure("/verify_seconds"), figure("/entries") / figure("/verify_seconds").max(0.001), figure("/verify_peak_mib"), figure("/proofs_per_second"),
+        )?;
+    }
     Ok((out, sound))
 }
 
