@@ -164,7 +164,7 @@ impl Agents {
     /// the answer nor its time tells which was wrong or whether the name exists.
     pub async fn sign_in(&self, name: &str, password: &Secret, code: &Secret, from: &str) -> Result<(Who, Secret), AgentError> {
         let now = self.runner.now();
-        let key = format!("sign-in/{}/{from}", name.to_lowercase().chars().take(40).collect::<String>());
+        let key = format!("sign-in/{}/{from}", name.to_lowercase().chars().filter(|c| !c.is_control()).take(40).collect::<String>());
         // A password hash costs 20 ms and 19 MiB: none is computed for what would be refused anyway.
         let so_far = self.runner.store.attempts(&key).await?;
         if so_far.count >= TRIES && so_far.until.is_none_or(|until| now.0 < until) {

@@ -13,18 +13,19 @@ use countersign_core::{
     story::{self, Reader},
     time::Timestamp,
 };
-use countersign_store::{Commit, CommitError, DocWrite, Expect, Note, Stream};
+use countersign_store::{Commit, CommitError, DocWrite, Expect, Note, ReadError, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     calls::note,
-    directory::Loaded,
+    directory::{DirectoryError, Loaded},
     effects::{LINK, Link},
     ledger, record,
     record::AccountEvent,
     runner::{RunError, Runner},
     seen,
+    vault::VaultError,
 };
 
 /// The kind under which legal holds are kept, by account.
@@ -60,14 +61,15 @@ pub enum PrivacyError {
     Run(#[from] RunError),
 }
 
-impl<E: Into<RunError>> From<E> for Boxed {
-    fn from(e: E) -> Self { Self(e.into()) }
+/// Errors of what the runner stands on are the runner's.
+macro_rules! below {
+    ($($error:ty),*) => {$(
+        impl From<$error> for PrivacyError {
+            fn from(e: $error) -> Self { Self::Run(e.into()) }
+        }
+    )*};
 }
-/// Lets errors of store, keys and directory pass through `?`.
-struct Boxed(RunError);
-impl From<Boxed> for PrivacyError {
-    fn from(Boxed(e): Boxed) -> Self { Self::Run(e) }
-}
+below!(ReadError, VaultError, DirectoryError, serde_json::Error);
 
 /// What was destroyed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,7 +85,7 @@ pub struct Erased {
 impl Runner {
     /// The customer with this account number.
     pub async fn customer(&self, number: &str) -> Result<AccountId, PrivacyError> {
-        let (found, _) = self.directory.find(ClaimKind::AccountNumber, number, self.now()).await.map_err(Boxed::from)?;
+        let (found, _) = self.directory.find(ClaimKind::AccountNumber, number, self.now()).await?;
         match found.as_slice() {
             [one] => Ok(one.id),
             _ => Err(PrivacyError::NoCustomer),
@@ -107,11 +109,11 @@ impl Runner {
     /// Sets a legal hold, or releases it. On record.
     pub async fn set_hold(&self, account: AccountId, hold: Option<String>) -> Result<(), PrivacyError> {
         for _ in 0..TRIES {
-            let loaded = self.directory.load(account).await.map_err(Boxed::from)?.ok_or(PrivacyError::NoCustomer)?;
+            let loaded = self.directory.load(account).await?.ok_or(PrivacyError::NoCustomer)?;
             let now = self.now();
             let (event, doc) = match &hold {
                 Some(reason) => {
-                    let body = self.vault.seal(HOLD, &account.0, &Hold { reason: reason.clone(), since: now }).map_err(Boxed::from)?;
+                    let body = self.vault.seal(HOLD, &account.0, &Hold { reason: reason.clone(), since: now })?;
                     (AccountEvent::Held, DocWrite::Put { kind: HOLD, id: account.0.to_vec(), expected: Expect::Any, body, due: None })
                 }
                 None => (AccountEvent::Released, DocWrite::Delete { kind: HOLD, id: account.0.to_vec() }),
@@ -127,9 +129,9 @@ impl Runner {
     async fn on_record(&self, loaded: &Loaded, now: Timestamp, event: &AccountEvent, mut docs: Vec<DocWrite>) -> Result<bool, PrivacyError> {
         let mut after = loaded.profile.clone();
         let account = after.id;
-        let append = record::append(record::ACCOUNT, account.0, after.events, now, event).map_err(Boxed::from)?;
+        let append = record::append(record::ACCOUNT, account.0, after.events, now, event)?;
         after.events += 1;
-        let writes = self.directory.update(loaded, &after).map_err(Boxed::from)?;
+        let writes = self.directory.update(loaded, &after)?;
         docs.extend(writes.docs);
         let notes = vec![Note { kind: note::ACCOUNT, id: account.0 }];
         let commit = Commit { now: now.0, appends: vec![append], docs, index: writes.index, notes, ..Commit::default() };
@@ -142,24 +144,29 @@ impl Runner {
     /// what a forced customer's emergency word did; and without what was thought of the risk, which
     /// would tell an attacker what to do better.
     pub async fn export_customer(&self, account: AccountId) -> Result<Value, PrivacyError> {
-        let loaded = self.directory.load(account).await.map_err(Boxed::from)?.ok_or(PrivacyError::NoCustomer)?;
+        let loaded = self.directory.load(account).await?.ok_or(PrivacyError::NoCustomer)?;
         let mut calls = Vec::new();
         for (id, events) in self.calls_of(account).await? {
             let told: Vec<Value> = events.iter().filter(|r| !is_about_risk(&r.event))
                 .map(|r| json!({ "at": r.at.to_string(), "what": story::sentence(&r.event, Reader::Anyone) })).collect();
             let mut notes = Vec::new();
             for id in notes_in(&events) {
-                if let Some(doc) = self.store.doc("note", &id.0).await.map_err(Boxed::from)? {
-                    notes.push(self.vault.unseal::<Value>("note", &id.0, &doc.body).map_err(Boxed::from)?);
+                if let Some(doc) = self.store.doc("note", &id.0).await? {
+                    notes.push(self.vault.unseal::<Value>("note", &id.0, &doc.body)?);
                 }
             }
             calls.push(json!({ "call": id.to_string(), "events": told, "notes": notes }));
         }
-        let record = self.store.events(Stream { kind: record::ACCOUNT, id: account.0 }).await.map_err(Boxed::from)?;
+        let record = self.store.events(Stream { kind: record::ACCOUNT, id: account.0 }).await?;
         let record: Vec<Value> = record.iter().filter_map(|e| serde_json::from_str(&e.body).ok()).collect();
         let hold = self.held(account).await?.map(|hold| hold.since.to_string());
-        while !self.on_record(&*loaded_again(self, account).await?, self.now(), &AccountEvent::Exported, Vec::new()).await? {}
-        Ok(json!({ "profile": about(&loaded.profile), "calls": calls, "account_record": record, "legal_hold_since": hold }))
+        for _ in 0..TRIES {
+            let again = loaded_again(self, account).await?;
+            if self.on_record(&again, self.now(), &AccountEvent::Exported, Vec::new()).await? {
+                return Ok(json!({ "profile": about(&loaded.profile), "calls": calls, "account_record": record, "legal_hold_since": hold }));
+            }
+        }
+        Err(RunError::Busy.into())
     }
 
     /// Destroys everything about a customer.
@@ -170,8 +177,8 @@ impl Runner {
                 return Err(PrivacyError::Held(hold));
             }
             let calls = self.calls_of(account).await?;
-            let head = self.store.head().await.map_err(Boxed::from)?;
-            let salt = |kind, id| ledger::forget_salt(&self.vault, kind, id, head).map_err(Boxed::from);
+            let head = self.store.head().await?;
+            let salt = |kind, id| ledger::forget_salt(&self.vault, kind, id, head);
             let mut docs = vec![
                 // A hold that came in this moment: the profile has then another version.
                 loaded.still(),
@@ -191,8 +198,8 @@ impl Runner {
             let writes = self.directory.remove(&loaded);
             docs.extend(writes.docs);
             let now = self.now();
-            let n = self.store.count(Stream { kind: record::ACCOUNT, id: account.0 }).await.map_err(Boxed::from)?;
-            let append = record::append(record::ACCOUNT, account.0, n, now, &AccountEvent::Erased).map_err(Boxed::from)?;
+            let n = self.store.count(Stream { kind: record::ACCOUNT, id: account.0 }).await?;
+            let append = record::append(record::ACCOUNT, account.0, n, now, &AccountEvent::Erased)?;
             let erased = Erased { calls: calls.len(), documents: docs.len().saturating_sub(1), keys: writes.index.len() };
             let notes = vec![Note { kind: note::ACCOUNT, id: account.0 }];
             let commit = Commit { now: now.0, appends: vec![append], docs, index: writes.index, notes, ..Commit::default() };
@@ -209,11 +216,11 @@ impl Runner {
     async fn links_of(&self, of: AccountId) -> Result<Vec<DocWrite>, PrivacyError> {
         let (mut links, mut after) = (Vec::new(), None);
         loop {
-            let page = self.store.docs(LINK, after, 1000).await.map_err(Boxed::from)?;
+            let page = self.store.docs(LINK, after, 1000).await?;
             let Some((last, _)) = page.last() else { return Ok(links) };
             after = Some(last.clone());
             for (id, doc) in &page {
-                let account = match self.vault.unseal::<Link>(LINK, id, &doc.body).map_err(Boxed::from)? {
+                let account = match self.vault.unseal::<Link>(LINK, id, &doc.body)? {
                     Link::Undo { account, .. } | Link::Report { account, .. } | Link::Portal { account, .. } => account,
                 };
                 if account == of {
@@ -226,7 +233,7 @@ impl Runner {
 
 async fn loaded_again(runner: &Runner, account: AccountId) -> Result<std::sync::Arc<Loaded>, PrivacyError> {
     runner.directory.forget(account);
-    runner.directory.load(account).await.map_err(Boxed::from)?.ok_or(PrivacyError::NoCustomer)
+    runner.directory.load(account).await?.ok_or(PrivacyError::NoCustomer)
 }
 
 fn committed(result: Result<countersign_store::Committed, CommitError>) -> Result<bool, PrivacyError> {

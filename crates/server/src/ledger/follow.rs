@@ -30,9 +30,11 @@ impl Log {
             return Ok(());
         }
         if let Some(why) = self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            return Err(LedgerError::Damaged(why));
+            return Err(LedgerError::Stopped(why));
         }
         match self.turn(runner).await {
+            // Another node has gone on while this one looked: what was seen is what there is now.
+            Err(LedgerError::Behind { here, .. }) if head(&runner.store).await?.size > here => Ok(()),
             Err(e @ (LedgerError::Behind { .. } | LedgerError::Damaged(_))) => {
                 *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(e.to_string());
                 Err(e)

@@ -48,6 +48,23 @@ pub enum LedgerError {
     /// What is kept of the log is not what it should be.
     #[error("the log is damaged: {0}: restore a backup, and compare it with a checkpoint that somebody else has kept")]
     Damaged(String),
+    /// Nothing was sequenced yet, or not what is asked for: a second later it is.
+    #[error("not in the log yet: it is a second after it was recorded, while a server runs")]
+    NotYet,
+    /// There is no receipt any more.
+    #[error("the salt of this call was destroyed, as when its customer is erased: there is no receipt of it any more")]
+    Destroyed,
+    /// A file or folder.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Nothing is signed any more, for a reason of before.
+    #[error("{0}")]
+    Stopped(String),
     /// Somebody has seen more of this log than there is here.
     #[error(
         "{who} has seen this log with {seen} entries, and here it has {here}: this is an older backup, or another history. Nothing is signed. \

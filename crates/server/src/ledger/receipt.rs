@@ -7,9 +7,8 @@ use countersign_tlog::{Proof, proof::Trust, tree};
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, LedgerError, Read, Salt, entry::{SALT, salt_id}, head, public_keys, verify::Exported};
-use crate::{record, runner::{RunError, Runner}};
+use crate::{record, runner::Runner};
 
-const DESTROYED: &str = "the salt of this call was destroyed: there is no receipt any more";
 const FORMAT: &str = "countersign-receipt/1";
 
 /// A receipt of a call.
@@ -65,13 +64,13 @@ pub async fn of(runner: &Runner, call: CallId) -> Result<Option<Receipt>, Ledger
     let Some(last) = events.last() else { return Ok(None) };
     let head = head(&runner.store).await?;
     let Some(note) = head.note.filter(|_| last.seq <= head.size) else {
-        return Err(RunError::Store("its last events are not in the log yet: ask again in a second".into()).into());
+        return Err(LedgerError::NotYet);
     };
     let id = salt_id(record::CALL, &call.0);
-    let salt = runner.store.doc(SALT, &id).await?.ok_or_else(|| LedgerError::Damaged(DESTROYED.into()))?;
+    let salt = runner.store.doc(SALT, &id).await?.ok_or(LedgerError::Destroyed)?;
     let salt: Salt = runner.vault.unseal(SALT, &id, &salt.body)?;
     if events.iter().any(|event| salt.of(event.seq).is_none()) {
-        return Err(LedgerError::Damaged(DESTROYED.into()));
+        return Err(LedgerError::Destroyed);
     }
     let leaves: Vec<u64> = events.iter().map(|event| event.seq - 1).collect();
     let read = Read::around(&runner.store, &leaves, head.size).await?;

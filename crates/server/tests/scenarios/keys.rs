@@ -54,6 +54,47 @@ async fn a_data_key_changes_in_the_middle_of_a_call() {
     assert!(one.profile(ANA).await.authenticators.iter().any(|a| a.kind == FactorKind::Pin));
 }
 
+/// Whatever is sealed and kept is sealed anew: a kind that is forgotten here would be lost with its key.
+#[test]
+fn every_kind_that_is_sealed_is_sealed_anew() {
+    fn read(folder: &std::path::Path, out: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                out.push(std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut files = Vec::new();
+    read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let constant = |text: &str, name: &str| {
+        let (_, rest) = text.split_once(&format!("const {name}: &str = \""))?;
+        Some(rest.split('"').next().unwrap().to_owned())
+    };
+    let mut sealed = std::collections::BTreeSet::new();
+    for text in &files {
+        for part in text.split("vault.seal(").chain(text.split("vault().seal(").skip(1)).skip(1) {
+            let first = part.split(',').next().unwrap().trim();
+            let name = first.rsplit("::").next().unwrap();
+            let kind = match first.strip_prefix('"') {
+                Some(literal) => literal.trim_end_matches('"').to_owned(),
+                // A constant of the same file, or the only one of that name.
+                None => constant(text, name).or_else(|| files.iter().find_map(|other| constant(other, name))).unwrap_or_else(|| panic!("{first}")),
+            };
+            sealed.insert(kind);
+        }
+    }
+    // Messages on their way and what browsers keep end within hours.
+    for short in ["outbox", "oidc"] {
+        sealed.remove(short);
+    }
+    let missing: Vec<_> = sealed.iter().filter(|kind| !countersign_server::reseal::KINDS.contains(&kind.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(sealed.len() > 15, "{sealed:?}");
+}
+
 /// A node that has not heard of a key says so, and has it a moment later.
 #[tokio::test]
 async fn a_node_with_an_old_keyring_opens_nothing_wrongly() {

@@ -323,6 +323,39 @@ async fn a_witness_sees_every_head_and_an_older_backup_is_recognised() {
     assert!(error.contains("witness.example.com has seen"), "{error}");
 }
 
+/// One node looked before another went on: that is no older backup.
+#[tokio::test]
+async fn a_node_that_looked_too_early_does_not_stop_the_log() {
+    let folder = Folder::new("early");
+    let one = World::new().await;
+    called(&one).await;
+    sequenced(&one).await;
+    let keys = ledger::public_keys(&one.app.runner).await.unwrap();
+    let (served, _) = witness_server(&folder, keys).await;
+    let witness = served.clone();
+    let log = move |at: &str| Log::new(Sequencer::new(ORIGIN.into()), Witnesses::new(vec![Witness { url: at.into(), ..witness.clone() }]).unwrap(), None);
+    // Between this node's look at the head and its question, another shows the witness a longer log.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let slow = format!("http://{}", listener.local_addr().unwrap());
+    let (url, other, at) = (served.url.clone(), one.clone(), log.clone());
+    let app = axum::Router::new().route("/add-checkpoint", axum::routing::post(move |body: String| {
+        let (url, other, longer) = (url.clone(), other.clone(), at(&url));
+        async move {
+            called(&other).await;
+            longer.follow(&other.app.runner).await.unwrap();
+            let answer = reqwest::Client::new().post(format!("{url}/add-checkpoint")).body(body).send().await.unwrap();
+            (axum::http::StatusCode::from_u16(answer.status().as_u16()).unwrap(), answer.text().await.unwrap())
+        }
+    }));
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let early = log(&slow);
+    early.follow(&one.app.runner).await.unwrap();
+    // It goes on.
+    called(&one).await;
+    log(&served.url).follow(&one.app.runner).await.unwrap();
+    early.follow(&one.app.runner).await.unwrap();
+}
+
 /// A witness that is down delays nothing, one that answers nonsense adds nothing.
 #[tokio::test]
 async fn a_witness_that_is_down_or_lies_stops_nothing() {

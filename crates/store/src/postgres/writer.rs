@@ -138,6 +138,10 @@ async fn together(link: &Link, group: &mut [Task]) -> Result<(), Setback> {
     let wants: Vec<&Wants> = group.iter().map(|task| &task.wants).collect();
     let mut sheet = match timeout(PATIENCE, fetch(link, &wants)).await {
         Ok(Ok(sheet)) => sheet,
+        Ok(Err(error)) if is_of_the_group(link, &error) => {
+            roll_back(link).await?;
+            return Err(Setback::Refused(describe(&error)));
+        }
         Ok(Err(error)) => return Err(Setback::Nothing(describe(&error))),
         Err(_) => return Err(Setback::Nothing("no answer while reading".to_owned())),
     };
@@ -161,6 +165,17 @@ async fn together(link: &Link, group: &mut [Task]) -> Result<(), Setback> {
         Ok(Err(error)) => Err(refusal(link, &error)),
         Err(_) => Err(Setback::Unknown("no answer to a commit".to_owned())),
     }
+}
+
+/// Whether the database has refused something that one of the group wants, so that the others must not
+/// suffer for it; rather than that it cannot serve anybody now.
+fn is_of_the_group(link: &Link, error: &Error) -> bool {
+    let Some(code) = error.code() else {
+        return false;
+    };
+    // Data exceptions, violated constraints, syntax and access rules (PostgreSQL, appendix A).
+    let classes = ["22", "23", "42"];
+    !link.client.is_closed() && classes.iter().any(|class| code.code().starts_with(class))
 }
 
 /// What an error among the writes means. Once a statement was refused, the commit behind it rolls
