@@ -183,10 +183,12 @@ impl Chain {
             .map_err(|_| {
                 refused("the certificate does not lead to a configured root, or is not valid now")
             })?;
+        // A root that was renewed with its key is there twice: the one that is valid longest counts.
         let root = roots
             .0
             .iter()
-            .find(|root| root.anchor == *path.anchor())
+            .filter(|root| root.anchor == *path.anchor())
+            .max_by_key(|root| root.validity.until)
             .ok_or(refused("the root is not known"))?;
 
         let (end, key, numbers) = Link::read(first, Role::End, policies)?;

@@ -51,7 +51,7 @@ pub fn name(common: &str) -> Vec<u8> {
 pub fn time(seconds: u64) -> Vec<u8> {
     let (days, rest) = (seconds / DAY, seconds % DAY);
     let (mut year, mut day) = (1970, days);
-    let leap = |year: u64| year % 4 == 0;
+    let leap = |year: u64| year.is_multiple_of(4);
     while day >= 365 + u64::from(leap(year)) {
         day -= 365 + u64::from(leap(year));
         year += 1;

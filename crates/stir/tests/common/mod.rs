@@ -17,8 +17,8 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use countersign_stir::{
-    Address, Attest, Call, Number, Original, Roots, Settings, Signer, Step, Unfetched, Verdict,
-    Verifier,
+    Address, Attest, Call, Number, Original, Reason, Roots, Settings, Signer, Step, Unfetched,
+    Verdict, Verifier, Verstat,
 };
 
 pub use der::{Certificate, Key, pem};
@@ -173,6 +173,19 @@ impl World {
     pub fn judge(&self, identity: &[&str]) -> Verdict {
         self.ask(&self.verifier(), identity, NOW).0
     }
+}
+
+/// The reason, after a look at what has to hold of every call that fails.
+pub fn failed(verdict: &Verdict) -> Reason {
+    assert_eq!(verdict.verstat, Verstat::Failed, "{verdict:?}");
+    assert!(
+        verdict.orig.is_none()
+            && verdict.origid.is_none()
+            && verdict.display.is_none()
+            && !verdict.diverted
+    );
+    assert!(verdict.attest().is_none() && verdict.replay.is_empty() && verdict.sip().is_some());
+    verdict.reason().unwrap()
 }
 
 pub fn sign(key: &Key, header: &str, payload: &str) -> String {
