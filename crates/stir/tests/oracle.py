@@ -2,9 +2,11 @@
 
 make NOW            a root, an issuer of lists, and cases with what has to be said about them
 check KEY TOKEN     header and claims of a token that verifies, else null
+special FILE        of the addresses in a file, one a line, those that are not global
 """
 
 import datetime
+import ipaddress
 import json
 import sys
 
@@ -147,6 +149,12 @@ def check(key, token):
         return None
 
 
+def special(path):
+    with open(path) as file:
+        return [line for line in file.read().split() if not ipaddress.ip_address(line).is_global]
+
+
 if __name__ == "__main__":
-    answer = make(int(sys.argv[2])) if sys.argv[1] == "make" else check(sys.argv[2], sys.argv[3])
-    print(json.dumps(answer))
+    what, *arguments = sys.argv[1:]
+    answers = {"make": lambda now: make(int(now)), "check": check, "special": special}
+    print(json.dumps(answers[what](*arguments)))

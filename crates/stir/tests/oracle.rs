@@ -11,6 +11,7 @@
 
 mod common;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -19,7 +20,7 @@ use common::der::Certificate;
 use common::{DEST, Key, NOW, ORIG, ORIGID, World, X5U, n, pem};
 use countersign_stir::{
     Address, Attest, Call, Diversion, ListIssuers, Original, Reason, Roots, Settings, Signer, Step,
-    Unfetched, Verdict, Verifier,
+    Unfetched, Verdict, Verifier, is_special,
 };
 
 /// The output of a program that may not be there.
@@ -313,5 +314,35 @@ fn what_is_signed_here_passes_pyjwt() {
     );
     for changed in changed(&original) {
         assert_eq!(check(&changed), serde_json::Value::Null);
+    }
+}
+
+/// Python's `ipaddress` reads the same registries. What it says is not global is special here; the other
+/// way round, more is special here, such as all that wraps an IPv4 address.
+#[test]
+fn no_address_that_python_calls_special_may_be_fetched_from() {
+    let Some(python) = python() else {
+        return missing("Python with cryptography and jwt (python3-cryptography, python3-jwt)");
+    };
+    let mut addresses: Vec<String> = Vec::new();
+    for prefix in 0..=0xffff_u32 {
+        for rest in [0, 0x0001, 0x0200, 0x0201, 0x6301, 0x6407, 0x7101, 0xffff] {
+            if rest == 0 || [192, 198, 203].contains(&(prefix >> 8)) {
+                addresses.push(Ipv4Addr::from(prefix << 16 | rest).to_string());
+            }
+        }
+        let short = u16::try_from(prefix).unwrap();
+        addresses.push(Ipv6Addr::new(short, 0, 0, 0, 0, 0, 0, 1).to_string());
+        addresses.push(Ipv6Addr::new(0x2001, short, 0, 0, 0, 0, 0, 1).to_string());
+        addresses.push(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, short, 1).to_string());
+    }
+    let folder = Folder::new("special");
+    let file = folder.put("addresses", &addresses.join("\n"));
+    let special = ask_python(&python, &["special", &file]);
+    let special = special.as_array().unwrap();
+    assert!(special.len() > 1000);
+    for text in special {
+        let address: IpAddr = text.as_str().unwrap().parse().unwrap();
+        assert!(is_special(address), "{address}");
     }
 }
