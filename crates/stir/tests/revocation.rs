@@ -284,6 +284,11 @@ fn a_list_that_still_holds_is_used_while_no_newer_one_can_be_had() {
         (verdict.reason(), fetched.contains(&LIST.to_owned()))
     };
     assert_eq!(ask(&listed.world, NOW), (None, true));
+    // The clock was set back, to before the list that is kept.
+    assert_eq!(
+        ask(&listed.world, NOW - 2 * DAY),
+        (Some(Reason::Revocation), false)
+    );
     listed.world.found.remove(LIST);
     assert_eq!(ask(&listed.world, NOW + 101), (None, true));
     assert_eq!(ask(&listed.world, NOW + DAY), (None, true));
