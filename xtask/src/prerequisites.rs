@@ -21,12 +21,22 @@ const BASE: &[Need] = &[
     Need { what: "PostgreSQL 14 or newer", packages: &["postgresql"], there: || crate::postgres::programs().is_some() },
     // Proofs about policies; in CI their tests fail without it.
     Need { what: "the solver cvc5", packages: &["cvc5"], there: || std::env::var_os("CVC5").is_some_and(|v| !v.is_empty()) || which("cvc5").is_some() },
+    Need { what: "SoftHSM, and OpenSC's tool", packages: &["softhsm2", "opensc"], there: || which("softhsm2-util").is_some() && which("pkcs11-tool").is_some() },
+    // Others who verify and sign calls; in CI the tests of crates/stir fail without them.
+    Need {
+        what: "secsipidx, and Python's cryptography and PyJWT", packages: &["secsipidx", "python3-cryptography", "python3-jwt"],
+        there: || which("secsipidx").is_some() && succeeds(Command::new("/usr/bin/python3").args(["-c", "import cryptography, jwt"])),
+    },
 ];
 
 const BROWSER: &[Need] = &[
     Need { what: "Chromium", packages: &["chromium"], there: || chromium().is_some() },
     Need { what: "Python 3.10 or later with venv and pip", packages: &["python3", "python3-venv", "python3-pip"], there: python_is_whole },
     Need { what: "Node.js 20 or later with npm", packages: &["nodejs", "npm"], there: node_is_whole },
+    Need {
+        what: "Patroni, etcd and HAProxy", packages: &["patroni", "python3-etcd", "etcd-server", "haproxy"],
+        there: || which("patroni").is_some() && which("etcd").is_some() && (which("haproxy").is_some() || std::path::Path::new("/usr/sbin/haproxy").is_file()),
+    },
     Need { what: "a font for letters", packages: &["fonts-dejavu-core"], there: || has_font("DejaVu Sans") },
     Need { what: "a font for pictograms", packages: &["fonts-noto-color-emoji"], there: || has_font("Noto Color Emoji") },
 ];
