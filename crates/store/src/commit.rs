@@ -24,6 +24,8 @@ pub struct Commit {
     pub appends: Vec<Append>,
     /// Documents to write or delete.
     pub docs: Vec<DocWrite>,
+    /// Events whose text is taken away by a rule of retention.
+    pub redactions: Vec<Redaction>,
     /// Entries of the index to add or remove.
     pub index: Vec<IndexWrite>,
     /// What is to be sent once this commit is durable.
@@ -31,6 +33,19 @@ pub struct Commit {
     /// Which things changed, for everybody who follows the store, on this node and on others, once
     /// this commit is durable. Not part of what is judged, and not kept.
     pub notes: Vec<Note>,
+}
+
+/// Puts another text in the place of an event's. Its place in the log and in its stream, and its time,
+/// stay: nobody can say that there was nothing. An event that is not there, or that comes with the
+/// same commit, is left as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redaction {
+    /// The event's stream.
+    pub stream: Stream,
+    /// Its place there.
+    pub n: u64,
+    /// What stands there from now on.
+    pub body: String,
 }
 
 /// Says that a thing changed, and not how: whoever hears it looks for themselves.
@@ -230,6 +245,7 @@ impl fmt::Debug for Commit {
             guards,
             appends,
             docs,
+            redactions,
             index,
             outbox,
             notes,
@@ -241,6 +257,7 @@ impl fmt::Debug for Commit {
             .field("guards", guards)
             .field("appends", appends)
             .field("docs", docs)
+            .field("redactions", redactions)
             .field("index", index)
             .field("outbox", outbox)
             .field("notes", notes)

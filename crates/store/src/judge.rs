@@ -113,6 +113,7 @@ impl<'r, 'c> Judge<'r, 'c> {
             guards,
             appends,
             docs,
+            redactions,
             index,
             outbox,
             notes: _,
@@ -139,6 +140,7 @@ impl<'r, 'c> Judge<'r, 'c> {
         for write in docs {
             versions.push(self.doc(write)?);
         }
+        self.changes.extend(redactions.iter().map(Change::Redact));
         for write in index {
             self.changes.push(match write {
                 IndexWrite::Add { space, key, id } => Change::IndexAdd { space, key, id },

@@ -54,7 +54,7 @@ use std::sync::Arc;
 pub use board::{Following, Heard};
 pub use commit::{
     Append, Commit, DocWrite, Expect, Guard, Id, IndexWrite, NewEvent, Note, OutboxRow, Outcome,
-    Settle, Stream,
+    Redaction, Settle, Stream,
 };
 pub use error::{BackupError, CommitError, OpenError, ReadError, WriteError};
 pub use read::{

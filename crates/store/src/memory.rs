@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use crate::commit::{Id, OutboxRow, Stream};
+use crate::commit::{Id, OutboxRow, Redaction, Stream};
 use crate::error::{Fault, ReadError, WriteError};
 use crate::read::{Attempts, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent};
 use crate::rows::{AttemptRow, Change, DocPage, OnceRow, Reads, Rows, Stale};
@@ -169,6 +169,15 @@ impl Rows for Tables {
                     at,
                     body,
                 });
+            }
+            Change::Redact(Redaction { stream, n, body }) => {
+                let found = self.streams.get_mut(stream).and_then(|events| events.iter_mut().find(|event| event.n == *n));
+                if let Some(event) = found {
+                    event.body.clone_from(body);
+                    if let Some(row) = self.log.iter_mut().find(|row| row.seq == event.seq) {
+                        row.body.clone_from(body);
+                    }
+                }
             }
             Change::DocPut {
                 kind,

@@ -1,7 +1,7 @@
 //! What a backend must be able to do: find and write single rows. The rules of a commit, a lease and
 //! a sweep stand above it, once, in [`crate::judge`] and [`crate::work`].
 
-use crate::commit::{Id, NewEvent, Note, OutboxRow, Stream};
+use crate::commit::{Id, NewEvent, Note, OutboxRow, Redaction, Stream};
 use crate::error::Fault;
 use crate::read::{Attempts, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent};
 
@@ -124,6 +124,7 @@ pub(crate) enum Change<'a> {
         n: u64,
         event: &'a NewEvent,
     },
+    Redact(&'a Redaction),
     DocPut {
         kind: &'static str,
         id: &'a [u8],

@@ -76,6 +76,10 @@ pub(crate) const STREAM_LENGTH: &str = "SELECT given.kind, given.stream, \
      FROM {given kind text, stream bytes}";
 pub(crate) const EVENT_ADD: &str = "INSERT INTO event (seq, kind, stream, n, at, body) \
      {rows seq bigint, kind text, stream bytes, n bigint, at bigint, body text}";
+/// The only statement that touches an event again.
+pub(crate) const EVENT_REDACT: &str = "UPDATE event SET body = given.text \
+     FROM {given kind text, stream bytes, n bigint, text text} \
+     WHERE event.kind = given.kind AND event.stream = given.stream AND event.n = given.n";
 pub(crate) const STREAM_EVENTS: &str = "SELECT seq, n, at, body FROM event \
      WHERE kind = $1 AND stream = $2 AND n > $3 ORDER BY n";
 pub(crate) const LOG: &str = "SELECT seq, kind, stream, n, at, body FROM event \

@@ -78,6 +78,7 @@ mount! {
     content: the_index_finds_what_was_added,
     content: a_document_that_was_read_is_still_the_same,
     content: a_stream_is_read_from_where_one_was,
+    content: an_event_is_redacted_in_its_place,
     guards: failures_count_until_success,
     guards: failures_are_forgotten_with_their_window,
     guards: a_window_must_be_positive,

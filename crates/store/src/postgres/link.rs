@@ -58,6 +58,7 @@ statements! {
     stream_length: sql::STREAM_LENGTH,
     stream_events: sql::STREAM_EVENTS,
     event_add: sql::EVENT_ADD,
+    event_redact: sql::EVENT_REDACT,
     log: sql::LOG,
     doc_version: sql::DOC_VERSION,
     doc_get: sql::DOC_GET,

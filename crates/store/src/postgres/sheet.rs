@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::commit::{Id, Note, Stream};
+use crate::commit::{Id, Note, Redaction, Stream};
 use crate::error::Fault;
 use crate::read::{OutboxItem, OutboxState};
 use crate::rows::{AttemptRow, Change, OnceRow, Rows, Stale};
@@ -35,6 +35,7 @@ pub(super) struct Writes {
     pub(super) steps: BTreeMap<String, u64>,
     pub(super) once: BTreeMap<String, OnceRow>,
     pub(super) events: Vec<Event>,
+    pub(super) redactions: BTreeMap<(&'static str, Id, u64), String>,
     pub(super) docs: BTreeMap<(&'static str, Vec<u8>), Option<Doc>>,
     pub(super) lookup: BTreeMap<(&'static str, Id, Id), bool>,
     pub(super) sends: Vec<Send>,
@@ -74,6 +75,7 @@ impl Writes {
             steps,
             once,
             events,
+            redactions,
             docs,
             lookup,
             sends,
@@ -87,6 +89,7 @@ impl Writes {
             && steps.is_empty()
             && once.is_empty()
             && events.is_empty()
+            && redactions.is_empty()
             && docs.is_empty()
             && lookup.is_empty()
             && sends.is_empty()
@@ -183,6 +186,9 @@ impl Rows for Sheet {
                     at: event.at,
                     body: event.body.clone(),
                 });
+            }
+            Change::Redact(Redaction { stream, n, body }) => {
+                writes.redactions.insert((stream.kind, stream.id, *n), body.clone());
             }
             Change::DocPut {
                 kind,

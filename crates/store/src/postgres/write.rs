@@ -54,6 +54,7 @@ fn changes<'a>(
         steps,
         once,
         events,
+        redactions,
         docs,
         lookup,
         sends,
@@ -118,6 +119,15 @@ fn changes<'a>(
         all.push((&run.event_add, columns));
         let columns: Vec<Column<'a>> = vec![Box::new(HEAD), Box::new(head)];
         all.push((&run.meta_put, columns));
+    }
+    if !redactions.is_empty() {
+        let columns = vec![
+            column(redactions.keys().map(|(kind, _, _)| *kind)),
+            column(redactions.keys().map(|(_, id, _)| id.as_slice())),
+            column(redactions.keys().map(|(_, _, n)| signed(*n))),
+            column(redactions.values().map(String::as_str)),
+        ];
+        all.push((&run.event_redact, columns));
     }
     documents(link, docs, &mut all);
     let found = |there: bool| lookup.iter().filter(move |(_, is)| **is == there);

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Statement};
 
-use crate::commit::{Id, Stream};
+use crate::commit::{Id, Redaction, Stream};
 use crate::error::Fault;
 use crate::read::{Attempts, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent};
 use crate::rows::{
@@ -39,6 +39,7 @@ statements!(Writing {
     once_forget: ONCE_FORGET,
     stream_length: STREAM_LENGTH,
     event_add: EVENT_ADD,
+    event_redact: EVENT_REDACT,
     doc_version: DOC_VERSION,
     doc_put: DOC_PUT,
     doc_delete: DOC_DELETE,
@@ -212,6 +213,11 @@ impl Rows for Writer<'_> {
                 let added = run.event_add.execute(row)?;
                 self.head = seq;
                 added
+            }
+            Change::Redact(redaction) => {
+                let Redaction { stream, n, body } = redaction;
+                let (kind, id) = (stream.kind, stream.id.as_slice());
+                run.event_redact.execute((kind, id, signed(*n), body.as_str()))?
             }
             Change::DocPut {
                 kind,

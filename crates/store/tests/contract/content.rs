@@ -1,6 +1,6 @@
 //! Documents and the index.
 
-use countersign_store::{CommitError, DocWrite, Expect, Store};
+use countersign_store::{CommitError, DocWrite, Expect, Redaction, Store};
 
 use crate::support::*;
 
@@ -202,4 +202,32 @@ pub async fn a_stream_is_read_from_where_one_was(store: Store) {
         let n: Vec<u64> = events.iter().map(|event| event.n).collect();
         assert_eq!(n, (after + 1..=3).collect::<Vec<_>>());
     }
+}
+
+pub async fn an_event_is_redacted_in_its_place(store: Store) {
+    let commit = at(NOW).append(stream(1), 0, &["a", "b", "c"]).append(stream(2), 0, &["d"]);
+    store.commit(commit).await.unwrap();
+    let redact = |of, n, body: &str| Redaction { stream: of, n, body: body.to_owned() };
+    let mut commit = at(NOW + 9).command("once");
+    // The last two are not there: nothing comes of them.
+    commit.redactions = vec![redact(stream(1), 2, "gone"), redact(stream(2), 1, "gone too"), redact(stream(1), 4, "x"), redact(stream(3), 1, "x")];
+    store.commit(commit.clone()).await.unwrap();
+    let bodies = async |of| {
+        let events = store.events(of).await.unwrap();
+        events.into_iter().map(|event| (event.n, event.at, event.body)).collect::<Vec<_>>()
+    };
+    let was = |n, body: &str| (n, NOW, body.to_owned());
+    assert_eq!(bodies(stream(1)).await, [was(1, "a"), was(2, "gone"), was(3, "c")]);
+    assert_eq!(bodies(stream(2)).await, [was(1, "gone too")]);
+    assert_eq!(bodies(stream(3)).await, []);
+    let log: Vec<(u64, String)> = store.log(0, 10).await.unwrap().into_iter().map(|row| (row.seq, row.body)).collect();
+    assert_eq!(log, [(1, "a".into()), (2, "gone".into()), (3, "c".into()), (4, "gone too".into())]);
+    // A commit that is refused has taken nothing away.
+    let mut refused = at(NOW).append(stream(1), 0, &["no"]);
+    refused.redactions = vec![redact(stream(1), 1, "gone")];
+    assert_eq!(store.commit(refused).await, Err(CommitError::Conflict));
+    assert!(matches!(store.commit(commit).await, Err(CommitError::Duplicate(_))));
+    assert_eq!(bodies(stream(1)).await[0], was(1, "a"));
+    // The stream goes on where it was.
+    store.commit(at(NOW).append(stream(1), 3, &["e"])).await.unwrap();
 }

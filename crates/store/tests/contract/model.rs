@@ -184,6 +184,7 @@ fn commit() -> impl Strategy<Value = Commit> {
             guards,
             appends,
             docs,
+            redactions: Vec::new(),
             index,
             outbox,
             notes: Vec::new(),
