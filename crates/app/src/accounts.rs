@@ -253,6 +253,24 @@ pub async fn add_agent(config: &Path, name: &str, role: Role) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
+/// `agent serve` and `agent leave`.
+pub async fn assign_agent(config: &Path, name: &str, tenant: &str, role: Option<Role>) -> Result<ExitCode, Failure> {
+    let config = Config::read(config)?;
+    let Some(at) = config.tenants.iter().find(|t| t.name == tenant) else {
+        let known: Vec<&str> = config.tenants.iter().map(|t| t.name.as_str()).collect();
+        let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+        return Err(format!("{tenant} is no company under [[tenants]]: {known}").into());
+    };
+    let runner = Arc::new(start::open(&config).await?);
+    Agents::new(runner.clone()).assign(name, &at.name, role).await?;
+    runner.store.close().await;
+    good(&match role {
+        Some(role) => format!("{name} takes calls of {tenant} as {}.", role.name()),
+        None => format!("{name} takes no calls of {tenant} any more."),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
 /// RFC 4648 base 32 without padding, as authenticator apps take keys.
 fn base32(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";

@@ -2,20 +2,39 @@
 
 use std::{path::Path, process::ExitCode};
 
-use countersign_server::config::{Config, Severity};
+use countersign_server::{
+    config::{Config, Severity},
+    i18n::{Company, TextError, Texts},
+    tenants,
+};
 
 use crate::{
     Failure, policy,
     term::{BAD, DIM, STRONG, WARN, good},
 };
 
-/// `doctor`: one line for each finding; fails if something is missing.
+/// `doctor`: one line for each finding; fails if something is missing. A desk for several companies
+/// is examined with all of them.
 pub fn run(path: &Path) -> Result<ExitCode, Failure> {
     let config = Config::read(path)?;
+    let mut missing = examine(path, &config);
+    for (_, path, config) in tenants::read(&config)? {
+        anstream::println!();
+        missing += examine(&path, &config);
+    }
+    Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How many things are missing.
+fn examine(path: &Path, config: &Config) -> usize {
     let mut findings = config.examine();
-    if let Err(e) = policy::configured(Some(&config)).and_then(|_| policy::limits(&config)) {
+    if let Err(e) = policy::configured(Some(config)).and_then(|_| policy::limits(config)) {
         let setting = if config.policy.dir.is_some() { "policy.dir" } else { "policy.packs" };
         findings.insert(0, countersign_server::config::Finding { severity: Severity::Missing, setting: setting.into(), text: e.to_string() });
+    }
+    let name = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };
+    if let Err(e @ (TextError::Words { .. } | TextError::Read { .. })) = Texts::with_words(name, config.company.words.as_deref()) {
+        findings.insert(0, countersign_server::config::Finding { severity: Severity::Missing, setting: "company.words".into(), text: e.to_string() });
     }
     let width = findings.iter().map(|f| f.setting.len()).max().unwrap_or(0);
     for f in &findings {
@@ -33,5 +52,5 @@ pub fn run(path: &Path) -> Result<ExitCode, Failure> {
     } else {
         anstream::println!("\n{missing} missing, {bad} unsafe in {}.", path.display());
     }
-    Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    missing
 }

@@ -4,7 +4,7 @@ use std::{path::{Path, PathBuf}, process::ExitCode};
 
 use clap::Subcommand;
 use countersign_core::time::Span;
-use countersign_server::{config::Config, keyring::{self, KeyInfo, LEAD, Master}, reseal, serve::system_clock, vault::Vault};
+use countersign_server::{config::Config, keyring::{self, KeyInfo, LEAD, Master}, reseal, serve::system_clock, token::TokenKey, vault::Vault};
 use countersign_store::Store;
 
 use crate::{
@@ -24,6 +24,12 @@ pub enum KeyCommand {
         /// The new file
         file: PathBuf,
     },
+    /// Make a master key on the token of keys.pkcs11: it can be used there and read by nobody
+    NewOnToken {
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
     /// Say which keys the record has, and what is sealed with each
     Status {
         /// The configuration file
@@ -33,8 +39,11 @@ pub enum KeyCommand {
     /// Let another master key open the record as well; then change keys.file on each node and start it again
     RotateMaster {
         /// The file with the other key, made by `countersign key new`
+        #[arg(long, required_unless_present = "to_token", conflicts_with = "to_token")]
+        to: Option<PathBuf>,
+        /// The other key is the one on the token of keys.pkcs11
         #[arg(long)]
-        to: PathBuf,
+        to_token: bool,
         /// The configuration file
         #[arg(long, default_value = "countersign.toml")]
         config: PathBuf,
@@ -62,7 +71,14 @@ pub enum KeyCommand {
 /// The master key of a configuration.
 pub fn master(config: &Config) -> Result<Master, Failure> {
     let text = std::env::var("COUNTERSIGN_KEY").ok();
-    Ok(Vault::master(config.keys.file.as_deref(), text.as_deref())?)
+    match (&text, &config.keys.file, &config.keys.pkcs11) {
+        (None, None, Some(token)) => Ok(token.master()?),
+        _ => Ok(Vault::master(config.keys.file.as_deref(), text.as_deref())?),
+    }
+}
+
+fn on_token(config: &Config) -> Result<&TokenKey, Failure> {
+    config.keys.pkcs11.as_ref().ok_or_else(|| "the configuration names no token: write [keys.pkcs11] with module and token".into())
 }
 
 async fn opened(config: &Path) -> Result<(Master, Store), Failure> {
@@ -79,7 +95,26 @@ pub async fn run(command: KeyCommand) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         KeyCommand::Status { config } => status(&config).await,
-        KeyCommand::RotateMaster { to, config } => {
+        KeyCommand::NewOnToken { config } => {
+            let config = Config::read(&config)?;
+            let token = on_token(&config)?;
+            token.create()?;
+            term::good(&format!("The token {} holds the key {}. Keep a second token or its maker's backup: without it nothing can be read.", token.token, token.key));
+            Ok(ExitCode::SUCCESS)
+        }
+        KeyCommand::RotateMaster { to: None, config, .. } => {
+            let (old, store) = opened(&config).await?;
+            let config = Config::read(&config)?;
+            let token = on_token(&config)?;
+            keyring::add_master(&old, &token.master()?, &store, system_clock()).await?;
+            store.close().await;
+            term::good(&format!(
+                "The key {} on the token {} opens the record as well. Take keys.file away on each node and start them again, one by one; then: countersign key retire-masters",
+                token.key, token.token
+            ));
+            Ok(ExitCode::SUCCESS)
+        }
+        KeyCommand::RotateMaster { to: Some(to), config, .. } => {
             let (old, store) = opened(&config).await?;
             let new = Vault::master(Some(&to), None)?;
             keyring::add_master(&old, &new, &store, system_clock()).await?;

@@ -10,6 +10,7 @@ mod policy;
 mod privacy;
 mod risk;
 mod start;
+mod stir;
 mod survey;
 mod term;
 mod witness;
@@ -93,6 +94,9 @@ enum Command {
         #[arg(long, default_value = "countersign.toml")]
         config: PathBuf,
     },
+    /// Signed calls (STIR/SHAKEN): check test vectors
+    #[command(subcommand)]
+    Stir(stir::StirCommand),
     /// Take notes on calls to contact centers, grade them, draw them: needs no server and no configuration
     Survey(survey::Survey),
     /// Write a whole and consistent copy of the record while the server runs
@@ -195,6 +199,29 @@ enum AgentCommand {
         #[arg(long, default_value = "countersign.toml")]
         config: PathBuf,
     },
+    /// Let an agent of this desk take the calls of a company among its tenants
+    Serve {
+        /// The name they sign in with
+        name: String,
+        /// The company's name under [[tenants]]
+        tenant: String,
+        /// As what: agent or specialist
+        #[arg(long, value_parser = role, default_value = "agent")]
+        role: Role,
+        /// The desk's configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
+    /// Take that away again, from their next click on
+    Leave {
+        /// The name they sign in with
+        name: String,
+        /// The company's name under [[tenants]]
+        tenant: String,
+        /// The desk's configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
 }
 
 fn role(text: &str) -> Result<Role, String> { Role::parse(text).ok_or_else(|| "write agent, specialist, lead or admin".into()) }
@@ -238,7 +265,10 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Risk(RiskCommand::Explain { call, config }) => risk::explain(&config, call).await,
         Command::Import { file, dry_run, config } => accounts::import(&config, &file, dry_run).await,
         Command::Agent(AgentCommand::Add { name, role, config }) => accounts::add_agent(&config, &name, role).await,
+        Command::Agent(AgentCommand::Serve { name, tenant, role, config }) => accounts::assign_agent(&config, &name, &tenant, Some(role)).await,
+        Command::Agent(AgentCommand::Leave { name, tenant, config }) => accounts::assign_agent(&config, &name, &tenant, None).await,
         Command::Unlock { account_number, config } => accounts::unlock(&config, &account_number).await,
+        Command::Stir(command) => stir::run(&command),
         Command::Survey(survey) => survey::run(survey),
         Command::Backup { to, config } => {
             let runner = start::open(&countersign_server::config::Config::read(&config)?).await?;

@@ -9,6 +9,7 @@ use countersign_server::{
     config::{Config, read_secret, scope},
     demo,
     hub::Hub,
+    keyring::Master,
     intel::{Intel, Known, OnFailure, Sim, Use, file::Listed},
     i18n::{Company, Texts},
     ledger::{Log, Sequencer, witness::Witnesses},
@@ -24,10 +25,12 @@ use countersign_server::{
         smtp::{self, Smtp, SmtpConfig},
         twilio::{self, TwilioConfig},
     },
+    retention::Retention,
     ring_back::RingBack,
     runner::Runner,
-    serve::{serve as run_server, system_clock},
+    serve::{Company as Served, serve as run_server, system_clock},
     telephony::{handset, twilio::{self as twilio_voice, Twilio}},
+    tenants::{self, Tenant},
     upstream::{Errands, Questions, Upstream},
     vault::Vault,
 };
@@ -47,10 +50,11 @@ fn log() {
 }
 
 /// Opens the record of a configuration for a command.
-pub async fn open(config: &Config) -> Result<Runner, Failure> {
-    let master = key::master(config)?;
+pub async fn open(config: &Config) -> Result<Runner, Failure> { open_with(config, &key::master(config)?).await }
+
+async fn open_with(config: &Config, master: &Master) -> Result<Runner, Failure> {
     let store = config.store.open().await?;
-    let vault = Arc::new(Vault::of(&master, &store, system_clock()).await?);
+    let vault = Arc::new(Vault::of(master, &store, system_clock()).await?);
     let metrics = Arc::new(Metrics::default());
     Ok(Runner::new(store, vault, policy::configured(Some(config))?, policy::limits(config)?, Arc::new(Hub::default()), metrics, system_clock))
 }
@@ -59,27 +63,60 @@ pub async fn open(config: &Config) -> Result<Runner, Failure> {
 pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     log();
     let config = Config::read(path)?;
-    let broken: Vec<_> = config.examine().into_iter().filter(|f| f.severity == countersign_server::config::Severity::Missing).collect();
-    for f in &broken {
-        tracing::warn!(setting = f.setting, "{}", f.text);
-    }
-    let runner = Arc::new(open(&config).await?);
+    let others = tenants::read(&config)?;
+    warn(&config, "");
+    let master = key::master(&config)?;
+    let runner = Arc::new(open_with(&config, &master).await?);
     let agents = Arc::new(Agents::new(runner.clone()));
+    let (mut masters, mut companies) = (vec![(String::new(), master)], Vec::new());
+    for (name, path, config) in others {
+        let of = |e: Failure| format!("[[tenants]] {name} ({}): {e}", path.display());
+        warn(&config, &name);
+        let master = key::master(&config).map_err(of)?;
+        // Two records under one key, or one record under two names: neither is what was meant.
+        if let Some((other, _)) = masters.iter().find(|(_, known)| known.is(&master)) {
+            let other = if other.is_empty() { "the desk's own" } else { other };
+            return Err(of(format!("has the same master key as {other}: make one for each with `countersign key new`").into()).into());
+        }
+        let runner = Arc::new(open_with(&config, &master).await.map_err(of)?);
+        let own = Arc::new(Agents::new(runner.clone()).beside(agents.clone(), &name));
+        companies.push((name.clone(), company(&config, runner, own, Vec::new()).await.map_err(of)?));
+        masters.push((name, master));
+    }
+    drop(masters);
+    let known = companies.iter().map(|(name, company)| Tenant { name: name.clone(), app: company.app.clone() }).collect();
+    let mut all = vec![company(&config, runner, agents, known).await?];
+    all.extend(companies.into_iter().map(|(_, company)| company));
+    let listener = listen(config.listen.address).await?;
+    tracing::info!(address = %listener.local_addr()?, companies = all.len(), "serving");
+    run_server(all, listener, stop()).await?;
+    tracing::info!("stopped; every call is on record and goes on at the next start");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn warn(config: &Config, tenant: &str) {
+    for f in config.examine().into_iter().filter(|f| f.severity == countersign_server::config::Severity::Missing) {
+        tracing::warn!(tenant, setting = f.setting, "{}", f.text);
+    }
+}
+
+/// One company of a configuration, with its calls taken up again.
+async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tenants: Vec<Tenant>) -> Result<Served, Failure> {
     agents.refresh().await?;
-    let company = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };
-    let texts = Arc::new(Texts::load(company)?.with_codes(runner.vault.pepper.clone()));
-    let (providers, twilio) = providers(&config, &agents)?;
+    let name = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };
+    let texts = Arc::new(Texts::with_words(name, config.company.words.as_deref())?.with_codes(runner.vault.pepper.clone()));
+    let (providers, twilio) = providers(config, &agents)?;
     if let Some(twilio) = &twilio {
         runner.hub.register(twilio_voice::NAME, twilio.clone());
     }
     let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
-    let (sign_in, upstream) = openid(&config, &runner)?;
+    let (sign_in, upstream) = openid(config, &runner)?;
     let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
-    let intel = intel(&config, &runner)?;
+    let intel = intel(config, &runner)?;
     runner.watch.limit(config.risk.agents);
     let rings = twilio.is_some().then_some(twilio_voice::NAME);
     let app = App(Arc::new(Parts {
-        runner: runner.clone(), agents, texts: texts.clone(), public_url: config.listen.public_url.clone(),
+        runner: runner.clone(), agents, tenants, texts: texts.clone(), public_url: config.listen.public_url.clone(),
         deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), oauth: oauth.clone(), push: push.clone(), sign_in, upstream: upstream.clone(),
         rings,
         app_number: config.twilio.as_ref().and_then(|t| t.app_number.clone()), twilio, demo: false, demo_people: Vec::new(),
@@ -88,8 +125,7 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     let log = Log::new(Sequencer::new(config.log_origin()), Witnesses::new(config.log_witnesses()?)?, config.log.memory.clone());
     runner.refresh_policies().await?;
     let resumed = runner.resume().await?;
-    let listener = listen(config.listen.address).await?;
-    tracing::info!(address = %listener.local_addr()?, calls = resumed, policy = runner.policy().version(), "serving");
+    tracing::info!(company = app.company(), calls = resumed, policy = runner.policy().version(), "taken up");
     let mut outbox = Outbox::new(runner.clone(), texts, providers).with(Arc::new(push::Shared(push))).with(Arc::new(Errands::new(runner.clone(), upstream)))
         .with(Arc::new(RingBack::new(runner.clone(), rings)));
     if let Some(intel) = intel {
@@ -98,9 +134,7 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     if let Some(oauth) = oauth {
         outbox = outbox.with(Arc::new(oauth.courier(runner)?));
     }
-    run_server(app, outbox, Some(log), listener, stop()).await?;
-    tracing::info!("stopped; every call is on record and goes on at the next start");
-    Ok(ExitCode::SUCCESS)
+    Ok(Served { app, outbox, log: Some(log), retention: config.retention.clone() })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -218,7 +252,7 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     // Nothing real is on this machine that a fictional customer could reach.
     let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, &url)?);
     let app = App(Arc::new(Parts {
-        runner: runner.clone(), agents, texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), oauth: None,
+        runner: runner.clone(), agents, tenants: Vec::new(), texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), oauth: None,
         push: push.clone(), sign_in: None, upstream: None, twilio: None, rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people,
         handsets: Some(handsets.clone()),
     }));
@@ -237,7 +271,7 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     }
     anstream::println!("\n{WARN}Not for real use{WARN:#}: no passwords, and the record is gone afterwards. Ctrl-C stops it.");
     let log = Log::new(Sequencer::new("localhost/log".into()), Witnesses::new(Vec::new())?, None);
-    run_server(app, outbox, Some(log), listener, stop()).await?;
+    run_server(vec![Served { app, outbox, log: Some(log), retention: Retention::default() }], listener, stop()).await?;
     drop(scratch);
     Ok(ExitCode::SUCCESS)
 }

@@ -132,6 +132,7 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
         }
         Event::Marked { agent, fraud: true, note } => format!("{agent} marked this call as FRAUD (reason: {note})."),
         Event::Marked { agent, fraud: false, note } => format!("{agent} took the mark of fraud back (reason: {note})."),
+        Event::Redacted { was } => format!("Taken away by a rule of retention: {}.", words(was)),
         Event::Ended { ending } => match ending {
             Ending::Caller => "The caller hung up.",
             Ending::Agent => "The agent ended the call.",

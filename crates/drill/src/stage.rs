@@ -163,6 +163,7 @@ impl Stage {
         let deny = setting.deny.iter().cloned().chain(E164::parse(DENIED)).collect();
         let post: Arc<Post> = Arc::default();
         let app = App(Arc::new(Parts {
+            tenants: Vec::new(),
             runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(), deny_numbers: deny, api: if setting.api { vec![api] } else { Vec::new() },
             oauth, push, sign_in: None, upstream: None, rings: voice.as_ref().map(|_| twilio::NAME), twilio: voice, app_number: None, demo: false,
             demo_people: Vec::new(), handsets: None,

@@ -73,6 +73,7 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
         }
     }
     let agents = app.agents.list().await.map_err(|e| WebError::Broken(e.to_string()))?;
+    let shared = app.agents.of_shared_desk().await.map_err(|e| WebError::Broken(e.to_string()))?;
     let m = &app.runner.metrics;
     let named = |family: &prometheus_client::metrics::family::Family<ByName, prometheus_client::metrics::counter::Counter>, name: &str| {
         family.get_or_create(&ByName { name: name.into() }).get().to_string()
@@ -93,6 +94,7 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
         alerts,
         calls,
         agents: agents.into_iter().map(|(a, signed_in)| (a.name, a.role, signed_in, a.id)).collect(),
+        shared,
         factors: Report::read(&app.runner).await?.stats(),
     };
     Ok(Html(pages::admin(&shell(&app, &who), &view)?))

@@ -47,6 +47,9 @@ pub struct Agent {
     totp: Otp,
     /// How many events their record has.
     events: u64,
+    /// Other companies whose calls they take at this desk, and as what.
+    #[serde(default)]
+    pub serves: BTreeMap<String, Role>,
 }
 
 /// A session as it is kept, sealed.
@@ -76,6 +79,12 @@ pub enum AgentError {
     /// The name is taken or has a wrong shape.
     #[error("a name has 2 to 40 letters, digits, dots or dashes, and is not taken: {0}")]
     Name(String),
+    /// Nobody has this name.
+    #[error("nobody at this desk is called {0}: `countersign agent add` adds them")]
+    Nobody(String),
+    /// Leads and administrators of a company are its own people.
+    #[error("at another company's calls somebody can be agent or specialist: its leads and administrators are its own people")]
+    Role,
     /// The password is too short.
     #[error("a password at the desk has at least 12 characters")]
     Password,
@@ -103,11 +112,17 @@ impl From<serde_json::Error> for RunErrorBox {
 pub struct Agents {
     runner: Arc<Runner>,
     names: RwLock<BTreeMap<AgentId, (String, Role)>>,
+    /// Those of the desk that takes this company's calls, and what this company is called there.
+    shared: Option<(Arc<Agents>, String)>,
 }
 
 impl Agents {
     /// Over a runner's store and keys.
-    pub fn new(runner: Arc<Runner>) -> Self { Self { runner, names: RwLock::default() } }
+    pub fn new(runner: Arc<Runner>) -> Self { Self { runner, names: RwLock::default(), shared: None } }
+
+    /// The same, where a shared desk takes calls as well that knows this company as `tenant`: its
+    /// people have names here, and nothing else.
+    pub fn beside(self, shared: Arc<Self>, tenant: &str) -> Self { Self { shared: Some((shared, tenant.into())), ..self } }
 
     fn vault(&self) -> &Vault { &self.runner.vault }
 
@@ -136,7 +151,7 @@ impl Agents {
         let totp = Otp { key: Secret::new(hex::encode(key)), digits: 6, algorithm: countersign_core::factor::Algorithm::Sha1, step: Some(30) };
         let id = AgentId(self.vault().id()?);
         let password = WordHash::make(password, self.vault().id()?, &self.vault().pepper);
-        let agent = Agent { id, name: name.into(), role, password, totp: totp.clone(), events: 1 };
+        let agent = Agent { id, name: name.into(), role, password, totp: totp.clone(), events: 1, serves: BTreeMap::new() };
         let now = self.runner.now();
         let commit = Commit {
             now: now.0,
@@ -148,6 +163,34 @@ impl Agents {
         self.commit(commit).await?;
         self.refresh().await?;
         Ok(totp)
+    }
+
+    /// Lets somebody take calls of another company at this desk, or not any more. From their next
+    /// request on; what they see of it ends as well.
+    pub async fn assign(&self, name: &str, tenant: &str, role: Option<Role>) -> Result<(), AgentError> {
+        if !matches!(role, None | Some(Role::Agent | Role::Specialist)) {
+            return Err(AgentError::Role);
+        }
+        let (version, mut agent) = self.load(name).await?.ok_or_else(|| AgentError::Nobody(name.into()))?;
+        if agent.serves.get(tenant).copied() == role {
+            return Ok(());
+        }
+        let tenant = tenant.to_owned();
+        let event = match role {
+            Some(role) => {
+                agent.serves.insert(tenant.clone(), role);
+                AgentEvent::Serves { tenant, role }
+            }
+            None => {
+                agent.serves.remove(&tenant);
+                AgentEvent::Left { tenant }
+            }
+        };
+        let now = self.runner.now();
+        let append = record::append(record::AGENT, agent.id.0, agent.events, now, &event)?;
+        agent.events += 1;
+        let docs = vec![self.put(&agent, Expect::Version(version))?];
+        self.commit(Commit { now: now.0, docs, appends: vec![append], ..Commit::default() }).await
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), AgentError> {
@@ -210,7 +253,10 @@ impl Agents {
 
     /// Who a session belongs to. Read anew for every request: a session taken away is gone at once,
     /// and a role taken away as well.
-    pub async fn who(&self, token: &Secret) -> Result<Option<Who>, AgentError> {
+    pub async fn who(&self, token: &Secret) -> Result<Option<Who>, AgentError> { Ok(self.at_desk(token).await?.map(|(who, _)| who)) }
+
+    /// The same, with the other companies whose calls they take.
+    pub async fn at_desk(&self, token: &Secret) -> Result<Option<(Who, BTreeMap<String, Role>)>, AgentError> {
         let id = Vault::token_id(token);
         let Some(doc) = self.runner.store.doc(SESSION, &id).await? else { return Ok(None) };
         let session: Session = self.vault().unseal(SESSION, &id, &doc.body)?;
@@ -225,7 +271,7 @@ impl Agents {
                 self.names.write().unwrap_or_else(PoisonError::into_inner).insert(agent.id, (agent.name.clone(), agent.role));
             }
         }
-        Ok(found.map(|(_, a)| Who { id: a.id, name: a.name, role: a.role }))
+        Ok(found.map(|(_, a)| (Who { id: a.id, name: a.name, role: a.role }, a.serves)))
     }
 
     /// Puts on record that somebody looked a customer up without a call, and counts it against a limit.
@@ -296,9 +342,18 @@ impl Agents {
         names.iter().map(|(id, (name, _))| (*id, name.clone())).collect()
     }
 
+    /// What an agent is called, here or at the shared desk.
+    pub fn known(&self, id: AgentId) -> Option<String> {
+        let mine = self.names.read().unwrap_or_else(PoisonError::into_inner).get(&id).map(|(name, _)| name.clone());
+        mine.or_else(|| self.shared.as_ref()?.0.known(id))
+    }
+
     /// The name of one agent, or their id.
-    pub fn name(&self, id: AgentId) -> String {
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        names.get(&id).map_or_else(|| id.to_string(), |(name, _)| name.clone())
+    pub fn name(&self, id: AgentId) -> String { self.known(id).unwrap_or_else(|| id.to_string()) }
+
+    /// Who of a shared desk takes calls here.
+    pub async fn of_shared_desk(&self) -> Result<Vec<(String, Role)>, AgentError> {
+        let Some((shared, tenant)) = &self.shared else { return Ok(Vec::new()) };
+        Ok(shared.list().await?.into_iter().filter_map(|(agent, _)| agent.serves.get(tenant).map(|role| (agent.name.clone(), *role))).collect())
     }
 }

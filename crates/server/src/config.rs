@@ -11,8 +11,10 @@ use crate::{
     oauth::clients::{self, ClientSettings},
     outbox::http::endpoint,
     push::address::Rules,
+    retention::Retention,
     risk_config::{IntelSettings, RiskSettings},
     storage::Storage,
+    token::{self, TokenKey},
     upstream::Hint,
 };
 
@@ -64,6 +66,22 @@ pub struct Config {
     /// Programs that may ask for a proof (OpenID).
     #[serde(default)]
     pub oauth_clients: Vec<ClientSettings>,
+    /// What is kept for how long.
+    #[serde(default)]
+    pub retention: Retention,
+    /// Other companies whose calls this desk takes.
+    #[serde(default)]
+    pub tenants: Vec<TenantAt>,
+}
+
+/// A company whose calls another's desk takes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantAt {
+    /// What it is called in commands and on record: 1 to 40 letters, digits or dashes.
+    pub name: String,
+    /// Its own configuration: a whole one, with a record, keys and an address of its own.
+    pub config: PathBuf,
 }
 
 /// Who we answer for.
@@ -74,6 +92,8 @@ pub struct Company {
     pub name: String,
     /// The number that customers call to report fraud, as it is read out.
     pub fraud_line: String,
+    /// A folder with words of your own: `en/voice.ftl` and the like, with what shall sound otherwise.
+    pub words: Option<PathBuf>,
 }
 
 /// Where we listen and how the world reaches us.
@@ -92,6 +112,8 @@ pub struct Listen {
 pub struct Keys {
     /// A file with 64 hexadecimal digits. `COUNTERSIGN_KEY` in the environment comes first.
     pub file: Option<PathBuf>,
+    /// A token that holds the key, where no file is named.
+    pub pkcs11: Option<TokenKey>,
 }
 
 /// Policies of your own.
@@ -354,19 +376,35 @@ impl Config {
             say(Severity::Missing, "company.fraud_line", "has no digit: customers must be able to call it".into());
         }
         match (&self.keys.file, std::env::var_os("COUNTERSIGN_KEY")) {
+            (None, None) if self.keys.pkcs11.is_some() => {}
             (None, None) => say(Severity::Missing, "keys.file", "no master key: run `countersign key new countersign.key` and name the file here, or set COUNTERSIGN_KEY".into()),
             (Some(path), _) => private_file(path, "keys.file", &mut say),
             (None, Some(_)) => {}
         }
+        if let Some(at) = &self.keys.pkcs11 {
+            if self.keys.file.is_some() {
+                say(Severity::Note, "keys.pkcs11", "is not used while keys.file is named".into());
+            }
+            match (&at.pin_file, std::env::var_os(token::PIN)) {
+                (None, None) => say(Severity::Missing, "keys.pkcs11.pin_file", format!("no PIN: name a file, or set {}", token::PIN)),
+                (Some(path), None) => private_file(path, "keys.pkcs11.pin_file", &mut say),
+                _ => {}
+            }
+            if !at.module.exists() {
+                say(Severity::Missing, "keys.pkcs11.module", format!("{} does not exist", at.module.display()));
+            }
+        }
         self.store.examine(self.keys.file.as_ref(), &mut say);
+        // A desk for other companies needs no telephone of its own.
+        let own_calls = self.tenants.is_empty() || self.twilio.is_some();
         let texts = self.twilio.is_some() || self.messages.is_some();
-        if !texts {
+        if own_calls && !texts {
             say(Severity::Missing, "twilio / messages", "nobody can send texted codes: configure [twilio] or [messages]".into());
         }
-        if self.twilio.is_none() {
+        if own_calls && self.twilio.is_none() {
             say(Severity::Missing, "twilio", "no telephony: calls cannot come in".into());
         }
-        if self.mail.is_none() {
+        if own_calls && self.mail.is_none() {
             say(Severity::Unsafe, "mail", "no mail server: customers without a mobile number get no notice of changes".into());
         }
         if let Some(twilio) = &self.twilio {
@@ -415,6 +453,9 @@ impl Config {
         }
         if self.push.loopback {
             say(Severity::Unsafe, "push.loopback", "lets customers' browsers name addresses on this machine: only for tests".into());
+        }
+        for text in self.retention.faults() {
+            say(Severity::Missing, "retention", text);
         }
         for client in &self.api {
             if client.key_sha256.len() != 64 || !client.key_sha256.bytes().all(|b| b.is_ascii_hexdigit()) {

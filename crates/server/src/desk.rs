@@ -20,16 +20,17 @@ use countersign_core::{
     secret::Secret,
     story::{self, Reader},
     time::Span,
-    view::{AgentView, QueueItem, Viewer, agent_view, queue_item},
+    view::{Viewer, agent_view, queue_item},
 };
-use futures_util::stream;
+use futures_util::{future::select_all, stream};
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::{
     App,
     agents::{AgentError, Who},
     directory::check_change,
     hub::Notice,
-    pages::{self, Flash, FlashKind, Shell, StoryLine},
+    pages::{self, Flash, FlashKind, Queued, Seen, Shell, StoryLine},
     runner::RunError,
     web::{WebError, cookie, set_cookie},
 };
@@ -52,11 +53,77 @@ pub fn routes() -> Router<App> {
 }
 
 /// Who is signed in, or the way to sign in.
-pub async fn who(app: &App, headers: &HeaderMap) -> Result<Who, WebError> {
+pub async fn who(app: &App, headers: &HeaderMap) -> Result<Who, WebError> { Ok(seat(app, headers).await?.who) }
+
+/// Somebody at the desk, and the companies whose calls they take: ours, and those of tenants that
+/// they serve. What is not among these is not there for them.
+struct Seat {
+    /// As what they are here.
+    who: Who,
+    floors: Vec<Floor>,
+}
+
+/// One company, as somebody at the desk stands in it.
+struct Floor {
+    /// Its name in the configuration; empty for our own.
+    tenant: String,
+    app: App,
+    /// The same person, in the role that they have there.
+    who: Who,
+    /// What it is called, if there are others.
+    company: Option<String>,
+}
+
+async fn seat(app: &App, headers: &HeaderMap) -> Result<Seat, WebError> {
     // The demo signs in with one click on its first page.
     let to = if app.demo { "/" } else { "/desk/sign-in" };
     let token = cookie(headers, COOKIE).ok_or(WebError::SignIn(to))?;
-    app.agents.who(&token).await.map_err(broken)?.ok_or(WebError::SignIn(to))
+    let (who, serves) = app.agents.at_desk(&token).await.map_err(broken)?.ok_or(WebError::SignIn(to))?;
+    let several = !app.tenants.is_empty();
+    let floor = |tenant: &str, app: &App, role| Floor {
+        tenant: tenant.into(), app: app.clone(), who: Who { role, ..who.clone() }, company: several.then(|| app.company().to_owned()),
+    };
+    let mut floors = vec![floor("", app, who.role)];
+    floors.extend(app.tenants.iter().filter_map(|tenant| serves.get(&tenant.name).map(|role| floor(&tenant.name, &tenant.app, *role))));
+    Ok(Seat { who, floors })
+}
+
+impl Seat {
+    /// The company of a call, and the call. Calls of companies that they do not serve are not found.
+    async fn call(&self, id: CallId) -> Result<(&Floor, Call), WebError> {
+        // A call that goes on is in memory: a record is asked by its own company alone.
+        for floor in &self.floors {
+            if floor.app.runner.in_memory(id).await?.is_some()
+                && let Some(live) = floor.app.runner.call(id).await?
+            {
+                return Ok((floor, live.call));
+            }
+        }
+        for floor in &self.floors {
+            if let Some(live) = floor.app.runner.call(id).await? {
+                return Ok((floor, live.call));
+            }
+        }
+        Err(WebError::NotFound)
+    }
+
+    /// Calls that wait first, longest wait first; then those with somebody; calls still with the
+    /// machine are not shown.
+    async fn items(&self) -> Vec<Queued> {
+        let mut items = Vec::new();
+        for floor in &self.floors {
+            let here = floor.app.runner.live_map(|call| call.queue.map(|_| queue_item(call, viewer(&floor.who)))).await;
+            items.extend(here.into_iter().map(|item| Queued { who: item.agent.and_then(|id| floor.app.agents.known(id)), company: floor.company.clone(), item }));
+        }
+        items.sort_by_key(|queued| (queued.item.stage != Stage::Waiting, queued.item.since));
+        items.truncate(200);
+        items
+    }
+
+    /// Companies whose customers can be rung from here.
+    fn rings(&self) -> Vec<(String, String)> {
+        self.floors.iter().filter(|floor| floor.app.rings.is_some()).map(|floor| (floor.tenant.clone(), floor.app.company().to_owned())).collect()
+    }
 }
 
 fn broken(e: AgentError) -> WebError {
@@ -69,72 +136,67 @@ fn broken(e: AgentError) -> WebError {
 fn viewer(who: &Who) -> Viewer { Viewer { agent: who.id, role: who.role } }
 
 async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Response, WebError> {
-    let who = who(&app, &headers).await?;
-    if who.role == Role::Admin {
+    let seat = seat(&app, &headers).await?;
+    if seat.who.role == Role::Admin && seat.floors.len() == 1 {
         return Ok(Redirect::to("/admin").into_response());
     }
-    page(&app, &who, None).await
+    let mut mine = None;
+    for floor in &seat.floors {
+        let held = floor.app.runner.live_map(|call| (call.agent == Some((floor.who.id, floor.who.role))).then_some(call.id)).await;
+        mine = mine.or(held.first().copied());
+    }
+    page(&app, &seat, mine).await
 }
 
 async fn one(State(app): State<App>, headers: HeaderMap, Path(id): Path<CallId>) -> Result<Response, WebError> {
-    let who = who(&app, &headers).await?;
-    page(&app, &who, Some(id)).await
+    let seat = seat(&app, &headers).await?;
+    page(&app, &seat, Some(id)).await
 }
 
-async fn page(app: &App, who: &Who, id: Option<CallId>) -> Result<Response, WebError> {
-    let mine = app.runner.live_map(|call| (call.agent == Some((who.id, who.role))).then_some(call.id)).await.first().copied();
-    let (view, lines) = match id.or(mine) {
+async fn page(app: &App, seat: &Seat, id: Option<CallId>) -> Result<Response, WebError> {
+    let seen = match id {
         Some(id) => {
-            let call = app.runner.call(id).await?.ok_or(WebError::NotFound)?.call;
-            let (view, lines) = see(app, who, &call).await?;
-            (Some(view), lines)
+            let (floor, call) = seat.call(id).await?;
+            Some(floor.see(&call).await?)
         }
-        None => (None, Vec::new()),
+        None => None,
     };
-    let items = items(app, who).await;
-    let shell = Shell { company: app.company(), user: Some((&who.name, who.role)), demo: app.demo };
-    Ok(Html(pages::desk(&shell, app.runner.now(), &items, &app.agents.names(), view.as_ref(), None, &lines)?).into_response())
+    let items = seat.items().await;
+    let shell = Shell { company: app.company(), user: Some((&seat.who.name, seat.who.role)), demo: app.demo };
+    Ok(Html(pages::desk(&shell, app.runner.now(), &items, seen.as_ref(), &seat.rings())?).into_response())
 }
 
 async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
-    let who = who(&app, &headers).await?;
-    let items = items(&app, &who).await;
-    Ok(Html(pages::desk_list(app.runner.now(), &items, &app.agents.names())?))
-}
-
-/// Calls that wait first, longest wait first; then those with somebody; calls still with the
-/// machine are not shown.
-async fn items(app: &App, who: &Who) -> Vec<QueueItem> {
-    let mut items = app.runner.live_map(|call| call.queue.map(|_| queue_item(call, viewer(who)))).await;
-    items.sort_by_key(|i| (i.stage != Stage::Waiting, i.since));
-    items.truncate(200);
-    items
+    let seat = seat(&app, &headers).await?;
+    Ok(Html(pages::desk_list(app.runner.now(), &seat.items().await)?))
 }
 
 async fn panel(State(app): State<App>, headers: HeaderMap, Path(id): Path<CallId>) -> Result<Html<String>, WebError> {
-    let who = who(&app, &headers).await?;
-    let call = app.runner.call(id).await?.ok_or(WebError::NotFound)?.call;
-    let (view, lines) = see(&app, &who, &call).await?;
-    Ok(Html(pages::desk_panel(app.runner.now(), &view, None, &lines)?))
+    let seat = seat(&app, &headers).await?;
+    let (floor, call) = seat.call(id).await?;
+    Ok(Html(pages::desk_panel(app.runner.now(), &floor.see(&call).await?, None)?))
 }
 
-/// One call as this agent may see it. Somebody else's call is not found, unless a lead asks.
-async fn see(app: &App, who: &Who, call: &Call) -> Result<(AgentView, Vec<StoryLine>), WebError> {
-    let mine = call.agent == Some((who.id, who.role));
-    let waits_for_me = call.stage == Stage::Waiting && call.queue.is_some_and(|q| q.serves(who.role));
-    if !mine && !waits_for_me && who.role != Role::Lead {
-        return Err(WebError::NotFound);
+impl Floor {
+    /// One call as this agent may see it. Somebody else's call is not found, unless a lead asks.
+    async fn see(&self, call: &Call) -> Result<Seen, WebError> {
+        let (app, who) = (&self.app, &self.who);
+        let mine = call.agent == Some((who.id, who.role));
+        let waits_for_me = call.stage == Stage::Waiting && call.queue.is_some_and(|q| q.serves(who.role));
+        if !mine && !waits_for_me && who.role != Role::Lead {
+            return Err(WebError::NotFound);
+        }
+        let now = app.runner.now();
+        let principal = app.runner.directory.brief(call.principal, now).await?;
+        let profile = match call.subject {
+            Some(id) => app.runner.directory.load(id).await?,
+            None => None,
+        };
+        let view = agent_view(call, principal.as_ref(), profile.as_ref().map(|l| &l.profile), viewer(who), app.runner.policy().as_ref(), &app.runner.vault.pepper, now);
+        let reader = if who.role == Role::Lead { Reader::Lead } else { Reader::Anyone };
+        let story = if mine || who.role == Role::Lead { story_lines(app, call.id, reader).await? } else { Vec::new() };
+        Ok(Seen { view, story, company: self.company.clone() })
     }
-    let now = app.runner.now();
-    let principal = app.runner.directory.brief(call.principal, now).await?;
-    let profile = match call.subject {
-        Some(id) => app.runner.directory.load(id).await?,
-        None => None,
-    };
-    let view = agent_view(call, principal.as_ref(), profile.as_ref().map(|l| &l.profile), viewer(who), app.runner.policy().as_ref(), &app.runner.vault.pepper, now);
-    let reader = if who.role == Role::Lead { Reader::Lead } else { Reader::Anyone };
-    let lines = if mine || who.role == Role::Lead { story_lines(app, call.id, reader).await? } else { Vec::new() };
-    Ok((view, lines))
 }
 
 /// The record of a call as sentences.
@@ -258,17 +320,21 @@ fn change(action: &Action, form: &Fields) -> Result<Change, WebError> {
 
 /// Rings a customer at a number on file. The agent names the account, never a number.
 async fn call_out(State(app): State<App>, headers: HeaderMap, Form(form): Form<Fields>) -> Result<Response, WebError> {
-    let who = who(&app, &headers).await?;
-    let adapter = app.rings.ok_or_else(|| WebError::Bad("no telephony here can ring customers".into()))?;
+    let seat = seat(&app, &headers).await?;
+    // A desk of one company need not say which.
+    let tenant = form.get("company").map_or("", String::as_str);
+    let floor = seat.floors.iter().find(|floor| floor.tenant == tenant).ok_or(WebError::NotFound)?;
+    let who = &floor.who;
+    let adapter = floor.app.rings.ok_or_else(|| WebError::Bad(if seat.rings().is_empty() { "no telephony here can ring customers" } else { "choose the company" }.into()))?;
     let number = secret(&form, "account_number")?;
     let matter = if form.get("action").is_none_or(String::is_empty) { None } else { Some(action(&form)?) };
-    let runner = &app.runner;
+    let runner = &floor.app.runner;
     let now = runner.now();
     let (accounts, _) = runner.directory.find(ClaimKind::AccountNumber, number.expose(), now).await?;
     // Looking customers up by number is a claim like any other, and counts as one.
     let outcome = countersign_store::Outcome::Fail;
     let guard = countersign_store::Guard::Attempt { key: format!("claims/{}", who.id), window: Some(Span::hours(1).0), max: runner.params.agent_claims, outcome };
-    match app.agents.looked_up(&who, !accounts.is_empty(), guard).await {
+    match app.agents.looked_up(who, !accounts.is_empty(), guard).await {
         Ok(()) => {}
         Err(AgentError::Refused) => return Err(WebError::Bad("you looked up too many customers in the last hour".into())),
         Err(e) => return Err(broken(e)),
@@ -283,13 +349,13 @@ async fn call_out(State(app): State<App>, headers: HeaderMap, Form(form): Form<F
 }
 
 async fn act(State(app): State<App>, headers: HeaderMap, Path((id, verb)): Path<(CallId, String)>, Form(form): Form<Fields>) -> Result<Response, WebError> {
-    let who = who(&app, &headers).await?;
-    let before = app.runner.call(id).await?.ok_or(WebError::NotFound)?.call;
-    let (flash, call) = match perform(&app, &who, &before, &verb, &form).await {
+    let seat = seat(&app, &headers).await?;
+    let (floor, before) = seat.call(id).await?;
+    let (flash, call) = match floor.perform(&before, &verb, &form).await {
         Ok(done) => done,
         // A slip of the pen or a moved call is told in place, with what was typed still there.
         Err(WebError::Bad(text)) => {
-            let call = app.runner.call(id).await?.ok_or(WebError::NotFound)?.call;
+            let call = floor.app.runner.call(id).await?.ok_or(WebError::NotFound)?.call;
             (Some(Flash { kind: FlashKind::Bad, text }), call)
         }
         Err(other) => return Err(other),
@@ -297,24 +363,27 @@ async fn act(State(app): State<App>, headers: HeaderMap, Path((id, verb)): Path<
     if !headers.contains_key("hx-request") {
         return Ok(Redirect::to(&format!("/desk/call/{id}")).into_response());
     }
-    let (view, lines) = match see(&app, &who, &call).await {
+    let seen = match floor.see(&call).await {
         Ok(seen) => seen,
         // Handed over or ended: the call is no longer this agent's to see.
         Err(WebError::NotFound) => return Ok(([("hx-redirect", "/desk")], "").into_response()),
         Err(other) => return Err(other),
     };
-    Ok(Html(pages::desk_panel(app.runner.now(), &view, flash.as_ref(), &lines)?).into_response())
+    Ok(Html(pages::desk_panel(app.runner.now(), &seen, flash.as_ref())?).into_response())
 }
 
-async fn perform(app: &App, who: &Who, before: &Call, verb: &str, form: &Fields) -> Result<(Option<Flash>, Call), WebError> {
-    let command = command(verb, form, before.opened())?;
-    let unique = match form.get("command") {
-        Some(id) if id.len() <= 64 && !id.is_empty() => id.clone(),
-        _ => hex::encode(app.runner.vault.id()?),
-    };
-    let make = || Input::Desk { agent: who.id, role: who.role, command: command.clone() };
-    let (_, after) = app.runner.run_then(before.id, format!("desk/{}/{unique}", who.id), make, Call::clone).await?;
-    Ok((outcome(&command, before, &after), after))
+impl Floor {
+    async fn perform(&self, before: &Call, verb: &str, form: &Fields) -> Result<(Option<Flash>, Call), WebError> {
+        let (app, who) = (&self.app, &self.who);
+        let command = command(verb, form, before.opened())?;
+        let unique = match form.get("command") {
+            Some(id) if id.len() <= 64 && !id.is_empty() => id.clone(),
+            _ => hex::encode(app.runner.vault.id()?),
+        };
+        let make = || Input::Desk { agent: who.id, role: who.role, command: command.clone() };
+        let (_, after) = app.runner.run_then(before.id, format!("desk/{}/{unique}", who.id), make, Call::clone).await?;
+        Ok((outcome(&command, before, &after), after))
+    }
 }
 
 /// What came of a command, in words for the agent.
@@ -351,24 +420,28 @@ fn outcome(command: &Command, before: &Call, after: &Call) -> Option<Flash> {
 
 /// Tells a desk that something changed. Carries ids only; the page asks for what it may see.
 async fn events(State(app): State<App>, headers: HeaderMap) -> Result<Response, WebError> {
-    who(&app, &headers).await?;
-    let notices = stream::unfold(app.runner.hub.listen(), |mut notices| async move {
-        let first = notices.recv().await;
+    let seat = seat(&app, &headers).await?;
+    let boards: Vec<_> = seat.floors.iter().map(|floor| floor.app.runner.hub.listen()).collect();
+    let notices = stream::unfold(boards, |mut boards| async move {
+        // Whichever company has something first. A wait that is given up loses nothing.
+        let (first, _, _) = select_all(boards.iter_mut().map(|board| Box::pin(board.recv()))).await;
         // A burst becomes one refresh of the list.
         tokio::time::sleep(Duration::from_millis(60)).await;
         let mut calls = Vec::new();
         let mut take = |notice| if let Notice::Call(id) = notice && !calls.contains(&id) { calls.push(id) };
         match first {
             Ok(notice) => take(notice),
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return None,
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return None,
         }
-        while let Ok(notice) = notices.try_recv() {
-            take(notice);
+        for board in &mut boards {
+            while let Ok(notice) = board.try_recv() {
+                take(notice);
+            }
         }
         let mut events = vec![Ok::<_, Infallible>(SseEvent::default().event("list").data("1"))];
         events.extend(calls.into_iter().take(50).map(|id| Ok(SseEvent::default().event("call").data(id.to_string()))));
-        Some((stream::iter(events), notices))
+        Some((stream::iter(events), boards))
     });
     let flat = futures_util::StreamExt::flatten(notices);
     Ok(Sse::new(flat).keep_alive(axum::response::sse::KeepAlive::new().interval(Duration::from_secs(20))).into_response())

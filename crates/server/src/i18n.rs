@@ -7,8 +7,9 @@
 mod gsm;
 #[cfg(test)]
 mod tests;
+mod words;
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, path::Path};
 
 use countersign_core::{
     action::{Action, Verb},
@@ -65,6 +66,22 @@ pub enum TextError {
         /// Name of the file.
         file: &'static str,
         /// What is wrong.
+        why: String,
+    },
+    /// A file of the company's own words cannot be read.
+    #[error("company.words: cannot read {path}: {why}")]
+    Read {
+        /// Which.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// A file of the company's own words cannot be used.
+    #[error("company.words: {path}: {why}")]
+    Words {
+        /// Which.
+        path: String,
+        /// What is wrong, and what to do.
         why: String,
     },
     /// Two languages differ in their messages.
@@ -249,6 +266,46 @@ impl Texts {
             }
         }
         Ok(Self { company, codes: None, en: bundle(Lang::En)?, es: bundle(Lang::Es)?, de: bundle(Lang::De)? })
+    }
+
+    /// The same, with words of the company's own in place of some of ours: files `LANG/voice.ftl`,
+    /// `LANG/text.ftl` and `LANG/mail.ftl` below `folder`, each with the messages that shall be others.
+    ///
+    /// # Errors
+    /// A folder without such a file, a file that is not well-formed, a message that there is none of,
+    /// or one that leaves out or makes up a value, such as the code of a texted code.
+    pub fn with_words(company: Company, folder: Option<&Path>) -> Result<Self, TextError> {
+        let mut texts = Self::load(company)?;
+        let Some(folder) = folder else { return Ok(texts) };
+        let mut found = false;
+        for lang in Lang::ALL {
+            for (file, ours) in files(lang) {
+                let path = folder.join(lang.code()).join(format!("{file}.ftl"));
+                let name = path.display().to_string();
+                let source = match std::fs::read_to_string(&path) {
+                    Ok(source) => source,
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(e) => return Err(TextError::Read { path: name, why: e.to_string() }),
+                };
+                found = true;
+                let broken = |why: String| TextError::Words { path: name.clone(), why };
+                words::check(&source, ours).map_err(broken)?;
+                let resource = FluentResource::try_new(source).map_err(|(_, why)| broken(format!("{why:?}")))?;
+                texts.bundle_mut(lang).add_resource_overriding(resource);
+            }
+        }
+        if !found {
+            return Err(TextError::Words { path: folder.display().to_string(), why: "has none of en/voice.ftl, en/text.ftl, en/mail.ftl, or the same in es and de".into() });
+        }
+        Ok(texts)
+    }
+
+    fn bundle_mut(&mut self, lang: Lang) -> &mut Bundle {
+        match lang {
+            Lang::En => &mut self.en,
+            Lang::Es => &mut self.es,
+            Lang::De => &mut self.de,
+        }
     }
 
     /// The same, able to say codes that are derived from this pepper.

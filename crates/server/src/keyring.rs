@@ -73,6 +73,9 @@ impl Master {
 
     pub(crate) fn bytes(&self) -> &[u8; 32] { &self.0 }
 
+    /// Whether two are one key.
+    pub fn is(&self, other: &Self) -> bool { bool::from(subtle::ConstantTimeEq::ct_eq(&self.0[..], &other.0[..])) }
+
     fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
         let mut out = Zeroizing::new([0; 32]);
         // 32 bytes are always a valid HKDF-SHA-256 output length.

@@ -33,6 +33,7 @@ pub mod privacy;
 pub mod push;
 pub mod record;
 pub mod reseal;
+pub mod retention;
 pub mod ring_back;
 pub mod risk_config;
 pub mod runner;
@@ -41,6 +42,8 @@ pub mod serve;
 pub mod storage;
 pub mod survey;
 pub mod telephony;
+pub mod tenants;
+pub mod token;
 pub mod upstream;
 pub mod vault;
 pub mod watch;
@@ -67,6 +70,7 @@ use crate::{
     push::Push,
     runner::Runner,
     telephony::{handset::Handsets, twilio::Twilio},
+    tenants::Tenant,
     upstream::Upstream,
     web::WebError,
 };
@@ -81,6 +85,8 @@ pub struct Parts {
     pub runner: Arc<Runner>,
     /// People at the desk.
     pub agents: Arc<Agents>,
+    /// Other companies whose calls this desk takes.
+    pub tenants: Vec<Tenant>,
     /// The words.
     pub texts: Arc<Texts>,
     /// Where the world reaches us.

@@ -4,8 +4,6 @@
 //! escape everything; there is no `safe` filter in them. They carry no inline script, style or
 //! handler, so that the pages live under `Content-Security-Policy: default-src 'self'`.
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use countersign_core::{
     action::{Level, Role},
@@ -79,29 +77,49 @@ pub struct StoryLine {
     pub text: String,
 }
 
-/// The desk: queue on the left, the call in the middle.
-pub fn desk(
-    shell: &Shell<'_>, now: Timestamp, items: &[QueueItem], names: &BTreeMap<AgentId, String>, current: Option<&AgentView>,
-    flash: Option<&Flash>, story: &[StoryLine],
-) -> Result<String, askama::Error> {
+/// One call on a list of the desk.
+#[derive(Debug, Clone)]
+pub struct Queued {
+    /// As this agent may see it.
+    pub item: QueueItem,
+    /// Who has it.
+    pub who: Option<String>,
+    /// Whose call it is, at a desk that takes the calls of several companies.
+    pub company: Option<String>,
+}
+
+/// One call in the middle of the desk.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// As this agent may see it.
+    pub view: AgentView,
+    /// Its record, as far as this agent may read it.
+    pub story: Vec<StoryLine>,
+    /// For whom it is answered, at a desk that takes the calls of several companies.
+    pub company: Option<String>,
+}
+
+/// The desk: queue on the left, the call in the middle. `rings`: companies whose customers can be
+/// rung, by their name in the configuration, and what they are called.
+pub fn desk(shell: &Shell<'_>, now: Timestamp, items: &[Queued], current: Option<&Seen>, rings: &[(String, String)]) -> Result<String, askama::Error> {
     desk::Page {
         shell,
         now,
-        list: desk::List::new(now, items, names, current.map(|view| view.call)),
-        panel: current.map(|view| desk::Panel::new(now, view, flash, story)),
-        flash,
+        list: desk::List::new(now, items, current.map(|seen| seen.view.call)),
+        panel: current.map(|seen| desk::Panel::new(now, seen, None)),
+        rings,
     }
     .render()
 }
 
 /// The queue alone: `#queue`.
-pub fn desk_list(now: Timestamp, items: &[QueueItem], names: &BTreeMap<AgentId, String>) -> Result<String, askama::Error> {
-    desk::ListOnly { list: desk::List::new(now, items, names, None) }.render()
+pub fn desk_list(now: Timestamp, items: &[Queued]) -> Result<String, askama::Error> {
+    desk::ListOnly { list: desk::List::new(now, items, None) }.render()
 }
 
 /// The call alone: `#call`.
-pub fn desk_panel(now: Timestamp, view: &AgentView, flash: Option<&Flash>, story: &[StoryLine]) -> Result<String, askama::Error> {
-    desk::PanelOnly { panel: desk::Panel::new(now, view, flash, story) }.render()
+pub fn desk_panel(now: Timestamp, seen: &Seen, flash: Option<&Flash>) -> Result<String, askama::Error> {
+    desk::PanelOnly { panel: desk::Panel::new(now, seen, flash) }.render()
 }
 
 #[derive(Template)]
@@ -409,6 +427,8 @@ pub struct AdminView {
     pub calls: Vec<AdminCall>,
     /// Name, role, signed in, id.
     pub agents: Vec<(String, Role, bool, AgentId)>,
+    /// People of a shared desk who take calls here: name and role.
+    pub shared: Vec<(String, Role)>,
     /// Factors.
     pub factors: Vec<FactorStat>,
 }

@@ -23,6 +23,7 @@ use crate::{
     effects::{LINK, Link},
     ledger, record,
     record::AccountEvent,
+    retention::PROGRESS,
     runner::{RunError, Runner},
     seen,
     vault::VaultError,
@@ -118,7 +119,13 @@ impl Runner {
                 }
                 None => (AccountEvent::Released, DocWrite::Delete { kind: HOLD, id: account.0.to_vec() }),
             };
-            if self.on_record(&loaded, now, &event, vec![doc]).await? {
+            let mut docs = vec![doc];
+            if hold.is_none() {
+                // The rules of retention have gone past what was held: they begin anew.
+                let rules = self.store.docs(PROGRESS, None, 1000).await?;
+                docs.extend(rules.into_iter().map(|(id, _)| DocWrite::Delete { kind: PROGRESS, id }));
+            }
+            if self.on_record(&loaded, now, &event, docs).await? {
                 return Ok(());
             }
         }
@@ -248,7 +255,7 @@ fn committed(result: Result<countersign_store::Committed, CommitError>) -> Resul
 fn is_about_risk(event: &Event) -> bool { matches!(event, Event::RiskScored { .. } | Event::Signalled { .. } | Event::Marked { .. }) }
 
 /// The notes that the events of a call name, wherever they do.
-fn notes_in(events: &[Recorded]) -> impl Iterator<Item = NoteId> + '_ {
+pub(crate) fn notes_in(events: &[Recorded]) -> impl Iterator<Item = NoteId> + '_ {
     events.iter().filter_map(|recorded| Event::encode(recorded).ok()).flat_map(|text| {
         let ids = text.split("\"note_").skip(1).filter_map(|rest| format!("note_{}", rest.get(..32)?).parse().ok());
         ids.collect::<Vec<NoteId>>()

@@ -18,6 +18,8 @@ pub const ACCOUNT: &str = "account";
 pub const CHECK: &str = "check";
 /// See [`CALL`].
 pub const AGENT: &str = "agent";
+/// What rules of retention did: one stream.
+pub const RETENTION: &str = "retention";
 
 /// What happened to an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +85,8 @@ pub enum AccountEvent {
     Released,
     /// Everything that is kept about the customer was given out.
     Exported,
+    /// Numbers or addresses that were replaced long ago were taken off the file.
+    ContactsForgotten,
     /// Everything about the customer was destroyed. The last event of the account.
     Erased,
     /// A one-time code of an authenticator was checked for another system.
@@ -93,6 +97,21 @@ pub enum AccountEvent {
         accepted: bool,
         /// Who asked: the name of the key.
         client: String,
+    },
+}
+
+/// What rules of retention did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum RetentionEvent {
+    /// A rule took something of a call away.
+    Applied {
+        /// Which rule: `calls`, `notes` or `events.NAME`.
+        rule: String,
+        /// Of which call.
+        call: CallId,
+        /// How many events it redacted.
+        events: u64,
     },
 }
 
@@ -111,6 +130,18 @@ pub enum AgentEvent {
     LookedUp {
         /// Somebody has this number.
         found: bool,
+    },
+    /// May take calls of another company whose calls come to this desk.
+    Serves {
+        /// Its name in the configuration.
+        tenant: String,
+        /// As what.
+        role: Role,
+    },
+    /// May not any more.
+    Left {
+        /// Which company's.
+        tenant: String,
     },
     /// Signed out, or was signed out.
     SignedOut {

@@ -5,7 +5,16 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use countersign_core::time::{Span, Timestamp};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use crate::{App, calls, ledger::Log, outbox::Outbox, router, runner::Runner, seen};
+use crate::{
+    App, calls,
+    ledger::Log,
+    outbox::Outbox,
+    retention::Retention,
+    router,
+    runner::Runner,
+    seen,
+    tenants::{FrontError, front},
+};
 
 /// Now, from the operating system.
 pub fn system_clock() -> Timestamp {
@@ -21,11 +30,76 @@ const POLL: Duration = Duration::from_secs(1);
 const RESEAL: usize = 5;
 const SWEEP: Duration = Duration::from_secs(60);
 
+/// One company that is served: its pages, what it sends, and its log.
+pub struct Company {
+    /// The pages and what is behind them.
+    pub app: App,
+    /// Messages on their way out.
+    pub outbox: Outbox,
+    /// The Merkle log.
+    pub log: Option<Log>,
+    /// What is kept for how long.
+    pub retention: Retention,
+}
+
+/// Why serving ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The network.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Two companies that cannot be told apart.
+    #[error(transparent)]
+    Front(#[from] FrontError),
+}
+
 /// Serves until `stop` is done; then no new connection is taken, what is under way is finished,
-/// and the store is closed. Calls need nothing more: all of them are on record.
-pub async fn serve(app: App, outbox: Outbox, log: Option<Log>, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+/// and the stores are closed. Calls need nothing more: all of them are on record.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve(companies: Vec<Company>, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
     let (off, on) = watch::channel(false);
+    let apps: Vec<App> = companies.iter().map(|company| company.app.clone()).collect();
+    let stores: Vec<_> = apps.iter().map(|app| app.runner.store.clone()).collect();
+    // One company answers under whatever name it is reached.
+    let routes = match apps.as_slice() {
+        [app] => router(app.clone()),
+        _ => front(apps)?,
+    };
     let mut work = JoinSet::new();
+    for company in companies {
+        keep_going(company, &mut work, &on);
+    }
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    let mut closing = on;
+    let quiet = async move {
+        stop.await;
+        off.send_replace(true);
+    };
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+        let _ = closing.wait_for(|off| *off).await;
+    });
+    // Open event streams never end by themselves: after a short grace they are cut.
+    let (result, ()) = tokio::join!(
+        async {
+            tokio::select! {
+                result = server => result,
+                () = async { let _ = work.join_next().await; tokio::time::sleep(Duration::from_secs(3)).await } => Ok(()),
+            }
+        },
+        quiet
+    );
+    while work.join_next().await.is_some() {}
+    for store in stores {
+        store.close().await;
+    }
+    Ok(result?)
+}
+
+/// The clockwork of one company.
+fn keep_going(company: Company, work: &mut JoinSet<()>, on: &watch::Receiver<bool>) {
+    let Company { app, outbox, log, retention } = company;
     let runner = app.runner.clone();
     work.spawn(every(TICK, on.clone(), move || {
         let runner = runner.clone();
@@ -70,6 +144,19 @@ pub async fn serve(app: App, outbox: Outbox, log: Option<Log>, listener: TcpList
             Ok(())
         }
     }));
+    if retention != Retention::default() {
+        let (runner, rules) = (app.runner.clone(), Arc::new(retention));
+        work.spawn(every(SWEEP, on.clone(), move || {
+            let (runner, rules) = (runner.clone(), rules.clone());
+            async move {
+                // A record that has never been cleared has much to do: in small bites all the same.
+                while runner.leads("retention").await.map_err(|e| e.to_string())? && runner.retain(&rules).await.map_err(|e| e.to_string())? > 0 {
+                    tokio::task::yield_now().await;
+                }
+                Ok(())
+            }
+        }));
+    }
     let runner = app.runner.clone();
     work.spawn(every(SWEEP, on.clone(), move || {
         let runner = runner.clone();
@@ -90,29 +177,6 @@ pub async fn serve(app: App, outbox: Outbox, log: Option<Log>, listener: TcpList
             async move { upstream.poll().await.map(|_| ()).map_err(|e| e.to_string()) }
         }));
     }
-    let store = app.runner.store.clone();
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let mut closing = on;
-    let quiet = async move {
-        stop.await;
-        off.send_replace(true);
-    };
-    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
-        let _ = closing.wait_for(|off| *off).await;
-    });
-    // Open event streams never end by themselves: after a short grace they are cut.
-    let (result, ()) = tokio::join!(
-        async {
-            tokio::select! {
-                result = server => result,
-                () = async { let _ = work.join_next().await; tokio::time::sleep(Duration::from_secs(3)).await } => Ok(()),
-            }
-        },
-        quiet
-    );
-    while work.join_next().await.is_some() {}
-    store.close().await;
-    result
 }
 
 async fn every<F, Fut>(period: Duration, mut off: watch::Receiver<bool>, job: F)

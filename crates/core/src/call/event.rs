@@ -365,6 +365,11 @@ pub enum Event {
         /// How.
         ending: Ending,
     },
+    /// What stood here was taken away by a rule of retention. Only calls that have ended hold such.
+    Redacted {
+        /// Which kind of event it was.
+        was: String,
+    },
 }
 
 impl Event {

@@ -544,6 +544,8 @@ impl Call {
                 self.revealed.clear();
                 self.ended = Some((*ending, recorded.at));
             }
+            // Nobody goes on with a call of which something was taken away.
+            Event::Redacted { .. } => self.stage = Stage::Ended,
         }
     }
 

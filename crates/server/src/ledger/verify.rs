@@ -15,7 +15,7 @@ use countersign_tlog::{
 use serde::{Deserialize, Serialize};
 
 use super::{ENTRIES, Entry, LedgerError, Salt, entry::{Salts, is_redacted}, head};
-use crate::runner::Runner;
+use crate::{record, runner::Runner};
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,10 +87,26 @@ struct Check {
     report: Report,
     frontier: Frontier,
     altered: u64,
+    /// How many events were redacted by what the record says of it.
+    accounted: u64,
 }
 
 impl Check {
+    fn new() -> Self { Self { report: Report::default(), frontier: Frontier::default(), altered: 0, accounted: 0 } }
+
+    /// An event that says what a rule of retention did.
+    fn account(&mut self, kind: &str, body: &str) {
+        #[derive(Deserialize)]
+        struct Applied {
+            events: u64,
+        }
+        if kind == record::RETENTION && let Ok(Applied { events }) = serde_json::from_str(body) {
+            self.accounted = self.accounted.saturating_add(events);
+        }
+    }
+
     fn event(&mut self, event: &Exported, logged: &[u8]) {
+        self.account(&event.kind, &event.body);
         let report = &mut self.report;
         if is_redacted(&event.body) {
             report.redacted += 1;
@@ -117,6 +133,11 @@ impl Check {
         if self.altered > 1 {
             self.report.faults.push(format!("{} events in all are not what was logged", self.altered));
         }
+        if self.report.redacted > self.accounted {
+            self.report.faults.push(format!(
+                "{} events are redacted, and the record says of {} that a rule of retention did it: somebody took the others away", self.report.redacted, self.accounted
+            ));
+        }
         if (self.frontier.size(), self.frontier.root()) != (checkpoint.size, checkpoint.root) {
             self.report.faults.push(format!(
                 "the checkpoint is signed over {} entries with another root than these {}: entries were altered, or left out", checkpoint.size, self.frontier.size()
@@ -129,7 +150,7 @@ impl Check {
 /// The record in the database against its own log. `progress` is told how many events are done.
 pub async fn database(runner: &Runner, origin: &str, mut progress: impl FnMut(u64)) -> Result<Report, LedgerError> {
     let head = head(&runner.store).await?;
-    let mut check = Check { report: Report::default(), frontier: Frontier::default(), altered: 0 };
+    let mut check = Check::new();
     let Some(note) = head.note else {
         check.report.pending = runner.store.head().await?;
         return Ok(check.report);
@@ -169,6 +190,10 @@ pub async fn database(runner: &Runner, origin: &str, mut progress: impl FnMut(u6
         progress(after);
     }
     check.report.pending = runner.store.head().await?.saturating_sub(head.size);
+    // What a rule did in this moment, and is not in the log yet.
+    for row in runner.store.log(head.size, 10_000).await? {
+        check.account(&row.stream_kind, &row.body);
+    }
     Ok(check.end(&checkpoint))
 }
 
@@ -204,7 +229,7 @@ pub fn directory(dir: &Path, trust: &Trust, mut progress: impl FnMut(u64)) -> Re
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(source) => return Err(ExportError::File { path: events, source }),
     };
-    let mut check = Check { report: Report::default(), frontier: Frontier::default(), altered: 0 };
+    let mut check = Check::new();
     let mut levels = Levels { dir, size: checkpoint.size, open: Vec::new(), fault: None };
     let mut line = String::new();
     let mut bundle = Vec::new();

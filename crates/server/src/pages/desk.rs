@@ -1,15 +1,13 @@
 //! The desk's pages as the templates see them. Everything here is made of [`AgentView`] and
 //! [`QueueItem`]: what those do not hold cannot get onto the page.
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use countersign_core::{
     action::{Action, Field, Level, Role},
     call::{Closed, Queue, Stage},
     claim::ClaimKind,
     factor::FactorKind,
-    id::{AgentId, CallId},
+    id::CallId,
     message::Delivery,
     risk::Band,
     time::Timestamp,
@@ -17,7 +15,7 @@ use countersign_core::{
 };
 
 use super::{
-    Flash, FlashKind, Shell, StoryLine,
+    Flash, FlashKind, Queued, Seen, Shell, StoryLine,
     script::{Script, script},
     words,
 };
@@ -30,7 +28,7 @@ pub(super) struct Page<'a> {
     pub now: Timestamp,
     pub list: List<'a>,
     pub panel: Option<Panel<'a>>,
-    pub flash: Option<&'a Flash>,
+    pub rings: &'a [(String, String)],
 }
 
 /// The queue alone.
@@ -57,20 +55,22 @@ pub(super) struct List<'a> {
 /// One call in the list.
 pub(super) struct Row<'a> {
     pub item: &'a QueueItem,
-    pub who: Option<String>,
+    pub who: Option<&'a str>,
+    pub company: Option<&'a str>,
     pub current: bool,
 }
 
 impl<'a> List<'a> {
-    pub fn new(now: Timestamp, items: &'a [QueueItem], names: &BTreeMap<AgentId, String>, current: Option<CallId>) -> Self {
-        let row = |item: &'a QueueItem| Row {
-            item,
-            who: item.agent.map(|id| names.get(&id).cloned().unwrap_or_else(|| "another agent".to_owned())),
-            current: current == Some(item.call),
+    pub fn new(now: Timestamp, items: &'a [Queued], current: Option<CallId>) -> Self {
+        let row = |queued: &'a Queued| Row {
+            item: &queued.item,
+            who: queued.item.agent.map(|_| queued.who.as_deref().unwrap_or("another agent")),
+            company: queued.company.as_deref(),
+            current: current == Some(queued.item.call),
         };
-        let mut sorted: Vec<&QueueItem> = items.iter().collect();
-        sorted.sort_by_key(|item| (!item.may_take, item.since));
-        let (waiting, others): (Vec<_>, Vec<_>) = sorted.into_iter().partition(|item| item.stage == Stage::Waiting);
+        let mut sorted: Vec<&Queued> = items.iter().collect();
+        sorted.sort_by_key(|queued| (!queued.item.may_take, queued.item.since));
+        let (waiting, others): (Vec<_>, Vec<_>) = sorted.into_iter().partition(|queued| queued.item.stage == Stage::Waiting);
         Self { now, waiting: waiting.into_iter().map(row).collect(), others: others.into_iter().map(row).collect() }
     }
 }
@@ -82,6 +82,7 @@ pub(super) struct Panel<'a> {
     pub flash: Option<&'a Flash>,
     pub story: &'a [StoryLine],
     pub script: Option<Script>,
+    pub company: Option<&'a str>,
 }
 
 /// One rung of the assurance ladder.
@@ -118,8 +119,8 @@ pub(super) enum Form {
 }
 
 impl<'a> Panel<'a> {
-    pub fn new(now: Timestamp, view: &'a AgentView, flash: Option<&'a Flash>, story: &'a [StoryLine]) -> Self {
-        Self { now, view, flash, story, script: script(view) }
+    pub fn new(now: Timestamp, seen: &'a Seen, flash: Option<&'a Flash>) -> Self {
+        Self { now, view: &seen.view, flash, story: &seen.story, script: script(&seen.view), company: seen.company.as_deref() }
     }
 
     /// What a customer can be rung about.

@@ -61,7 +61,8 @@ fn full() -> AgentView {
     }
 }
 
-fn panel(view: &AgentView) -> String { desk_panel(NOW, view, None, &[]).unwrap() }
+fn panel(view: &AgentView) -> String { desk_panel(NOW, &seen(view.clone()), None).unwrap() }
+fn seen(view: AgentView) -> Seen { Seen { view, story: Vec::new(), company: None } }
 
 /// Everything that can go on at once.
 fn full_live(text: &str) -> LiveView {
@@ -87,6 +88,11 @@ fn every_page() -> Vec<String> {
         kind: FactorKind::VerbalPassword, keyed: false, expires: NOW, left: 1, action: None, then: Vec::new(), delivery: None, code: None,
     });
     let flash = Flash { kind: FlashKind::Bad, text: text.clone() };
+    let item = QueueItem {
+        call: CALL, stage: Stage::Waiting, queue: Some(Queue::Agents), since: NOW, level: Level::Anonymous, lang: Lang::En, band: Band::High, claims: 1,
+        agent: Some(AgentId([1; 16])), may_take: true, duress: true,
+    };
+    let queued = Queued { item, who: Some(text.clone()), company: Some(text.clone()) };
     let demo = DemoView {
         people: vec![DemoPerson { id: "ana".into(), name: text.clone(), number: "+12025550143".into(), language: "es".into(), note: text.clone() }],
         agents: vec![("maya".into(), text.clone(), Role::Agent)],
@@ -100,7 +106,7 @@ fn every_page() -> Vec<String> {
         now: NOW, version: "1".into(), policy_version: "2".into(), live: 1, waiting: 1, counters: vec![(text.clone(), text.clone())],
         alerts: vec![(NOW, "duress".into(), Some(CALL), None), (NOW, "reported".into(), None, Some(AccountId([3; 16])))],
         calls: vec![AdminCall { id: CALL, started: NOW, ended: None, level: Level::Strong, band: Band::High, ending: Some(text.clone()) }],
-        agents: vec![(text.clone(), Role::Agent, true, AgentId([1; 16]))], factors: vec![FactorStat { name: text.clone(), asked: 3, proved: 2 }],
+        agents: vec![(text.clone(), Role::Agent, true, AgentId([1; 16]))], shared: vec![(text.clone(), Role::Specialist)], factors: vec![FactorStat { name: text.clone(), asked: 3, proved: 2 }],
     };
     let security_view = SecurityView {
         name: text.clone(), frozen: false, fresh: true, works: true, elsewhere: Some("//localhost:1".into()), app: Some(text.clone()), token: Some(text.clone()),
@@ -149,9 +155,9 @@ fn every_page() -> Vec<String> {
     };
     let link_view = LinkView { title: text.clone(), what: text.clone(), button: Some(text.clone()), done: Some(text.clone()) };
     [
-        desk(&shell, NOW, &[], &BTreeMap::new(), Some(&full()), Some(&flash), std::slice::from_ref(&line)),
-        desk_panel(NOW, &word, None, &[]),
-        desk_list(NOW, &[], &BTreeMap::new()),
+        desk(&shell, NOW, &[queued], Some(&Seen { story: vec![line.clone()], company: Some(text.clone()), ..seen(full()) }), &[(text.clone(), text.clone()), (text.clone(), text.clone())]),
+        desk_panel(NOW, &seen(word), Some(&flash)),
+        desk_list(NOW, &[]),
         sign_in(&shell, Some(&text)), portal(&shell, &portal_view), portal_code(&portal_view.code), link(&shell, &link_view), admin(&shell, &admin_view),
         drills(&shell, &text, None), drills(&shell, &text, Some(&drilled)),
         story(&shell, &text, NOW, &[line], Some(&call_risk)), risk::page(&shell, &risk_view), policy(&shell, &policy_view), landing(&shell, &demo),

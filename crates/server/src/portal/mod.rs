@@ -213,6 +213,7 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
             AccountEvent::ProviderLinked => "Your sign-in was linked: on a call, we can ask you there.".into(),
             AccountEvent::PushAdded => "A device was set up to wake when we ask for your approval.".into(),
             AccountEvent::PushRemoved => "A device is not woken any more.".into(),
+            AccountEvent::ContactsForgotten => "A number or address that you replaced long ago was taken off the file.".into(),
         };
         lines.push(StoryLine { at: Timestamp(event.at), text });
     }

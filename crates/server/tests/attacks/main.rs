@@ -24,4 +24,5 @@ mod risk;
 mod sessions;
 mod step_up;
 mod survey;
+mod tenants;
 mod webhooks;

@@ -13,6 +13,7 @@ pub mod phone;
 pub mod portal;
 pub mod post;
 pub mod routes;
+pub mod street;
 
 use std::{
     collections::HashMap,
@@ -52,6 +53,7 @@ use countersign_server::{
     router,
     runner::Runner,
     telephony::{handset, twilio},
+    tenants::Tenant,
     vault::Vault,
 };
 use countersign_store::{Commit, Options, Server, Store};
@@ -87,11 +89,29 @@ pub struct Setup {
     pub intel: Option<(Arc<dyn NumberIntelligence>, Use)>,
     /// Programs that may ask by OpenID.
     pub openid: Vec<ClientSettings>,
+    /// Which company it is.
+    pub house: House,
+    /// The shared desk that takes its calls, and what it is called there.
+    pub beside: Option<(Arc<Agents>, &'static str)>,
+    /// Whose calls its desk takes as well.
+    pub tenants: Vec<Tenant>,
 }
+
+/// A company, with what only it knows.
+#[derive(Clone, Copy)]
+pub struct House {
+    pub company: &'static str,
+    pub url: &'static str,
+    pub token: &'static str,
+    pub api_key: &'static str,
+    pub master: [u8; 32],
+}
+
+pub const JUNIPER: House = House { company: COMPANY, url: URL, token: TOKEN, api_key: API_KEY, master: MASTER };
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { demo: false, file: false, postgresql: false, keyring: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, openid: openid::everybody() }
+        Self { demo: false, file: false, postgresql: false, keyring: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, openid: openid::everybody(), house: JUNIPER, beside: None, tenants: Vec::new() }
     }
 }
 
@@ -215,43 +235,51 @@ impl World {
     async fn node(ground: Arc<Ground>) -> Self {
         let node = ground.nodes.fetch_add(1, Ordering::SeqCst);
         let (counter, stuck) = (AtomicU64::new(0), ground.stuck.clone());
+        let house = ground.setup.house;
+        // Two companies never have the same secrets by accident. Juniper's are those of the tapes.
+        let own: &[u8] = if house.master == MASTER { &[] } else { &house.master };
+        let own = own.to_vec();
         let entropy = move || -> [u8; 32] {
             let n = if stuck.load(Ordering::SeqCst) { u64::MAX } else { counter.fetch_add(1, Ordering::SeqCst) };
-            Sha256::digest([b"entropy".as_slice(), &node.to_be_bytes(), &n.to_be_bytes()].concat()).into()
+            Sha256::digest([b"entropy".as_slice(), &own, &node.to_be_bytes(), &n.to_be_bytes()].concat()).into()
         };
         let clock = ground.clock.clone();
         let store = ground.store.lock().unwrap().node();
         let setup = &ground.setup;
         let vault = Arc::new(match setup.keyring {
-            true => Vault::of(&Master::new(MASTER), &store, Timestamp(clock.load(Ordering::SeqCst))).await.unwrap(),
-            false => Vault::with_entropy(&MASTER, entropy),
+            true => Vault::of(&Master::new(house.master), &store, Timestamp(clock.load(Ordering::SeqCst))).await.unwrap(),
+            false => Vault::with_entropy(&house.master, entropy),
         });
         let runner = Arc::new(Runner::new(
             store, vault, policies(), setup.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
             move || Timestamp(clock.load(Ordering::SeqCst)),
         ));
-        let agents = Arc::new(Agents::new(runner.clone()));
+        let agents = Agents::new(runner.clone());
+        let agents = Arc::new(match &setup.beside {
+            Some((shared, tenant)) => agents.beside(shared.clone(), tenant),
+            None => agents,
+        });
         agents.refresh().await.unwrap();
-        let company = Company { name: COMPANY.into(), fraud_line: FRAUD_LINE.into(), link_base: URL.into() };
+        let company = Company { name: house.company.into(), fraud_line: FRAUD_LINE.into(), link_base: house.url.into() };
         let texts = Arc::new(Texts::load(company).unwrap().with_codes(runner.vault.pepper.clone()));
         let rest = Arc::new(rest::Twilio::new(rest::TwilioConfig {
-            account_sid: format!("AC{}", "0".repeat(32)), auth_token: TOKEN.into(), from: E164::parse("+12025550100").unwrap(),
+            account_sid: format!("AC{}", "0".repeat(32)), auth_token: house.token.into(), from: E164::parse("+12025550100").unwrap(),
             // Nobody listens there: what a call is to do next waits until the telephone asks.
             base_url: "http://127.0.0.1:9".into(), status_url: None, timeout: Span::seconds(1),
         }).unwrap());
         let names = agents.clone();
-        let voice = Arc::new(twilio::Twilio::new(TOKEN.into(), rest, URL.into(), HashMap::new(), move |id| names.name(id)));
+        let voice = Arc::new(twilio::Twilio::new(house.token.into(), rest, house.url.into(), HashMap::new(), move |id| names.name(id)));
         runner.hub.register(twilio::NAME, voice.clone());
         let handsets = setup.demo.then(|| Arc::new(handset::Handsets::new(texts.clone())));
         if let Some(handsets) = &handsets {
             runner.hub.register(handset::NAME, handsets.clone());
         }
-        let oauth = OAuth::new(URL, &setup.openid).unwrap();
-        let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, URL).unwrap());
+        let oauth = OAuth::new(house.url, &setup.openid).unwrap();
+        let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, house.url).unwrap());
         let app = App(Arc::new(Parts {
-            oauth: oauth.clone(), runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(),
+            tenants: setup.tenants.clone(), oauth: oauth.clone(), runner: runner.clone(), agents, texts: texts.clone(), public_url: house.url.into(),
             deny_numbers: setup.deny.iter().map(|n| E164::parse(n).unwrap()).collect(),
-            api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(API_KEY)) }],
+            api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(house.api_key)) }],
             push: push.clone(), sign_in: None, upstream: None, twilio: Some(voice), rings: Some(twilio::NAME),
             app_number: Some(E164::parse(APP_NUMBER).unwrap()), demo: setup.demo, demo_people: Vec::new(), handsets,
         }));
@@ -266,6 +294,9 @@ impl World {
         let outbox = Arc::new(outbox);
         Self { ground, router: router(app.clone()), app, outbox }
     }
+
+    /// Which company it is.
+    pub fn house(&self) -> House { self.ground.setup.house }
 
     // ── Time and customers ───────────────────────────────────────────────────────────────────
 

@@ -7,7 +7,7 @@ use std::{
 
 use countersign_core::{
     account::{Access, Authenticator, Contact, ContactKind, Delegation, Material, Order, Profile},
-    factor::{Algorithm, FactorKind, Otp, WordHash, WordRule, hotp},
+    factor::{Algorithm, FactorKind, Otp, Pepper, WordHash, WordRule, hotp},
     id::{AccountId, AuthenticatorId, ContactId, DelegationId},
     prompt::Lang,
     secret::Secret,
@@ -68,6 +68,17 @@ fn hash(kind: FactorKind, word: &str) -> WordHash {
     let mut known = KNOWN.get_or_init(Mutex::default).lock().unwrap();
     let make = || WordHash::make(&WordRule::of(kind).normalise(&word.into()), [7; 16], &Vault::new(&super::MASTER).pepper);
     known.entry(format!("{kind} {word}")).or_insert_with(make).clone()
+}
+
+/// The same words, as a company with another pepper keeps them.
+pub fn rehash(profile: &mut Profile, pepper: &Pepper) {
+    let words = [(ANA, FactorKind::Pin, "4071"), (LIAM, FactorKind::VerbalPassword, LIAM_WORD), (TINA, FactorKind::Pin, "7318")];
+    for authenticator in &mut profile.authenticators {
+        let known = words.iter().find(|(account, kind, _)| (*account, *kind) == (profile.id, authenticator.kind));
+        if let (Material::Word { real, .. }, Some((_, kind, word))) = (&mut authenticator.material, known) {
+            *real = WordHash::make(&WordRule::of(*kind).normalise(&(*word).into()), [8; 16], pepper);
+        }
+    }
 }
 
 /// A customer with nothing but a name and a number.

@@ -5,7 +5,7 @@ use countersign_core::{claim::IndexKey, id::CallId};
 use countersign_server::telephony::twilio::signature::sign;
 
 use super::{
-    APP_NUMBER, TOKEN, URL, World,
+    APP_NUMBER, House, JUNIPER, World,
     pages::{FORM, Page, form, send, unescape},
 };
 
@@ -21,6 +21,7 @@ pub struct Phone {
     to_number: &'static str,
     ours: bool,
     stir: &'static str,
+    house: House,
     /// The last answer.
     pub twiml: String,
     /// The last request, for whoever wants to send it again.
@@ -28,8 +29,11 @@ pub struct Phone {
 }
 
 /// A webhook as Twilio signs it.
-pub fn webhook(path: &str, fields: &[(String, String)]) -> Request<Body> {
-    let signature = sign(&TOKEN.into(), &format!("{URL}{path}"), fields);
+pub fn webhook(path: &str, fields: &[(String, String)]) -> Request<Body> { webhook_of(&JUNIPER, path, fields) }
+
+/// A webhook as Twilio signs it for one company.
+pub fn webhook_of(house: &House, path: &str, fields: &[(String, String)]) -> Request<Body> {
+    let signature = sign(&house.token.into(), &format!("{}{path}", house.url), fields);
     Request::post(path).header("x-twilio-signature", signature).header(header::CONTENT_TYPE, FORM).body(Body::from(form(fields))).unwrap()
 }
 
@@ -75,7 +79,7 @@ impl Phone {
     pub fn new(world: &World, from: Option<&str>, stir: &'static str) -> Self {
         let sid = world.call_sid();
         let id = CallId(index(world).blind("twilio", &sid).0);
-        Self { router: world.router.clone(), id, sid, from: from.map(str::to_owned), to_number: "+12025550100", ours: false, stir, twiml: String::new(), last: Default::default() }
+        Self { router: world.router.clone(), id, sid, from: from.map(str::to_owned), to_number: "+12025550100", ours: false, stir, house: world.house(), twiml: String::new(), last: Default::default() }
     }
 
     /// The same telephone, answered by another server.
@@ -99,7 +103,7 @@ impl Phone {
 
     async fn to(&mut self, path: &str, fields: Fields) -> Page {
         self.last = (path.to_owned(), fields.clone());
-        send(&self.router, webhook(path, &fields)).await
+        send(&self.router, webhook_of(&self.house, path, &fields)).await
     }
 
     #[track_caller]
@@ -113,7 +117,7 @@ impl Phone {
     #[track_caller]
     pub fn action(&self) -> String {
         let (_, rest) = self.twiml.split_once(" action=\"").unwrap_or_else(|| panic!("nothing can be keyed now: {}", self.twiml));
-        unescape(rest.split('"').next().unwrap()).strip_prefix(URL).unwrap().to_owned()
+        unescape(rest.split('"').next().unwrap()).strip_prefix(self.house.url).unwrap().to_owned()
     }
 
     /// Keys digits; the hash that ends them is Twilio's business.
@@ -147,7 +151,7 @@ impl Phone {
     }
 
     /// Sends the last request once more.
-    pub async fn again(&self) -> Page { send(&self.router, webhook(&self.last.0, &self.last.1)).await }
+    pub async fn again(&self) -> Page { send(&self.router, webhook_of(&self.house, &self.last.0, &self.last.1)).await }
 
     pub async fn hang_up(&mut self) {
         let path = if self.ours { format!("/twilio/status?call={}", self.id) } else { "/twilio/status".to_owned() };
@@ -174,7 +178,7 @@ impl Phone {
         }
         if let Some((_, rest)) = self.twiml.split_once("<Play ") {
             let file = rest.split('>').nth(1).unwrap().split('<').next().unwrap();
-            out.push(format!("[plays {}]", file.strip_prefix(URL).unwrap_or(file)));
+            out.push(format!("[plays {}]", file.strip_prefix(self.house.url).unwrap_or(file)));
         }
         for (mark, what) in [("<Pause", "[silence]"), ("<Conference", "[in the agent's conference]"), ("<Hangup/>", "[hangs up]")] {
             if self.twiml.contains(mark) {

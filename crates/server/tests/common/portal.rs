@@ -4,7 +4,7 @@ use axum::Router;
 use serde_json::json;
 
 use super::{
-    API_KEY, URL, World,
+    World,
     pages::{self, Page},
     people::LIAM_WORD,
 };
@@ -20,10 +20,10 @@ pub struct Portal {
 impl Portal {
     /// The path of a link that opens the portal once.
     pub async fn link(world: &World, account_number: &str) -> String {
-        let page = pages::api(&world.router, "/api/v1/portal-sessions", API_KEY, &json!({ "account_number": account_number })).await;
+        let page = pages::api(&world.router, "/api/v1/portal-sessions", world.house().api_key, &json!({ "account_number": account_number })).await;
         page.is(201);
         let answer: serde_json::Value = serde_json::from_str(&page.body).unwrap();
-        answer["url"].as_str().unwrap().strip_prefix(URL).unwrap().to_owned()
+        answer["url"].as_str().unwrap().strip_prefix(world.house().url).unwrap().to_owned()
     }
 
     pub async fn enter(world: &World, account_number: &str) -> Self {

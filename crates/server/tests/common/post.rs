@@ -9,8 +9,6 @@ use async_trait::async_trait;
 use countersign_core::{id::MessageId, prompt::Lang};
 use countersign_server::outbox::provider::{Channel, Outgoing, Provider, Sent, reason};
 
-use super::URL;
-
 /// A message that somebody got.
 #[derive(Debug, Clone)]
 pub struct Letter {
@@ -35,8 +33,8 @@ impl Letter {
     /// The path of the link in it.
     #[track_caller]
     pub fn link(&self) -> String {
-        let at = self.text.find(&format!("{URL}/")).unwrap_or_else(|| panic!("no link in {:?}", self.text));
-        self.text[at + URL.len()..].split_whitespace().next().unwrap().to_owned()
+        let (_, rest) = self.text.split_once("https://").unwrap_or_else(|| panic!("no link in {:?}", self.text));
+        rest[rest.find('/').unwrap()..].split_whitespace().next().unwrap().to_owned()
     }
 
     #[track_caller]

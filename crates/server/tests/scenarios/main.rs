@@ -27,6 +27,7 @@ mod portal;
 mod privacy;
 mod recognition;
 mod refusals;
+mod retention;
 mod risk;
 mod security;
 mod service_code;
