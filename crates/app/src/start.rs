@@ -62,6 +62,7 @@ async fn open_with(config: &Config, master: &Master) -> Result<Runner, Failure> 
 /// `serve`.
 pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     log();
+    outlive_quotas();
     let config = Config::read(path)?;
     let others = tenants::read(&config)?;
     warn(&config, "");
@@ -102,6 +103,10 @@ fn warn(config: &Config, tenant: &str) {
 
 /// One company of a configuration, with its calls taken up again.
 async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tenants: Vec<Tenant>) -> Result<Served, Failure> {
+    // A file has no server that watches over its pages: nothing is served out of a damaged one.
+    if !runner.store.is_shared() {
+        runner.store.verify().await.map_err(|e| format!("{e}. Nothing is served from it: move the file away, and put the latest backup in its place"))?;
+    }
     agents.refresh().await?;
     let name = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };
     let texts = Arc::new(Texts::with_words(name, config.company.words.as_deref())?.with_codes(runner.vault.pepper.clone()));
@@ -301,6 +306,22 @@ impl Drop for Scratch {
         {
             anstream::eprintln!("{BAD}cannot remove {}:{BAD:#} {e}", folder.display());
         }
+    }
+}
+
+/// A limit on the size of files (RLIMIT_FSIZE) sends a signal that ends a program which does not know it.
+/// Once somebody listens, the write fails instead, the commit is refused, and the record is whole.
+fn outlive_quotas() {
+    /// SIGXFSZ, on Linux and its relatives.
+    #[cfg(unix)]
+    const TOO_LARGE: i32 = 25;
+    #[cfg(unix)]
+    if let Ok(mut signal) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(TOO_LARGE)) {
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                tracing::error!("a file of the record may not grow any more: look at the limits of this process");
+            }
+        });
     }
 }
 

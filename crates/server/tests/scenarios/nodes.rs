@@ -29,6 +29,7 @@ mount! {
     what_was_missed_is_looked_at_again,
     a_pin_that_was_removed_elsewhere_proves_nothing,
     chores_are_taken_over,
+    a_clock_that_jumps_lets_nobody_in,
 }
 
 /// What the other node was told so far.
@@ -133,4 +134,55 @@ async fn chores_are_taken_over(one: World) {
     assert!(one.app.runner.leads("timers").await.unwrap());
     one.pass(Span(-Span::days(1).0));
     assert!(two.app.runner.leads("timers").await.unwrap());
+}
+
+/// A clock is set back or ahead in mid call, on a node or on all: no code counts twice, no limit begins
+/// anew before its time, calls go on, and the log verifies.
+async fn a_clock_that_jumps_lets_nobody_in(one: World) {
+    let two = one.sibling().await;
+    let back = |span: Span| one.pass(Span(-span.0));
+    // Liam's app proves once; the hour comes again, and its codes do not.
+    let at = one.now();
+    let mut first = one.call(LIAM_LINE).await;
+    first.presses(&["2", &liam_code(at), "1"]).await;
+    assert!(one.tells(first.id, "Proved").await, "{:?}", one.story(first.id).await);
+    back(Span::minutes(5));
+    for code in [liam_code(at), liam_code(one.now()), liam_code(one.now() + Span::seconds(30))] {
+        let mut again = two.call(LIAM_LINE).await.at(&two);
+        again.presses(&["2", &code]).await;
+        assert!(!two.tells(again.id, "Proved").await, "a time that was before");
+        again.hang_up().await;
+    }
+    // Ana's PIN is closed for this line, and stays so whichever way the clock goes, until its time is over.
+    let mut wrong = one.call(ANA_LINE).await;
+    wrong.press("2").await;
+    for _ in 0..3 {
+        wrong.press("0000").await;
+    }
+    wrong.hang_up().await;
+    back(Span::hours(3));
+    let before = one.log().await.matches("\"type\":\"challenge_failed\"").count();
+    for _ in 0..4 {
+        let mut more = two.call(ANA_LINE).await.at(&two);
+        more.press("2").await;
+        if more.twiml.contains("PIN") {
+            more.press("0000").await;
+        }
+        more.hang_up().await;
+    }
+    // Five in fifteen minutes, three of them from before.
+    let failed = one.log().await.matches("\"type\":\"challenge_failed\"").count() - before;
+    assert!(failed <= 2, "{failed} more entries were judged");
+    // A day ahead and back, with somebody on the line: what was waited for is over, and stays over.
+    let mut waits = one.call(TINA_LINE).await;
+    waits.press("2").await;
+    one.wait(Span::days(1)).await;
+    back(Span::days(1));
+    let mut next = one.call(TINA_LINE).await;
+    next.presses(&["2", "7318", "1"]).await;
+    assert!(one.tells(next.id, "Proved").await);
+    use countersign_server::ledger::{Sequencer, verify};
+    let sequencer = Sequencer::new("calls.example.com/log".into());
+    while sequencer.run(&one.app.runner).await.unwrap().behind > 0 {}
+    assert!(verify::database(&two.app.runner, "calls.example.com/log", |_| {}).await.unwrap().holds());
 }
