@@ -208,7 +208,7 @@ pub struct Logistic {
 #[must_use]
 pub fn logistic(features: &[Vec<f64>], labels: &[bool]) -> Logistic {
     const STEPS: usize = 4000;
-    const DAMPING: f64 = 1e-3;
+    const DAMPING: f64 = 3e-5;
     let width = features.first().map_or(0, Vec::len);
     let count = features.len().max(1) as f64;
     let mean = |column: usize, of: &dyn Fn(f64) -> f64| {

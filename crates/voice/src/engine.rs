@@ -237,6 +237,7 @@ fn unusable(quality: Quality, problem: Problem) -> Verification {
         spoof: None,
         log_likelihood_ratio: None,
         threshold: None,
+        margin: None,
     }
 }
 
@@ -284,5 +285,6 @@ fn judge(
         log_likelihood_ratio: calibration
             .map(|calibration| calibration.log_likelihood_ratio(score)),
         threshold: calibration.map(|calibration| calibration.threshold),
+        margin: calibration.map(|calibration| calibration.slope * (score - calibration.threshold)),
     }
 }

@@ -6,6 +6,7 @@
 
 mod check;
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -22,20 +23,20 @@ pub struct Limits {
     pub nodes: u64,
     /// Numbers in one tensor.
     pub tensor: u64,
-    /// Numbers in all tensors of a run together: memory is at most about four bytes for each.
-    pub tensors: u64,
+    /// Numbers in all tensors that are needed at one time; four bytes each.
+    pub alive: u64,
     /// Multiplications of a run. A core does some 5 to 20 thousand million in a second.
     pub multiplications: u64,
 }
 
 impl Default for Limits {
-    /// 64 MB, 4096 nodes, 16 million numbers in a tensor, 128 million in all, and a few seconds.
+    /// 64 MB, 4096 nodes, 16 million numbers in a tensor, 512 MB at one time, and a few seconds.
     fn default() -> Self {
         Self {
             file_bytes: 64 << 20,
             nodes: 4096,
             tensor: 16 << 20,
-            tensors: 128 << 20,
+            alive: 128 << 20,
             multiplications: 20_000_000_000,
         }
     }
@@ -241,41 +242,53 @@ impl Port {
 
 /// Memory and work of a run, from the shapes alone.
 fn weigh(model: &TypedModel, length: &SymbolValues, limits: &Limits) -> Result<(), ModelError> {
-    let (mut numbers, mut work) = (0u64, 0u64);
     let count = |dim: &TDim| {
         dim.eval_to_i64(length)
             .ok()
             .and_then(|value| u64::try_from(value).ok())
     };
-    for node in model.nodes() {
-        let unknown = || {
-            ModelError::Refused(format!(
-                "the size of what `{}` makes cannot be told beforehand",
-                node.name
-            ))
-        };
-        for output in &node.outputs {
+    let unknown = |name: &str| {
+        ModelError::Refused(format!(
+            "the size of what `{name}` makes cannot be told beforehand"
+        ))
+    };
+    let order = model.eval_order().map_err(engine)?;
+    let mut last_use = HashMap::new();
+    for (place, id) in order.iter().enumerate() {
+        last_use.extend(model.node(*id).inputs.iter().map(|input| (*input, place)));
+    }
+    let (mut work, mut alive) = (0u64, 0u64);
+    let mut volumes = HashMap::new();
+    for (place, id) in order.iter().enumerate() {
+        let node = model.node(*id);
+        for (slot, output) in node.outputs.iter().enumerate() {
             let volume = output
                 .fact
                 .shape
                 .iter()
                 .try_fold(1u64, |volume, dim| volume.checked_mul(count(dim)?));
-            let volume = volume.ok_or_else(unknown)?;
+            let volume = volume.ok_or_else(|| unknown(&node.name))?;
             within(
                 &format!("numbers made by `{}`", node.name),
                 volume,
                 limits.tensor,
             )?;
-            numbers = numbers.saturating_add(volume);
+            alive = alive.saturating_add(volume);
+            volumes.insert(OutletId::new(*id, slot), volume);
         }
-        let (inputs, _) = model.node_facts(node.id).map_err(engine)?;
+        within("numbers in memory at one time", alive, limits.alive)?;
+        for input in &node.inputs {
+            if last_use.get(input) == Some(&place) {
+                alive = alive.saturating_sub(volumes.remove(input).unwrap_or_default());
+            }
+        }
+        let (inputs, _) = model.node_facts(*id).map_err(engine)?;
         for (cost, times) in node.op.cost(&inputs).map_err(engine)? {
             if matches!(cost, Cost::FMA(_) | Cost::Div(_)) {
-                work = work.saturating_add(count(&times).ok_or_else(unknown)?);
+                work = work.saturating_add(count(&times).ok_or_else(|| unknown(&node.name))?);
             }
         }
     }
-    within("numbers in all tensors", numbers, limits.tensors)?;
     within("multiplications of a run", work, limits.multiplications)
 }
 

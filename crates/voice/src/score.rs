@@ -303,6 +303,8 @@ pub struct Verification {
     pub log_likelihood_ratio: Option<f32>,
     /// The threshold that the score was compared with.
     pub threshold: Option<f32>,
+    /// How far the log-likelihood ratio is above that at the threshold.
+    pub margin: Option<f32>,
 }
 
 /// In lower case.

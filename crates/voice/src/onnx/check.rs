@@ -224,15 +224,14 @@ fn check_outputs(
     let mut wanted = Vec::with_capacity(outputs.len());
     for name in outputs {
         let output = graph.output.iter().find(|output| output.name == *name);
-        let variable = matches!(known.get(*name), Some(Known::Variable));
-        match output {
-            Some(output) if variable => wanted.push(output.clone()),
-            Some(_) => {
+        match (output, known.get(*name)) {
+            (Some(output), Some(Known::Variable)) => wanted.push(output.clone()),
+            (Some(_), Some(Known::Constant { .. })) => {
                 return Err(ModelError::Ports(format!(
                     "the output `{name}` does not depend on an input"
                 )));
             }
-            None => return Err(ModelError::Ports(format!("no output `{name}`"))),
+            _ => return Err(ModelError::Ports(format!("no output `{name}`"))),
         }
     }
     graph.output = wanted;
@@ -414,7 +413,8 @@ fn outcome(node: &NodeProto, inputs: &[Known], limits: &Limits) -> Result<Known,
                 values,
             })
         }
-        "Gather" => Ok(Known::Constant {
+        // No more than each number of one with each of the other.
+        "Gather" | "MatMul" => Ok(Known::Constant {
             numbers: sizes.fold(1, u64::saturating_mul),
             shape: None,
             values: None,
