@@ -43,7 +43,7 @@ def main():
     given = arguments.parse_args()
     network = Network()
     network.load_state_dict(torch.load(given.folder / "network.pt", weights_only=True))
-    network = Directions(network.eval())
+    network = Directions(network).eval()
     frames = torch.from_numpy(np.random.default_rng(0).normal(0, 2, (1, 300, 40)).astype(np.float32))
     torch.onnx.export(
         network,

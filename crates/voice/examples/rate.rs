@@ -17,7 +17,7 @@ fn main() -> Result<(), Failure> {
     let engine = Engine::built_in()?;
     println!("start: {:.0} ms", milliseconds(start.elapsed()));
     let asked = Requirements::verification();
-    let mut enrolment = engine.enrol(Speech::SamePhrase);
+    let mut enrolment = engine.enrol(Speech::Free);
     let mut template = None;
     for seed in 1..4 {
         let take = engine
@@ -107,7 +107,7 @@ fn babble(seed: u32, shift: f32) -> Result<Audio, Failure> {
     let turn = std::f64::consts::TAU;
     let (mut phase, mut first, mut second) = (0.0f64, [0.0f64; 2], [0.0f64; 2]);
     let samples = (0..24_000).map(|n| {
-        let t = f64::from(n) / 8000.0 + 0.03 * f64::from(shift);
+        let t = f64::from(n) / 8000.0 * (1.0 + 0.05 * f64::from(shift)) + 0.1 * f64::from(shift);
         phase += (115.0 + 25.0 * (turn * 0.9 * t).sin()) / 8000.0;
         let pulse = if phase.fract() < 115.0 / 8000.0 {
             1.0
@@ -116,8 +116,12 @@ fn babble(seed: u32, shift: f32) -> Result<Audio, Failure> {
         } + 0.02 * noise();
         let syllable = (0.5 - 0.55 * (turn * 3.3 * t).cos()).clamp(0.0, 1.0);
         let low = resonance(pulse, 450.0 + 250.0 * (turn * 1.3 * t).sin(), &mut first);
-        let high = resonance(low, 1600.0 + 600.0 * (turn * 2.1 * t).cos(), &mut second);
-        (0.02 * syllable * high + 0.0005 * noise()) as f32
+        let high = resonance(
+            low,
+            1600.0 + 600.0 * (turn * (1.7 + 0.2 * f64::from(shift)) * t).cos(),
+            &mut second,
+        );
+        (0.02 * syllable * high + 0.002 * noise()) as f32
     });
     let samples: Vec<f32> = samples.collect();
     let loudest = samples

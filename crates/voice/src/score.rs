@@ -50,9 +50,10 @@ impl Fusion {
                 distance: -2.0,
                 offset: 2.0,
             },
+            // Where words differ, the mixture says little: see the figures in `docs/voice.md`.
             Speech::Free => Self {
                 embedding: 13.0,
-                mixture: 0.8,
+                mixture: 0.0,
                 distance: 0.0,
                 offset: -6.0,
             },

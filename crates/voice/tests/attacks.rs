@@ -1,5 +1,13 @@
 //! What somebody may play into the telephone, and what comes of it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers outside of #[test] functions"
+)]
+
 mod common;
 
 use std::time::Instant;

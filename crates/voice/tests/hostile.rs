@@ -1,5 +1,13 @@
 //! Networks that somebody made to do harm, and some that are only broken.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers outside of #[test] functions"
+)]
+
 mod common;
 
 use std::time::Instant;

@@ -1,5 +1,13 @@
 //! The numbers are those the models were trained with.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers outside of #[test] functions"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,13 @@
 //! Thresholds, intervals, drift, templates as bytes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers outside of #[test] functions"
+)]
+
 mod common;
 
 use common::Dice;
