@@ -42,6 +42,9 @@ pub enum EngineError {
     /// The template was made with another network, so that nothing can be compared.
     #[error("the template was made with another speaker network: the person has to enrol again")]
     OtherNetwork,
+    /// The takes of the template point in directions that cancel out.
+    #[error("the takes of the template are not of one voice: the person has to enrol again")]
+    NoVoice,
 }
 
 impl Engine {
@@ -122,14 +125,13 @@ impl Engine {
     /// Makes a template ready.
     ///
     /// # Errors
-    /// [`EngineError::OtherNetwork`].
+    /// [`EngineError::OtherNetwork`], [`EngineError::NoVoice`].
     pub fn prepare(&self, template: Template) -> Result<Reference, EngineError> {
         if template.network() != self.network() {
             return Err(EngineError::OtherNetwork);
         }
         let middle = Embedding::middle(template.takes().iter().map(Take::embedding));
-        // Directions that cancel out are not one voice; enrolment does not let them through.
-        let middle = middle.ok_or(EngineError::OtherNetwork)?;
+        let middle = middle.ok_or(EngineError::NoVoice)?;
         let adapted = self
             .background
             .adapt(template.takes().iter().map(Take::cepstra));

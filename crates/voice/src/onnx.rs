@@ -4,6 +4,7 @@
 //! [`Limits`] allow; if it uses an operator that can loop, reads other files or makes random numbers;
 //! or if anything in it is not as the standard says. What is built in goes the same way.
 
+mod attributes;
 mod check;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::SymbolValues;
 use tract_onnx::tract_core::ops::Cost;
+use tract_onnx::tract_core::ops::cnn::{MaxPool, SumPool};
 
 /// How much of this machine a network may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +27,8 @@ pub struct Limits {
     pub tensor: u64,
     /// Numbers in all tensors that are needed at one time; four bytes each.
     pub alive: u64,
-    /// Multiplications of a run. A core does some 5 to 20 thousand million in a second.
-    pub multiplications: u64,
+    /// Steps of a run: multiplications, and numbers made. A core does some 5 to 20 thousand million in a second.
+    pub steps: u64,
 }
 
 impl Default for Limits {
@@ -37,7 +39,7 @@ impl Default for Limits {
             nodes: 4096,
             tensor: 16 << 20,
             alive: 128 << 20,
-            multiplications: 20_000_000_000,
+            steps: 20_000_000_000,
         }
     }
 }
@@ -274,6 +276,7 @@ fn weigh(model: &TypedModel, length: &SymbolValues, limits: &Limits) -> Result<(
                 limits.tensor,
             )?;
             alive = alive.saturating_add(volume);
+            work = work.saturating_add(volume.saturating_mul(window(node)));
             volumes.insert(OutletId::new(*id, slot), volume);
         }
         within("numbers in memory at one time", alive, limits.alive)?;
@@ -289,7 +292,19 @@ fn weigh(model: &TypedModel, length: &SymbolValues, limits: &Limits) -> Result<(
             }
         }
     }
-    within("multiplications of a run", work, limits.multiplications)
+    within("steps of a run", work, limits.steps)
+}
+
+/// How many numbers are looked at for each that is made, where the library does not say.
+fn window(node: &TypedNode) -> u64 {
+    let pool = match (node.op_as::<MaxPool>(), node.op_as::<SumPool>()) {
+        (Some(pool), _) => &pool.pool_spec,
+        (_, Some(pool)) => &pool.pool_spec,
+        _ => return 1,
+    };
+    pool.kernel_shape
+        .iter()
+        .fold(1, |product, extent| product.saturating_mul(*extent as u64))
 }
 
 fn within(what: &str, is: u64, limit: u64) -> Result<(), ModelError> {

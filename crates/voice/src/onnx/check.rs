@@ -7,15 +7,14 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, type_proto};
 
-use super::{Limits, ModelError, Port, within};
+use super::{Limits, ModelError, Port, attributes, within};
 
 /// Largest extent, pad, stride or repetition that a graph may write down.
-const MOST: i64 = 1 << 20;
-/// Most positions of a window that a pooling looks at.
-const WIDEST_POOL: u64 = 1024;
+pub(super) const MOST: i64 = 1 << 20;
 /// Integer constants up to this length are followed by value: they are shapes.
 const LONGEST_SHAPE: usize = 64;
-const DEEPEST: usize = 8;
+/// Most extents of a tensor.
+pub(super) const DEEPEST: usize = 8;
 
 /// Numbers of `TensorProto.DataType`.
 const FLOAT: i32 = 1;
@@ -154,7 +153,7 @@ pub(super) fn check(
 
 /// What is known about a tensor without running anything.
 #[derive(Clone)]
-enum Known {
+pub(super) enum Known {
     /// Depends on an input.
     Variable,
     /// Depends on constants only.
@@ -170,7 +169,7 @@ enum Known {
 
 type Names = HashMap<String, Known>;
 
-fn refuse<T>(why: impl Into<String>) -> Result<T, ModelError> {
+pub(super) fn refuse<T>(why: impl Into<String>) -> Result<T, ModelError> {
     Err(ModelError::Refused(why.into()))
 }
 
@@ -249,7 +248,7 @@ fn check_node(node: &NodeProto, known: &mut Names, limits: &Limits) -> Result<()
             node.domain
         ));
     }
-    check_attributes(node, limits)?;
+    attributes::check(node, limits)?;
     let mut inputs = Vec::with_capacity(node.input.len());
     for name in node.input.iter().filter(|name| !name.is_empty()) {
         let input = known.get(name).cloned();
@@ -278,49 +277,17 @@ fn check_node(node: &NodeProto, known: &mut Names, limits: &Limits) -> Result<()
     }
 }
 
-fn check_attributes(node: &NodeProto, limits: &Limits) -> Result<(), ModelError> {
-    for attribute in &node.attribute {
-        let name = &attribute.name;
-        if attribute.g.is_some() || !attribute.graphs.is_empty() {
-            return refuse(format!("`{}` has a graph of its own", node.op_type));
-        }
-        if attribute.sparse_tensor.is_some()
-            || !attribute.sparse_tensors.is_empty()
-            || !attribute.tensors.is_empty()
-        {
-            return refuse(format!(
-                "`{name}` of `{}` has tensors of a kind that is not taken",
-                node.op_type
-            ));
-        }
-        if let Some(tensor) = &attribute.t {
-            constant(tensor, limits)?;
-        }
-        let mut integers = attribute.ints.iter().chain([&attribute.i]);
-        if integers.any(|value| value.unsigned_abs() > MOST.unsigned_abs()) {
-            return refuse(format!(
-                "`{name}` of `{}` is larger than {MOST}",
-                node.op_type
-            ));
-        }
-        if name == "kernel_shape" && node.op_type.ends_with("Pool") {
-            let positions = attribute
-                .ints
-                .iter()
-                .map(|extent| extent.unsigned_abs())
-                .fold(1, u64::saturating_mul);
-            within("positions that a pooling looks at", positions, WIDEST_POOL)?;
-        }
-    }
-    Ok(())
-}
-
 /// Shapes and pads that are written down are small, whatever they are applied to.
 fn check_written_extents(op: &str, inputs: &[Known]) -> Result<(), ModelError> {
-    if !matches!(
-        op,
-        "Expand" | "Pad" | "ConstantOfShape" | "Reshape" | "TopK"
-    ) {
+    let written = [
+        "ConstantOfShape",
+        "Expand",
+        "Pad",
+        "Reshape",
+        "Split",
+        "TopK",
+    ];
+    if !takes_axes(op) && !written.contains(&op) {
         return Ok(());
     }
     let mut extents = inputs.iter().filter_map(|input| match input {
@@ -334,6 +301,16 @@ fn check_written_extents(op: &str, inputs: &[Known]) -> Result<(), ModelError> {
     }) {
         return refuse(format!("`{op}` is given an extent larger than {MOST}"));
     }
+    if let (
+        true,
+        Some(Known::Constant {
+            values: Some(values),
+            ..
+        }),
+    ) = (takes_axes(op), inputs.get(1))
+    {
+        attributes::axes(op, values)?;
+    }
     if op == "Pad"
         && !matches!(
             inputs.get(1),
@@ -346,6 +323,11 @@ fn check_written_extents(op: &str, inputs: &[Known]) -> Result<(), ModelError> {
         return refuse("`Pad` with pads that are computed");
     }
     Ok(())
+}
+
+/// Operators whose second input names axes.
+fn takes_axes(op: &str) -> bool {
+    op.starts_with("Reduce") || matches!(op, "Squeeze" | "Unsqueeze")
 }
 
 /// What a node makes.
@@ -530,7 +512,7 @@ fn computed(op: &str, inputs: &[&Vec<i64>]) -> Option<Vec<i64>> {
 }
 
 /// A tensor in the file: no larger than allowed, and exactly as long as its shape says.
-fn constant(tensor: &TensorProto, limits: &Limits) -> Result<Known, ModelError> {
+pub(super) fn constant(tensor: &TensorProto, limits: &Limits) -> Result<Known, ModelError> {
     let name = &tensor.name;
     if tensor.data_location.unwrap_or_default() != 0 || !tensor.external_data.is_empty() {
         return refuse(format!("the tensor `{name}` is in another file"));

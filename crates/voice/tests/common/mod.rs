@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub mod onnx;
+
 use std::f32::consts::TAU;
 use std::path::PathBuf;
 
