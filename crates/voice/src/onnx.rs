@@ -270,6 +270,12 @@ fn weigh(model: &TypedModel, length: &SymbolValues, limits: &Limits) -> Result<(
                 .iter()
                 .try_fold(1u64, |volume, dim| volume.checked_mul(count(dim)?));
             let volume = volume.ok_or_else(|| unknown(&node.name))?;
+            if volume == 0 {
+                return Err(ModelError::Refused(format!(
+                    "`{}` makes an empty tensor",
+                    node.name
+                )));
+            }
             within(
                 &format!("numbers made by `{}`", node.name),
                 volume,

@@ -23,13 +23,13 @@ const INT64: i32 = 7;
 const BOOL: i32 = 9;
 const FLOAT16: i32 = 10;
 
-/// Operators whose answer is as large as their first input, or smaller.
+/// Operators whose answer is as large as their first input, or smaller. `LayerNormalization` is not among
+/// them: of a single number, the library never comes back from it.
 const SHRINKING: &[&str] = &[
     "Abs",
     "BatchNormalization",
     "Cast",
     "Clip",
-    "Dropout",
     "Elu",
     "Erf",
     "Exp",
@@ -38,7 +38,6 @@ const SHRINKING: &[&str] = &[
     "HardSwish",
     "Identity",
     "InstanceNormalization",
-    "LayerNormalization",
     "LeakyRelu",
     "Log",
     "LogSoftmax",
@@ -167,6 +166,15 @@ pub(super) enum Known {
     },
 }
 
+impl Known {
+    fn values(&self) -> Option<&Vec<i64>> {
+        match self {
+            Self::Variable => None,
+            Self::Constant { values, .. } => values.as_ref(),
+        }
+    }
+}
+
 type Names = HashMap<String, Known>;
 
 pub(super) fn refuse<T>(why: impl Into<String>) -> Result<T, ModelError> {
@@ -258,9 +266,13 @@ fn check_node(node: &NodeProto, known: &mut Names, limits: &Limits) -> Result<()
             ))
         })?);
     }
-    check_written_extents(op, &inputs)?;
+    check_written(op, &inputs)?;
     let what = outcome(node, &inputs, limits)?;
     if let Known::Constant { numbers, .. } = &what {
+        // The library reads single numbers from tensors without looking whether there is one.
+        if *numbers == 0 {
+            return refuse(format!("`{op}` makes an empty tensor"));
+        }
         within(
             &format!("numbers that `{op}` makes of constants"),
             *numbers,
@@ -277,9 +289,15 @@ fn check_node(node: &NodeProto, known: &mut Names, limits: &Limits) -> Result<()
     }
 }
 
-/// Shapes and pads that are written down are small, whatever they are applied to.
-fn check_written_extents(op: &str, inputs: &[Known]) -> Result<(), ModelError> {
-    let written = [
+/// What is written down beside the data: shapes and pads are small whatever they are applied to, axes
+/// exist, and limits are there.
+fn check_written(op: &str, inputs: &[Known]) -> Result<(), ModelError> {
+    if takes_axes(op)
+        && let Some(values) = inputs.get(1).and_then(Known::values)
+    {
+        attributes::axes(op, values)?;
+    }
+    let extents = [
         "ConstantOfShape",
         "Expand",
         "Pad",
@@ -287,39 +305,18 @@ fn check_written_extents(op: &str, inputs: &[Known]) -> Result<(), ModelError> {
         "Split",
         "TopK",
     ];
-    if !takes_axes(op) && !written.contains(&op) {
-        return Ok(());
-    }
-    let mut extents = inputs.iter().filter_map(|input| match input {
-        Known::Constant { values, .. } => values.as_ref(),
-        Known::Variable => None,
-    });
-    if extents.any(|values| {
-        values
-            .iter()
-            .any(|value| value.unsigned_abs() > MOST.unsigned_abs())
-    }) {
+    let large = |value: &i64| value.unsigned_abs() > MOST.unsigned_abs();
+    if extents.contains(&op) && inputs.iter().filter_map(Known::values).flatten().any(large) {
         return refuse(format!("`{op}` is given an extent larger than {MOST}"));
     }
-    if let (
-        true,
-        Some(Known::Constant {
-            values: Some(values),
-            ..
-        }),
-    ) = (takes_axes(op), inputs.get(1))
-    {
-        attributes::axes(op, values)?;
+    // From these, the library reads single numbers without looking whether there is one; a constant
+    // whose shape is not certain may be empty.
+    let uncertain = |input: &Known| matches!(input, Known::Constant { shape: None, .. });
+    let reads = matches!(op, "Clip" | "Pad" | "TopK");
+    if reads && inputs.iter().skip(1).any(uncertain) {
+        return refuse(format!("`{op}` with a limit that is computed"));
     }
-    if op == "Pad"
-        && !matches!(
-            inputs.get(1),
-            None | Some(Known::Constant {
-                values: Some(_),
-                ..
-            })
-        )
-    {
+    if op == "Pad" && inputs.get(1).is_some_and(|pads| pads.values().is_none()) {
         return refuse("`Pad` with pads that are computed");
     }
     Ok(())
@@ -531,6 +528,9 @@ pub(super) fn constant(tensor: &TensorProto, limits: &Limits) -> Result<Known, M
         return refuse(format!("the tensor `{name}` has a negative extent"));
     };
     let numbers = shape.iter().copied().fold(1, u64::saturating_mul);
+    if numbers == 0 {
+        return refuse(format!("the tensor `{name}` is empty"));
+    }
     within(
         &format!("numbers in the tensor `{name}`"),
         numbers,
