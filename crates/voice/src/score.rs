@@ -1,0 +1,320 @@
+//! From comparisons to an answer, and what must be known about a threshold before it may say yes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::phrase::{Distance, Distances};
+use crate::quality::{Problem, Quality};
+
+/// What is said at enrolment and at verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Speech {
+    /// The same phrase every time. The phrase is checked too.
+    SamePhrase,
+    /// Whatever; nothing is known about the words. Much weaker.
+    Free,
+}
+
+/// How a take compares with a template, before anything is made of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scores {
+    /// Cosine between the embeddings, -1 to 1.
+    pub embedding: f32,
+    /// Log-likelihood ratio of the mixture, a frame; mostly -0.5 to 2.
+    pub mixture: f32,
+    /// Distances to the stored takes.
+    pub distances: Distances,
+}
+
+/// Weights of a logistic regression: they make one number of [`Scores`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fusion {
+    /// For each unit of [`Scores::embedding`].
+    pub embedding: f32,
+    /// For each unit of [`Scores::mixture`].
+    pub mixture: f32,
+    /// For each unit of the mean distance: negative.
+    pub distance: f32,
+    /// Added.
+    pub offset: f32,
+}
+
+impl Fusion {
+    /// The weights for a kind of speech: how they came about is in `docs/voice.md`.
+    #[must_use]
+    pub fn of(speech: Speech) -> Self {
+        match speech {
+            Speech::SamePhrase => Self {
+                embedding: 10.0,
+                mixture: 3.0,
+                distance: -2.0,
+                offset: 2.0,
+            },
+            // Where words differ, the mixture says little: see the figures in `docs/voice.md`.
+            Speech::Free => Self {
+                embedding: 13.0,
+                mixture: 0.0,
+                distance: 0.0,
+                offset: -6.0,
+            },
+        }
+    }
+
+    /// One number; higher is more alike. It is not a probability and means nothing without a
+    /// [`Calibration`].
+    #[must_use]
+    pub fn score(&self, scores: &Scores) -> f32 {
+        // Takes too different in length to be compared are infinitely far apart.
+        let distance = scores.distances.mean.min(10.0);
+        self.embedding * scores.embedding
+            + self.mixture * scores.mixture
+            + self.distance * distance
+            + self.offset
+    }
+}
+
+/// An estimate and the range in which 95 of 100 repetitions of the measurement would have it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// What was measured, 0 to 1.
+    pub value: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// What was measured where the engine is used. Without one there is no yes.
+///
+/// Made by [`crate::calibrate::calibrate`]. Kept as TOML, so that a person can read what is relied on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Version of this format: 1.
+    pub version: u32,
+    /// For what it holds, in words: which line, which prompt, when.
+    pub condition: String,
+    /// For what kind of speech.
+    pub speech: Speech,
+    /// SHA-256 of the speaker network, in hexadecimal.
+    pub network: String,
+    /// The false accepts that were asked for, 0 to 1.
+    pub target_false_accepts: f64,
+    /// Scores from here on are taken as the same voice.
+    pub threshold: f32,
+    /// Where the threshold would have been with other recordings like these.
+    pub threshold_range: [f32; 2],
+    /// False accepts at the threshold, measured.
+    pub false_accepts: Interval,
+    /// False refusals at the threshold, measured.
+    pub false_refusals: Interval,
+    /// Trials of a person against their own template.
+    pub genuine_trials: u32,
+    /// Trials of a person against somebody else's.
+    pub impostor_trials: u32,
+    /// Speakers in the measurement.
+    pub speakers: u32,
+    /// The log-likelihood ratio is `slope` times the score, plus `intercept`.
+    pub slope: f32,
+    /// See `slope`.
+    pub intercept: f32,
+    /// Mean distance up to which it is the same phrase. Needed for [`Speech::SamePhrase`].
+    pub phrase_threshold: Option<Distance>,
+    /// Spoof scores from here on are taken as synthetic, if a model for it is used.
+    pub spoof_threshold: Option<f32>,
+}
+
+/// Why a calibration cannot be relied on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CalibrationError {
+    /// Not TOML with these fields.
+    #[error("cannot be read as a calibration: {0}")]
+    Unreadable(String),
+    /// A field that cannot be right.
+    #[error("{0}")]
+    Field(&'static str),
+    /// Fewer trials than the target needs.
+    #[error(
+        "{found} trials of {kind} do not show false accepts of {target}: at least {needed} are needed"
+    )]
+    TooFew {
+        /// Of what: "impostors" or "the genuine".
+        kind: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there have to be.
+        needed: usize,
+        /// The target.
+        target: String,
+    },
+}
+
+impl Calibration {
+    /// Reads and checks one.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Unreadable`], [`CalibrationError::Field`].
+    pub fn from_toml(text: &str) -> Result<Self, CalibrationError> {
+        let calibration: Self = toml::from_str(text)
+            .map_err(|error| CalibrationError::Unreadable(error.to_string()))?;
+        calibration.checked()
+    }
+
+    /// As TOML.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Unreadable`], if a number cannot be written.
+    pub fn to_toml(&self) -> Result<String, CalibrationError> {
+        toml::to_string(self).map_err(|error| CalibrationError::Unreadable(error.to_string()))
+    }
+
+    /// The log-likelihood ratio (natural) for a score: above 0 it is likelier the same person.
+    #[must_use]
+    pub fn log_likelihood_ratio(&self, score: f32) -> f32 {
+        self.slope * score + self.intercept
+    }
+
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Field`].
+    pub fn checked(self) -> Result<Self, CalibrationError> {
+        let field = |right: bool, why| {
+            if right {
+                Ok(())
+            } else {
+                Err(CalibrationError::Field(why))
+            }
+        };
+        field(self.version == 1, "`version` is not 1")?;
+        field(
+            (1..=200).contains(&self.condition.len()),
+            "`condition` has to have 1 to 200 characters",
+        )?;
+        field(
+            self.network.len() == 64,
+            "`network` is not a SHA-256 in hexadecimal",
+        )?;
+        let numbers = [self.threshold, self.slope, self.intercept]
+            .into_iter()
+            .chain(self.threshold_range);
+        let optional = [self.phrase_threshold, self.spoof_threshold]
+            .into_iter()
+            .flatten();
+        field(
+            numbers.chain(optional).all(f32::is_finite),
+            "a threshold or slope is not finite",
+        )?;
+        field(
+            self.slope > 0.0,
+            "`slope` has to be positive: a higher score is more alike",
+        )?;
+        field(
+            self.target_false_accepts > 0.0 && self.target_false_accepts < 0.5,
+            "`target_false_accepts` has to be between 0 and 0.5",
+        )?;
+        let needed = (3.0 / self.target_false_accepts).ceil();
+        field(
+            f64::from(self.impostor_trials) >= needed,
+            "`impostor_trials` are too few for `target_false_accepts`: three times its inverse are needed",
+        )?;
+        field(
+            self.speech == Speech::Free
+                || self
+                    .phrase_threshold
+                    .is_some_and(|threshold| threshold > 0.0),
+            "the same phrase needs a `phrase_threshold`",
+        )?;
+        for rate in [self.false_accepts, self.false_refusals] {
+            let share = |value: f64| (0.0..=1.0).contains(&value);
+            field(
+                share(rate.value) && share(rate.low) && share(rate.high),
+                "a rate is not between 0 and 1",
+            )?;
+        }
+        Ok(self)
+    }
+
+    /// Whether it was made for this kind of speech and this network.
+    #[must_use]
+    pub fn is_for(&self, speech: Speech, network: &[u8; 32]) -> bool {
+        self.speech == speech && self.network == hex(network)
+    }
+}
+
+/// The answer in one word. Only [`Verdict::Alike`] speaks for the caller, and none is a proof.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Above the threshold, the phrase is right, and it is no recording that is known.
+    Alike,
+    /// Below the threshold.
+    Unlike,
+    /// The words are others than at enrolment.
+    OtherPhrase,
+    /// The very recording that is stored, sent again.
+    KnownRecording,
+    /// A model for it says: synthetic.
+    Synthetic,
+    /// Not good enough to say anything.
+    Unusable(Problem),
+    /// Nobody measured what a score means here, or measured it for something else.
+    NotCalibrated,
+}
+
+/// What the phrase gate says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PhraseCheck {
+    /// The same words, at this distance.
+    Same(Distance),
+    /// Other words, at this distance.
+    Other(Distance),
+    /// No threshold for it, or words are free.
+    NotChecked,
+}
+
+/// What comparing with stored recordings says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ReplayCheck {
+    /// None of them. It may still be a recording of another occasion.
+    NotStored(Distance),
+    /// One of them, sent again.
+    Stored(Distance),
+    /// There was nothing to compare.
+    NotChecked,
+}
+
+/// Everything that came out of looking at one answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verification {
+    /// In one word.
+    pub verdict: Verdict,
+    /// The fused score, where there was enough to compare.
+    pub score: Option<f32>,
+    /// What it was made of.
+    pub parts: Option<Scores>,
+    /// How good the sound was.
+    pub quality: Quality,
+    /// The phrase gate.
+    pub phrase: PhraseCheck,
+    /// The comparison with stored recordings.
+    pub replay: ReplayCheck,
+    /// What a model for synthetic speech said; higher is more synthetic.
+    pub spoof: Option<f32>,
+    /// Calibrated log-likelihood ratio, natural.
+    pub log_likelihood_ratio: Option<f32>,
+    /// The threshold that the score was compared with.
+    pub threshold: Option<f32>,
+    /// How far the log-likelihood ratio is above that at the threshold.
+    pub margin: Option<f32>,
+}
+
+/// In lower case.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

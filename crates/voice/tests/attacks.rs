@@ -1,0 +1,405 @@
+//! What somebody may play into the telephone, and what comes of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers outside of #[test] functions"
+)]
+
+mod common;
+
+use std::time::Instant;
+
+use common::{again, calibration, data, dtmf, hiss, music, reference, resent, template, voice};
+use countersign_voice::audio::MAX_SAMPLES;
+use countersign_voice::engine::Engine;
+use countersign_voice::enrol::NotAdapted;
+use countersign_voice::quality::{Problem, Requirements, Sound};
+use countersign_voice::score::{PhraseCheck, ReplayCheck, Speech, Verdict};
+use countersign_voice::{Audio, AudioError, Feedback, Progress, Template};
+
+#[test]
+fn the_right_voice_with_the_right_phrase_is_alike() {
+    let engine = Engine::built_in().unwrap();
+    let (calibration, reference) = (calibration(&engine), reference(&engine, "rms-0"));
+    let (answer, take) = engine
+        .verify(
+            &reference,
+            &again(&voice("rms-0"), 50),
+            Some(&calibration),
+            None,
+        )
+        .unwrap();
+    assert_eq!(answer.verdict, Verdict::Alike, "{answer:?}");
+    assert!(
+        matches!(answer.phrase, PhraseCheck::Same(_))
+            && matches!(answer.replay, ReplayCheck::NotStored(_))
+    );
+    assert_eq!(answer.threshold, Some(calibration.threshold));
+    assert!(answer.log_likelihood_ratio.unwrap() > 0.0 && take.is_some());
+}
+
+#[test]
+fn without_a_calibration_nobody_is_alike() {
+    let engine = Engine::built_in().unwrap();
+    let reference = reference(&engine, "rms-0");
+    let right = again(&voice("rms-0"), 50);
+    let (answer, _) = engine.verify(&reference, &right, None, None).unwrap();
+    assert_eq!(
+        (
+            answer.verdict,
+            answer.log_likelihood_ratio,
+            answer.threshold
+        ),
+        (Verdict::NotCalibrated, None, None)
+    );
+    // One that was made for something else is none.
+    let mut other = calibration(&engine);
+    other.network = "00".repeat(32);
+    assert_eq!(
+        engine
+            .verify(&reference, &right, Some(&other), None)
+            .unwrap()
+            .0
+            .verdict,
+        Verdict::NotCalibrated
+    );
+    let mut free = calibration(&engine);
+    free.speech = Speech::Free;
+    assert_eq!(
+        engine
+            .verify(&reference, &right, Some(&free), None)
+            .unwrap()
+            .0
+            .verdict,
+        Verdict::NotCalibrated
+    );
+}
+
+#[test]
+fn the_right_phrase_by_another_voice_is_unlike() {
+    let engine = Engine::built_in().unwrap();
+    let (calibration, reference) = (calibration(&engine), reference(&engine, "rms-0"));
+    for other in ["kal-0", "espeak-0"] {
+        let (answer, _) = engine
+            .verify(
+                &reference,
+                &again(&voice(other), 51),
+                Some(&calibration),
+                None,
+            )
+            .unwrap();
+        assert!(
+            matches!(answer.verdict, Verdict::Unlike | Verdict::OtherPhrase),
+            "{other}: {answer:?}"
+        );
+        assert!(
+            answer.score.unwrap() < calibration.threshold,
+            "{other}: {answer:?}"
+        );
+    }
+}
+
+#[test]
+fn the_wrong_phrase_by_the_right_voice_is_told() {
+    let engine = Engine::built_in().unwrap();
+    let (calibration, reference) = (calibration(&engine), reference(&engine, "rms-0"));
+    for seed in 50..55 {
+        let (answer, _) = engine
+            .verify(
+                &reference,
+                &again(&voice("rms-1"), seed),
+                Some(&calibration),
+                None,
+            )
+            .unwrap();
+        assert_eq!(answer.verdict, Verdict::OtherPhrase, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_stored_recording_that_is_sent_again_is_told_even_without_a_calibration() {
+    let engine = Engine::built_in().unwrap();
+    let (template, used) = template(&engine, "rms-0");
+    let reference = engine.prepare(template).unwrap();
+    for (seed, audio) in used.iter().enumerate() {
+        let (answer, _) = engine
+            .verify(&reference, &resent(audio, seed as u64), None, None)
+            .unwrap();
+        assert_eq!(answer.verdict, Verdict::KnownRecording, "{answer:?}");
+    }
+}
+
+#[test]
+fn silence_tones_music_and_hiss_are_no_speech() {
+    let engine = Engine::built_in().unwrap();
+    let reference = reference(&engine, "rms-0");
+    let calibration = calibration(&engine);
+    let tone = (0..24_000)
+        .map(|n| 0.2 * (0.345 * n as f32).sin())
+        .collect();
+    let sounds = [
+        ("silence", Audio::from_pcm16(&[0; 24_000]).unwrap()),
+        ("a quiet line", hiss(3.0, 1e-4, 1)),
+        ("hiss", hiss(3.0, 0.05, 1)),
+        ("a tone", Audio::from_samples(tone).unwrap()),
+        ("long keys", dtmf(0.25)),
+        ("keys", dtmf(0.1)),
+        ("short keys", dtmf(0.07)),
+        ("slow tune", music(0.5, &[0.0], 1)),
+        ("tune", music(0.25, &[0.0], 2)),
+        ("slow chords", music(0.5, &[0.0, 4.0, 7.0], 3)),
+        ("chords", music(0.25, &[0.0, 4.0, 7.0], 4)),
+    ];
+    for (name, audio) in sounds {
+        let (answer, take) = engine
+            .verify(&reference, &audio, Some(&calibration), None)
+            .unwrap();
+        assert!(
+            matches!(answer.verdict, Verdict::Unusable(Problem::NoSpeech(_))),
+            "{name}: {answer:?}"
+        );
+        assert!(take.is_none() && answer.score.is_none(), "{name}");
+        assert_eq!(answer.quality.speech, 0.0, "{name}");
+    }
+    assert_eq!(engine.quality(&dtmf(0.1)).not_speech, Some(Sound::Tones));
+}
+
+#[test]
+fn speech_is_speech() {
+    let engine = Engine::built_in().unwrap();
+    for (seed, name) in ["rms-0", "rms-1", "kal-0", "espeak-0"].iter().enumerate() {
+        let quality = engine.quality(&again(&voice(name), seed as u64));
+        assert_eq!(
+            quality.problem(&Requirements::enrolment()),
+            None,
+            "{name}: {quality:?}"
+        );
+    }
+}
+
+#[test]
+fn too_short_too_noisy_and_overdriven_are_answers_of_their_own() {
+    let engine = Engine::built_in().unwrap();
+    let asked = Requirements::verification();
+    let problem = |samples: Vec<f32>| {
+        engine
+            .quality(&Audio::from_samples(samples).unwrap())
+            .problem(&asked)
+    };
+    let speech = voice("rms-0");
+    for milliseconds in [0, 1, 10, 24, 25, 26, 100, 300] {
+        let short = speech[8000..8000 + 8 * milliseconds].to_vec();
+        let found = problem(short);
+        let right = matches!(found, Some(Problem::TooShort(_) | Problem::NoSpeech(_)));
+        assert!(right, "{milliseconds} ms: {found:?}");
+    }
+    let loud = speech
+        .iter()
+        .map(|sample| (sample * 20.0).clamp(-1.0, 1.0))
+        .collect();
+    assert!(matches!(problem(loud), Some(Problem::Clipped(_))));
+    let mut dice = common::Dice(7);
+    let hiss = common::spread(&speech) * 0.9;
+    let hissing = speech
+        .iter()
+        .map(|sample| sample + hiss * dice.noise())
+        .collect();
+    assert_eq!(problem(hissing), Some(Problem::NoSpeech(Sound::Noise)));
+    let (rumble, mut last) = (common::spread(&speech) * 0.35, 0.0);
+    let rumbling = speech.iter().map(|sample| {
+        last = 0.9 * last + rumble * dice.noise();
+        sample + last
+    });
+    let found = problem(rumbling.collect());
+    assert!(matches!(found, Some(Problem::TooNoisy(_))), "{found:?}");
+}
+
+#[test]
+fn half_an_hour_is_refused_before_any_work() {
+    let start = Instant::now();
+    let half_an_hour = 30 * 60 * 8000;
+    let long = AudioError::TooLong {
+        samples: half_an_hour,
+    };
+    assert_eq!(
+        Audio::from_mulaw(&vec![0xff; half_an_hour]),
+        Err(long.clone())
+    );
+    assert_eq!(Audio::from_samples(vec![0.1; half_an_hour]), Err(long));
+    assert!(start.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn a_minute_of_speech_takes_bounded_time() {
+    let engine = Engine::built_in().unwrap();
+    let reference = reference(&engine, "rms-0");
+    let minute = voice("rms-1")
+        .into_iter()
+        .cycle()
+        .take(MAX_SAMPLES)
+        .collect();
+    let audio = Audio::from_samples(minute).unwrap();
+    let start = Instant::now();
+    let (answer, take) = engine.verify(&reference, &audio, None, None).unwrap();
+    assert!(
+        matches!(answer.verdict, Verdict::NotCalibrated),
+        "{answer:?}"
+    );
+    assert!(take.unwrap().cepstra().len() <= countersign_voice::enrol::MOST_FRAMES);
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
+#[test]
+fn what_is_not_a_number_is_not_sound() {
+    for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut samples = voice("rms-0");
+        samples[5] = broken;
+        assert_eq!(
+            Audio::from_samples(samples),
+            Err(AudioError::NotFinite { at: 5 })
+        );
+    }
+    let wild: Vec<f32> = voice("rms-0").iter().map(|sample| sample * 1e30).collect();
+    let engine = Engine::built_in().unwrap();
+    let quality = engine.quality(&Audio::from_samples(wild).unwrap());
+    assert!(quality.problem(&Requirements::verification()).is_some());
+}
+
+#[test]
+fn enrolment_says_what_is_wrong_and_takes_only_what_fits() {
+    let engine = Engine::built_in().unwrap();
+    let asked = Requirements::enrolment();
+    let take = |name: &str, seed| {
+        engine
+            .take(&again(&voice(name), seed), &asked)
+            .unwrap()
+            .unwrap()
+    };
+    let mut enrolment = engine.enrol(Speech::SamePhrase);
+    assert_eq!(enrolment.offer(take("rms-0", 1)), Ok(Progress::More(2)));
+    assert!(matches!(
+        enrolment.offer(take("rms-0", 1)),
+        Err(Feedback::SameRecording(_))
+    ));
+    let resent = resent(&again(&voice("rms-0"), 1), 3);
+    let resent = engine.take(&resent, &asked).unwrap().unwrap();
+    assert!(matches!(
+        enrolment.offer(resent),
+        Err(Feedback::SameRecording(_))
+    ));
+    let differ = (10..30).filter(|seed| {
+        matches!(
+            enrolment.clone().offer(take("rms-1", *seed)),
+            Err(Feedback::PhrasesDiffer(_))
+        )
+    });
+    assert!(
+        differ.count() >= 5,
+        "other words are often told, not always: the next gate is at verification"
+    );
+    assert_eq!(enrolment.offer(take("rms-0", 2)), Ok(Progress::More(1)));
+    assert!(matches!(
+        enrolment.offer(take("rms-0", 3)),
+        Ok(Progress::Complete(_))
+    ));
+    let silence = Audio::from_pcm16(&[0; 24_000]).unwrap();
+    assert_eq!(
+        engine.take(&silence, &asked).unwrap().unwrap_err(),
+        Problem::NoSpeech(Sound::Silence)
+    );
+}
+
+#[test]
+fn a_template_learns_only_from_what_is_well_above_the_threshold() {
+    let engine = Engine::built_in().unwrap();
+    let (mut template, _) = template(&engine, "rms-0");
+    let reference = engine.prepare(template.clone()).unwrap();
+    let right = again(&voice("rms-0"), 60);
+    let (answer, take) = engine.verify(&reference, &right, None, None).unwrap();
+    assert_eq!(
+        template.adapt(take.unwrap(), &answer),
+        Err(NotAdapted::NotAlike)
+    );
+    let mut near = calibration(&engine);
+    near.threshold = answer.score.unwrap() - 1.0 / near.slope;
+    let (answer, take) = engine
+        .verify(&reference, &right, Some(&near), None)
+        .unwrap();
+    assert_eq!(
+        template.adapt(take.unwrap(), &answer),
+        Err(NotAdapted::TooNear)
+    );
+    near.threshold -= 5.0 / near.slope;
+    for seed in 60..70 {
+        let (answer, take) = engine
+            .verify(&reference, &again(&voice("rms-0"), seed), Some(&near), None)
+            .unwrap();
+        if answer.verdict == Verdict::Alike {
+            let _ = template.adapt(take.unwrap(), &answer);
+        }
+    }
+    assert_eq!(template.takes().len(), countersign_voice::enrol::MOST_TAKES);
+    let read = Template::from_bytes(&template.to_bytes()).unwrap();
+    assert!(read == template, "what is read is what was written");
+}
+
+/// Attacks with recordings that are not part of the project.
+#[test]
+fn synthesised_speech_is_unlike_thirty_people() {
+    let Some(directory) = data() else { return };
+    let engine = Engine::built_in().unwrap();
+    let load =
+        |path: &str| Audio::from_mulaw(&std::fs::read(directory.join(path)).unwrap()).unwrap();
+    let asked = Requirements::verification();
+    let take = |path: &str| engine.take(&load(path), &asked).unwrap().ok();
+    let rows = |name: &str| {
+        let mut reader = csv::Reader::from_path(directory.join(name)).unwrap();
+        reader.records().map(|row| row.unwrap()).collect::<Vec<_>>()
+    };
+    let (mut genuine, mut synthetic) = (Vec::new(), Vec::new());
+    let people = rows("data_so762_cc-by-4.0_manifest.csv");
+    let names: std::collections::BTreeSet<&str> = people.iter().map(|row| &row[2]).collect();
+    let spoofs: Vec<_> = rows("data_spoof_generated_manifest.csv")
+        .iter()
+        .filter(|row| row[1].starts_with("tts"))
+        .filter_map(|row| take(&row[0]))
+        .collect();
+    for name in names {
+        let of = |role: &str| {
+            people
+                .iter()
+                .filter(|row| &row[1] == "A" && &row[2] == name && &row[3] == role)
+                .filter_map(|row| take(&row[0]))
+                .collect::<Vec<_>>()
+        };
+        let mut enrolment = engine.enrol(Speech::Free);
+        let template = of("enrol")
+            .into_iter()
+            .find_map(|take| match enrolment.offer(take) {
+                Ok(Progress::Complete(template)) => Some(template),
+                _ => None,
+            });
+        let Some(template) = template else { continue };
+        let reference = engine.prepare(*template).unwrap();
+        let score = |take: &countersign_voice::Take| {
+            engine.score(Speech::Free, &engine.compare(&reference, take).unwrap())
+        };
+        genuine.extend(of("test").iter().map(score));
+        synthetic.extend(spoofs.iter().map(score));
+    }
+    genuine.sort_by(f32::total_cmp);
+    let threshold = genuine[genuine.len() / 10];
+    let passed = synthetic
+        .iter()
+        .filter(|score| **score >= threshold)
+        .count();
+    println!(
+        "{passed} of {} synthesised pass where 90% of {} genuine do",
+        synthetic.len(),
+        genuine.len()
+    );
+    assert!(passed * 50 < synthetic.len());
+}
