@@ -1,8 +1,11 @@
 //! x
 pub mod clip;
+pub mod digest;
 pub mod dtmf;
+pub mod flow;
 pub mod g711;
+pub mod guard;
 pub mod rtp;
 pub mod sdp;
+pub mod settings;
 mod random;
-mod digest { pub fn hex(bytes: &[u8]) -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() } }
