@@ -123,7 +123,7 @@ pub enum Step {
     /// hears the soft tone, and neither the caller nor the keys; a `Bridge` to the same target goes on
     /// with him.
     Bridge(Bridge),
-    /// Have the caller's side call somebody else (REFER, RFC 3515).
+    /// Have the caller's side call somebody else, at a SIP URI (REFER, RFC 3515).
     Refer(String),
     /// End the call.
     HangUp,
@@ -138,8 +138,8 @@ pub struct Gather {
     pub timeout: Duration,
     /// `#` ends the entry, and is not part of it. A `#` before any key is passed over.
     pub hash_ends: bool,
-    /// The keys are a secret. Nothing of an entry ever reaches an agent, secret or not; a secret one
-    /// moreover is overwritten in memory once it was handed over.
+    /// The keys are a secret. Nothing of any entry reaches an agent, and what was keyed is overwritten
+    /// in memory once it was handed over; the mark is for embedders that record or show what goes on.
     pub secret: bool,
 }
 
@@ -148,7 +148,8 @@ pub struct Gather {
 pub struct Bridge {
     /// Whom: a SIP URI, or what [`Flow::locate`] makes one of.
     pub to: AgentLeg,
-    /// What the agent's telephone shows as the caller: a user part. Empty: `anonymous`.
+    /// What the agent's telephone shows as the caller: a user part of letters, digits and `+*#-_.`.
+    /// Anything else: `anonymous`.
     pub show: String,
     /// What the caller hears until the agent answers, over and over.
     pub meanwhile: Option<Arc<Clip>>,
@@ -220,7 +221,8 @@ pub trait Flow: Send + Sync + 'static {
     /// stays as it is, and steps are pushed later.
     async fn digits(&self, call: &CallKey, keys: &str) -> Option<Steps>;
 
-    /// A `Gather` was given up. What was keyed until then is not handed over.
+    /// A `Gather` was given up. What was keyed until then is not handed over. `None`: the steps that
+    /// follow the `Gather` are done.
     async fn no_keys(&self, call: &CallKey) -> Option<Steps>;
 
     /// The call is over. Told once, after everything else; not for a call that was rejected.

@@ -142,6 +142,13 @@ impl Stream {
         (sequence, timestamp, packet.marker || kept.is_none())
     }
 
+    /// A packet of the other leg is left out: the numbers close up, so that it is no loss.
+    pub fn leave_out(&mut self) {
+        if let Some(base) = &mut self.passing {
+            base.sequence = base.sequence.wrapping_sub(1);
+        }
+    }
+
     /// The name of the stream.
     #[must_use]
     pub fn ssrc(&self) -> u32 {
