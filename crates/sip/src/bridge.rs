@@ -8,12 +8,13 @@ use rsipstack::dialog::invitation::InviteOption;
 use rsipstack::dialog::invite_dialog::InviteDialog;
 use rsipstack::sip::{Response, StatusCode, StatusCodeKind, Uri};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::call::{Call, Mail};
 use crate::flow::{AgentLeg, Bridge};
 use crate::g711::Law;
 use crate::sdp::{Description, Local};
-use crate::talk::{Renewed, answer_plainly, cseq, refusal, renew};
+use crate::talk::{GOODBYE, Renewed, answer_plainly, cseq, refusal, renew};
 
 /// What became of an INVITE to an agent: its last response, or nothing when none came.
 pub(crate) struct Reached(pub Option<Response>);
@@ -138,7 +139,7 @@ impl Call {
     }
 
     /// Something in the agent's dialog.
-    pub async fn from_agent(&mut self, state: DialogState) {
+    pub async fn agent_says(&mut self, state: DialogState) {
         if answer_plainly(&state).await {
             return;
         }
@@ -180,7 +181,7 @@ impl Call {
         let dialogs = self.shared.dialogs.clone();
         tokio::spawn(async move {
             if !dialog.state().is_terminated() {
-                let _ = dialog.hangup().await;
+                let _ = timeout(GOODBYE, dialog.hangup()).await;
             }
             dialogs.remove_dialog(&dialog.id());
         });

@@ -24,6 +24,8 @@ use crate::sdp::{Description, Local};
 const AHEAD: usize = 32;
 /// How long the flow may take with its last word before the call is told to be over.
 const LAST_WORD: Duration = Duration::from_secs(10);
+/// How long a call may ring, whatever the flow thinks about (RFC 3261 §16.6 has the same for proxies).
+const UNANSWERED: Duration = Duration::from_secs(180);
 /// How long the other side may take to tell what became of a transfer.
 const TRANSFER: Duration = Duration::from_secs(60);
 
@@ -122,7 +124,7 @@ impl Call {
         shared: Arc<Shared>, incoming: Incoming, dialog: InviteDialog, states: DialogStateReceiver, session: Arc<Session>, local: Local,
         offer: Option<Description>, mail: mpsc::UnboundedSender<Mail>, inbox: mpsc::UnboundedReceiver<Mail>,
     ) -> Self {
-        let end_at = Instant::now() + shared.settings.longest;
+        let end_at = Instant::now() + UNANSWERED;
         Self {
             shared, incoming, dialog, session, local, mail, agent: None, legs: 0, states, inbox, offer, answer_due: None, waiting: None,
             confirmed: false, steps: VecDeque::new(), now: Now::Idle, turn: 0, number: None, entry: Zeroizing::default(),
@@ -197,10 +199,10 @@ impl Call {
 
     async fn take(&mut self, input: Input) -> Result<(), Option<Ended>> {
         match input {
-            Input::Caller(Some(state)) => self.from_caller(state).await.map_err(Some),
+            Input::Caller(Some(state)) => self.caller_says(state).await.map_err(Some),
             Input::Caller(None) => Err(Some(Ended::Lost)),
             Input::Agent(Some(state)) => {
-                self.from_agent(state).await;
+                self.agent_says(state).await;
                 Ok(())
             }
             Input::Agent(None) => {
@@ -208,7 +210,7 @@ impl Call {
                 Ok(())
             }
             Input::Mail(Some(Mail::Answered(answer))) => self.answered(answer),
-            Input::Mail(Some(mail)) => self.from_mail(mail).map_err(Some),
+            Input::Mail(Some(mail)) => self.mailed(mail).map_err(Some),
             Input::Mail(None) => Err(Some(Ended::Stopping)),
             Input::Time => self.time().map_err(Some),
         }
@@ -242,7 +244,7 @@ impl Call {
         self.dialog.accept(Some(headers), Some(body.into_bytes())).map_err(|_| Some(Ended::Lost))
     }
 
-    fn from_mail(&mut self, mail: Mail) -> Flowing {
+    fn mailed(&mut self, mail: Mail) -> Flowing {
         match mail {
             Mail::Push(steps) => self.push(steps),
             Mail::Stop => Err(Ended::Stopping),
@@ -506,6 +508,7 @@ impl Call {
             return Ok(());
         }
         self.confirmed = true;
+        self.end_at = Instant::now() + self.shared.settings.longest;
         match self.waiting.take() {
             Some(steps) => {
                 if steps.number.is_some() {

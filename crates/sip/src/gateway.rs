@@ -6,16 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rsipstack::EndpointBuilder;
+use rsipstack::dialog::dialog::Dialog;
 use rsipstack::dialog::dialog_layer::DialogLayer;
+use rsipstack::platform::CancellationToken;
 use rsipstack::sip::prelude::{HasHeaders as _, HeadersExt as _};
 use rsipstack::sip::{Auth, Header, HostWithPort, Method, Param, StatusCode, Uri};
+use rsipstack::transaction::TransactionReceiver;
 use rsipstack::transaction::endpoint::{Endpoint, EndpointOption};
 use rsipstack::transaction::transaction::Transaction;
-use rsipstack::transaction::TransactionReceiver;
 use rsipstack::transport::tcp_listener::TcpListenerConnection;
 use rsipstack::transport::udp::UdpConnection;
 use rsipstack::transport::{SipConnection, TransportLayer};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
 
 use crate::call::{Call, Mail};
 use crate::digest::{Verdict, Verifier};
@@ -30,6 +33,8 @@ use crate::trunk::{self, Registered};
 
 /// What others may send us.
 const METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY";
+/// How long a request within a dialog waits for the ACK of the INVITE.
+const ACK_DUE: Duration = Duration::from_secs(2);
 /// How long the last words may take when a gateway stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -94,6 +99,10 @@ impl Calls {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn stop(&self) {
+        self.with(|calls| calls.values().for_each(|mail| drop(mail.send(Mail::Stop))));
+    }
+
     pub fn remove(&self, key: &CallKey) {
         self.with(|calls| {
             calls.remove(key);
@@ -127,6 +136,7 @@ pub struct Gateway {
     endpoint: Endpoint,
     address: SocketAddr,
     registered: watch::Receiver<Registered>,
+    accepting: AbortHandle,
 }
 
 impl Gateway {
@@ -163,12 +173,12 @@ impl Gateway {
         tokio::spawn(async move {
             let _ = inner.serve().await;
         });
-        tokio::spawn(accept(shared.clone(), incoming));
+        let accepting = tokio::spawn(accept(shared.clone(), incoming)).abort_handle();
         let (sender, registered) = watch::channel(Registered::Not);
         if let Some(trunk) = shared.settings.trunk.clone() {
             trunk::begin(&endpoint, &shared.contact, trunk, sender)?;
         }
-        Ok(Self { shared, endpoint, address, registered })
+        Ok(Self { shared, endpoint, address, registered, accepting })
     }
 
     /// Where requests are taken.
@@ -207,9 +217,9 @@ impl Gateway {
     /// Takes no more calls, ends those that there are, and waits up to five seconds for it.
     pub async fn stop(self) {
         self.shared.slots.close();
-        self.shared.calls.with(|calls| calls.values().for_each(|mail| drop(mail.send(Mail::Stop))));
+        self.shared.calls.stop();
         let gone = async {
-            while self.shared.dialogs.len() > 0 || self.shared.calls.with(|calls| !calls.is_empty()) {
+            while !self.shared.dialogs.is_empty() || self.shared.calls.with(|calls| !calls.is_empty()) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -219,6 +229,8 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        self.accepting.abort();
+        self.shared.calls.stop();
         self.endpoint.shutdown();
     }
 }
@@ -242,7 +254,7 @@ fn bind(what: &'static str, address: SocketAddr, error: impl ToString) -> Gatewa
 async fn open(settings: &Settings, post: Post) -> Result<(Endpoint, SocketAddr), GatewayError> {
     let mut tries = 0;
     loop {
-        let token = tokio_token();
+        let token = CancellationToken::new();
         let layer = TransportLayer::new(token.clone());
         layer.set_whitelist(post.clone());
         let external = |port: u16| settings.advertise.map(|ip| SocketAddr::new(ip, port));
@@ -279,10 +291,6 @@ async fn open(settings: &Settings, post: Post) -> Result<(Endpoint, SocketAddr),
     }
 }
 
-fn tokio_token() -> rsipstack::platform::CancellationToken {
-    rsipstack::platform::CancellationToken::new()
-}
-
 /// Takes what the stack has made transactions of.
 async fn accept(shared: Arc<Shared>, mut incoming: TransactionReceiver) {
     while let Some(mut transaction) = incoming.recv().await {
@@ -290,7 +298,7 @@ async fn accept(shared: Arc<Shared>, mut incoming: TransactionReceiver) {
         let in_dialog = transaction.original.to_header().ok().and_then(|to| to.tag().ok().flatten()).is_some();
         if in_dialog {
             match shared.dialogs.match_dialog(&transaction) {
-                Some(mut dialog) => drop(tokio::spawn(async move { dialog.handle(&mut transaction).await })),
+                Some(dialog) => drop(tokio::spawn(within(dialog, transaction))),
                 None if transaction.original.method == Method::Ack => {}
                 None => drop(tokio::spawn(async move { transaction.reply(StatusCode::from(481)).await })),
             }
@@ -310,6 +318,24 @@ async fn accept(shared: Arc<Shared>, mut incoming: TransactionReceiver) {
             let _ = transaction.reply_with(StatusCode::from(code), headers, None).await;
         });
     }
+}
+
+/// A request within a dialog. It may come right behind the ACK, or overtake it, and the stack would
+/// not answer it then: it waits for the ACK.
+async fn within(mut dialog: Dialog, mut transaction: Transaction) {
+    if !matches!(transaction.original.method, Method::Ack | Method::Bye | Method::Cancel) {
+        let acknowledged = async {
+            while dialog.state().waiting_ack() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(ACK_DUE, acknowledged).await.is_err() {
+            let again = vec![Header::RetryAfter("1".into())];
+            let _ = transaction.reply_with(StatusCode::from(500), again, None).await;
+            return;
+        }
+    }
+    let _ = dialog.handle(&mut transaction).await;
 }
 
 /// A code and headers that refuse.

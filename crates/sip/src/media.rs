@@ -296,11 +296,11 @@ impl Inner {
         for _ in 0..READ {
             let Some(packet) = self.caller.receive(read) else { break };
             self.heard = now;
-            self.from_caller(now, &packet, write);
+            self.hear_caller(now, &packet, write);
         }
         for _ in 0..READ {
             let Some(packet) = self.agent.as_mut().and_then(|leg| leg.receive(read)) else { break };
-            self.from_agent(now, &packet, write);
+            self.hear_agent(now, &packet, write);
         }
         if due {
             self.send(now, write);
@@ -314,7 +314,7 @@ impl Inner {
         }
     }
 
-    fn from_caller(&mut self, now: u64, packet: &Packet<'_>, write: &mut Vec<u8>) {
+    fn hear_caller(&mut self, now: u64, packet: &Packet<'_>, write: &mut Vec<u8>) {
         let Some(agreed) = self.caller.agreed else { return };
         let is_event = Some(packet.payload_type) == agreed.events;
         if is_event
@@ -342,7 +342,7 @@ impl Inner {
         }
     }
 
-    fn from_agent(&mut self, now: u64, packet: &Packet<'_>, write: &mut Vec<u8>) {
+    fn hear_agent(&mut self, now: u64, packet: &Packet<'_>, write: &mut Vec<u8>) {
         let Some(agreed) = self.agent.as_ref().and_then(|leg| leg.agreed) else { return };
         if self.talk.is_some() && packet.payload_type == agreed.payload_type {
             self.caller.pass(now, packet, agreed, false, write);

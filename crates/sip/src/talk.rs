@@ -1,8 +1,11 @@
 //! What is said within a dialog: new agreements, keys, news of a transfer, the end.
 
+use std::time::Duration;
+
 use rsipstack::dialog::dialog::{DialogState, TerminatedReason, TransactionHandle};
 use rsipstack::sip::prelude::HeadersExt as _;
 use rsipstack::sip::{Header, Method, Request, StatusCode};
+use tokio::time::timeout;
 
 use crate::bridge::sip_uri;
 use crate::call::{Call, Flowing, Mail};
@@ -12,6 +15,9 @@ use crate::g711::Law;
 use crate::gateway::allow;
 use crate::headers::{content_type, is_sdp, notified};
 use crate::sdp::{Agreed, Description, Local, SdpError};
+
+/// A BYE or CANCEL that nobody answers is given up after this: a little more than 64 times T1.
+pub(crate) const GOODBYE: Duration = Duration::from_secs(35);
 
 /// The number in `CSeq`.
 pub(crate) fn cseq(request: &Request) -> u32 {
@@ -73,7 +79,7 @@ pub(crate) async fn answer_plainly(state: &DialogState) -> bool {
 
 impl Call {
     /// Something in the caller's dialog.
-    pub async fn from_caller(&mut self, state: DialogState) -> Flowing {
+    pub async fn caller_says(&mut self, state: DialogState) -> Flowing {
         if answer_plainly(&state).await {
             return Ok(());
         }
@@ -167,7 +173,7 @@ impl Call {
         }
         tokio::spawn(async move {
             if !dialog.state().is_terminated() {
-                let _ = dialog.bye().await;
+                let _ = timeout(GOODBYE, dialog.bye()).await;
             }
             dialogs.remove_dialog(&dialog.id());
         });

@@ -210,7 +210,11 @@ impl Dialled {
     /// # Errors
     /// It refuses or is silent, or speaks of nothing that we understand.
     pub async fn answered(self) -> Result<Line, CallError> {
-        let answer = self.answer.await.ok().and_then(Result::ok).and_then(|(_, response)| response);
+        let answer = match self.answer.await {
+            Ok(Ok((_, response))) => response,
+            Ok(Err(error)) => return Err(CallError::Here(error.to_string())),
+            Err(_) => None,
+        };
         let result = match answer {
             Some(response) if response.status_code.kind() == StatusCodeKind::Successful => Description::parse(&response.body).map_err(|error| CallError::Here(error.to_string())),
             Some(response) => {

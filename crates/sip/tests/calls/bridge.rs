@@ -133,6 +133,35 @@ async fn an_agent_who_is_busy_silent_or_unknown_is_told_with_his_code() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_hangs_up_while_the_agent_rings_stops_the_ringing() {
+    let ringing = agent(PhoneSettings { answers: 180, ..desk() }).await;
+    let mut stage = Stage::playing(vec![Step::Bridge(bridge_to(&ringing.uri()))], vec![]).await;
+    let phone = phone().await;
+    let caller = phone.call(&stage.uri()).await.unwrap();
+    stage.incoming().await;
+    // What the caller hears until the agent answers.
+    assert!(caller.until(LIMIT, |ear| ear.hears(400.0)).await);
+    caller.hang_up().await;
+    stage.expect(Told::HungUp(Ended::Caller)).await;
+    stage.is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_who_hangs_up_during_an_entry_does_not_end_it() {
+    let agent = agent(desk()).await;
+    let mut stage = Stage::playing(vec![Step::Bridge(bridge_to(&agent.uri()))], vec![]).await;
+    let phone = phone().await;
+    let (caller, desk) = talking(&mut stage, &phone, &agent).await;
+    stage.push(Steps::new([gather(2)]));
+    assert!(desk.until(LIMIT, |ear| ear.hears(425.0)).await);
+    assert!(caller.press("1").await);
+    desk.hang_up().await;
+    stage.expect(Told::Agent(AgentEvent::Left)).await;
+    assert!(caller.press("2").await);
+    stage.expect(Told::Digits("12".into())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transfer_that_succeeds_ends_the_call_and_one_that_fails_does_not() {
     for (code, ends) in [(200, true), (486, false)] {
         let mut stage = Stage::playing(vec![Step::Refer("sip:other@example.com".into())], vec![]).await;

@@ -60,17 +60,16 @@ fn with_digest(algorithm: Algorithm) -> Settings {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_no_password_is_not_let_in() {
-    for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
-        let mut stage = stage(with_digest(algorithm)).await;
-        let with = |password: Option<&str>| PhoneSettings { password: password.map(|word| ("desk".into(), word.into())), ..PhoneSettings::new(HERE, "desk") };
-        assert_eq!(code(phone().await.call(&stage.uri()).await).0, 401);
-        let wrong = Phone::start(with(Some("wrong"))).await.unwrap();
-        assert_eq!(code(wrong.call(&stage.uri()).await).0, 401);
-        let right = Phone::start(with(Some("open sesame"))).await.unwrap();
-        let line = right.call(&stage.uri()).await.unwrap();
-        stage.incoming().await;
-        assert!(line.until(LIMIT, |ear| ear.hears(500.0)).await);
-    }
+    // The telephone knows MD5 only; the other hash has the vectors of its standard.
+    let mut stage = stage(with_digest(Algorithm::Md5)).await;
+    let with = |password: &str| PhoneSettings { password: Some(("desk".into(), password.into())), ..PhoneSettings::new(HERE, "desk") };
+    assert_eq!(code(phone().await.call(&stage.uri()).await).0, 401);
+    let wrong = Phone::start(with("wrong")).await.unwrap();
+    assert_eq!(code(wrong.call(&stage.uri()).await).0, 401);
+    let right = Phone::start(with("open sesame")).await.unwrap();
+    let line = right.call(&stage.uri()).await.unwrap();
+    stage.incoming().await;
+    assert!(line.until(LIMIT, |ear| ear.hears(500.0)).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
