@@ -1,0 +1,154 @@
+//! What is read out of headers: user parts, and the status in a NOTIFY.
+
+use rsipstack::sip::prelude::{HasHeaders as _, HeadersExt as _};
+use rsipstack::sip::{Header, Request};
+
+use crate::flow::{CallKey, Incoming, Transport};
+use std::net::SocketAddr;
+
+/// More identities than this are not looked at (RFC 8224 knows no limit).
+const IDENTITIES: usize = 8;
+
+/// The user part of the URI in a header like `From`: of `sip:`, `sips:` and `tel:`. Escapes are
+/// undone; what then is no text is no user part.
+#[must_use]
+pub fn user_part(value: &str) -> Option<String> {
+    // A display name may hold anything, in quotes.
+    let mut outside = true;
+    let mut escaped = false;
+    let open = value.char_indices().find(|(_, c)| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if !outside => escaped = true,
+            '"' => outside = !outside,
+            '<' if outside => return true,
+            _ => {}
+        }
+        false
+    });
+    let uri = match open {
+        Some((at, _)) => value.get(at + 1..)?.split('>').next()?,
+        None => value.split(';').next()?,
+    };
+    let (scheme, rest) = uri.trim().split_once(':')?;
+    let user = match scheme.to_ascii_lowercase().as_str() {
+        "sip" | "sips" => rest.split_once('@')?.0,
+        "tel" => rest,
+        _ => return None,
+    };
+    // Parameters of a number, and an old password.
+    let user = user.split([';', ':', '?']).next()?;
+    unescape(user).filter(|user| !user.is_empty() && user.len() <= 128)
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let (mut out, mut bytes) = (Vec::with_capacity(text.len()), text.bytes());
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+            let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
+            out.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok().filter(|text| !text.chars().any(char::is_control))
+}
+
+/// What networks write when a number is withheld (RFC 3323 §4.1.1.3, and habits).
+fn is_withheld(user: &str) -> bool {
+    ["anonymous", "unknown", "unavailable", "restricted", "private"].iter().any(|word| user.eq_ignore_ascii_case(word))
+}
+
+/// What a request says of itself, for the flow.
+pub(crate) fn incoming(request: &Request, source: SocketAddr, transport: Transport) -> Incoming {
+    let shown = |value: &str| user_part(value).filter(|user| !is_withheld(user));
+    let values = |wanted: fn(&Header) -> bool| request.headers().iter().filter(move |header| wanted(header)).map(Header::value).take(IDENTITIES);
+    let asserted = values(|header| matches!(header, Header::PAssertedIdentity(_)));
+    Incoming {
+        key: CallKey::new(),
+        from: request.from_header().ok().and_then(|from| shown(from.value())).unwrap_or_default(),
+        // Two of them may stand in one line, a SIP and a TEL URI (RFC 3325 §9.1).
+        asserted: asserted.flat_map(|value| value.split(',')).filter_map(shown).collect(),
+        to: request.to_header().ok().and_then(|to| user_part(to.value())).unwrap_or_default(),
+        target: request.uri.user().map(str::to_owned).unwrap_or_default(),
+        identity: values(|header| matches!(header, Header::Identity(_))).map(str::to_owned).collect(),
+        privacy: values(|header| matches!(header, Header::Privacy(_))).next().map(str::to_owned),
+        call_id: request.call_id_header().map(|id| id.value().to_owned()).unwrap_or_default(),
+        source,
+        transport,
+    }
+}
+
+/// The value of the `Content-Type`, or nothing.
+pub(crate) fn content_type(request: &Request) -> &str {
+    request.headers().iter().find_map(|header| matches!(header, Header::ContentType(_)).then(|| header.value())).unwrap_or_default()
+}
+
+/// Whether the body is `application/sdp`.
+pub(crate) fn is_sdp(content_type: &str) -> bool {
+    content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/sdp"))
+}
+
+/// What a NOTIFY tells of a transfer: the status, and whether it is the last (RFC 3515 §2.4.5). `None`
+/// when it is about something else.
+pub(crate) fn notified(request: &Request) -> Option<(u16, bool)> {
+    let value = |wanted: fn(&Header) -> bool| request.headers().iter().find(|header| wanted(header)).map(Header::value);
+    let event = value(|header| matches!(header, Header::Event(_)))?;
+    let event = event.split(';').next().unwrap_or_default().trim();
+    let state = value(|header| matches!(header, Header::SubscriptionState(_))).unwrap_or_default();
+    let last = state.trim_start().get(..10).is_some_and(|state| state.eq_ignore_ascii_case("terminated"));
+    event.eq_ignore_ascii_case("refer").then(|| fragment(&request.body)).flatten().map(|status| (status, last))
+}
+
+/// The status in a body of `message/sipfrag` (RFC 3420).
+#[must_use]
+pub fn fragment(body: &[u8]) -> Option<u16> {
+    let line = std::str::from_utf8(body.get(..body.len().min(512))?).ok()?.lines().next()?;
+    let (version, rest) = line.trim().split_once(' ')?;
+    let code = rest.split_whitespace().next()?.parse().ok()?;
+    (version.eq_ignore_ascii_case("SIP/2.0") && (100..700).contains(&code)).then_some(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_user_part_is_found_in_all_dresses() {
+        for (value, user) in [
+            ("<sip:+12025550123@example.com>;tag=1", "+12025550123"),
+            ("sip:+12025550123@example.com;tag=1", "+12025550123"),
+            ("\"A <sip:evil@example.com> B\" <sip:good@example.com>", "good"),
+            ("\"a \\\" <\" <sip:good@example.com>", "good"),
+            ("Name <tel:+1-202-555-0123;phone-context=x>", "+1-202-555-0123"),
+            ("<sip:+12025550123;npdi@example.com;user=phone>", "+12025550123"),
+            ("<sips:%2B12025550123@example.com>", "+12025550123"),
+            ("<sip:a:secret@example.com>", "a"),
+        ] {
+            assert_eq!(user_part(value).as_deref(), Some(user), "{value}");
+        }
+        for none in ["<sip:example.com>", "", "<http://a@b>", "<sip:%zz@example.com>", "<sip:%0a@example.com>", "<sip:@example.com>"] {
+            assert_eq!(user_part(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_fragment_names_its_status() {
+        assert_eq!(fragment(b"SIP/2.0 200 OK\r\n"), Some(200));
+        assert_eq!(fragment(b"SIP/2.0 180"), Some(180));
+        for none in [&b"SIP/7.0 200 OK"[..], b"200", b"", b"SIP/2.0 99 x", b"SIP/2.0 x", b"\xff"] {
+            assert_eq!(fragment(none), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_them_panic(value in ".{0,60}", body in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = user_part(&value);
+            let _ = user_part(&format!("<sip:{value}"));
+            let _ = fragment(&body);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A voice gateway on SIP and RTP, for a program that decides what a caller hears.
+//!
+//! A [`Gateway`] answers calls, plays [`clip`]s, collects keys, holds, connects with an agent's
+//! telephone, transfers and hangs up. What it does with a call is decided by a [`Flow`], in [`Step`]s;
+//! what goes on in a call can be replaced at any time through a [`Handle`].
+//!
+//! Below it lie [`rsipstack`] for transactions and dialogs, and our own [`sdp`], [`rtp`], [`dtmf`] and
+//! [`g711`]. Not here, and not planned: a SIP parser, SRTP, ICE, TLS, tones within the sound. A media
+//! proxy in front does these.
+//!
+//! # What is logged
+//!
+//! Nothing here logs a number or a key, and no `Debug` shows one. The stack below does: see
+//! [`LOG_TARGET`].
+
+mod bridge;
+mod call;
+pub mod caller;
+pub mod clip;
+pub mod digest;
+pub mod dtmf;
+pub mod flow;
+pub mod g711;
+mod gateway;
+mod guard;
+mod headers;
+mod media;
+mod random;
+pub mod rtp;
+pub mod sdp;
+mod settings;
+mod talk;
+mod trunk;
+
+pub use clip::Clip;
+pub use digest::Digest;
+pub use flow::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Ended, Flow, Gather, Incoming, Step, Steps, Transfer, Transport};
+pub use gateway::{Figures, Gateway, GatewayError, Handle};
+pub use settings::{Network, Rate, RtpSource, Settings, Trunk};
+pub use trunk::Registered;
+
+/// The target under which the SIP stack logs. At `info` and below it writes whole messages: numbers of
+/// callers, and keys that come by INFO. Whoever embeds this has to hold it at `warn`, whatever else an
+/// operator asks for; [`is_safe_to_log`] tells, and fits into a filter of `tracing`.
+pub const LOG_TARGET: &str = "rsipstack";
+
+/// Whether an event of this target and level may be written. A filter of `tracing` calls it last.
+#[must_use]
+pub fn is_safe_to_log(target: &str, level: &tracing::Level) -> bool {
+    let of_the_stack = target.strip_prefix(LOG_TARGET).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    !of_the_stack || *level <= tracing::Level::WARN
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    #[test]
+    fn what_the_stack_says_is_written_from_warnings_up() {
+        assert!(super::is_safe_to_log("rsipstack::transport::udp", &Level::WARN));
+        assert!(super::is_safe_to_log("rsipstack", &Level::ERROR));
+        assert!(!super::is_safe_to_log("rsipstack::transport::udp", &Level::INFO));
+        assert!(!super::is_safe_to_log("rsipstack", &Level::TRACE));
+        assert!(super::is_safe_to_log("rsipstacks", &Level::INFO) && super::is_safe_to_log("countersign", &Level::TRACE));
+    }
+}

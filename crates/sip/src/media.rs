@@ -1,0 +1,488 @@
+//! The audio of all calls: one thread, which wakes every 5 ms.
+//!
+//! A session is the audio of one call: the caller's leg and perhaps an agent's. Its sockets do not
+//! block and are not watched by anybody: the thread reads them when it is their turn, every 20 ms, or
+//! every 5 ms while two people talk. That costs fewer wake-ups than a task for each socket, keeps the
+//! distance of packets even when the other threads are busy, and bounds what a flood of packets to one
+//! call can cost.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::clip::{Clip, FRAME};
+use crate::dtmf::{Detector, Event};
+use crate::rtp::{Packet, Stream};
+use crate::sdp::Agreed;
+use crate::settings::RtpSource;
+
+/// The thread wakes every so many milliseconds, and a session sends every fourth time.
+const STEP: u64 = 5;
+const PHASES: u64 = 4;
+/// Packets that are read from one socket at a time. What is beyond waits, and overflows, in the kernel.
+const READ: usize = 8;
+/// The longest datagram that is looked at, in bytes.
+const DATAGRAM: usize = 1500;
+/// After a secret entry nothing of the caller passes for so many milliseconds, so that the tail of the
+/// last tone does not.
+const TAIL: u64 = 300;
+
+/// What a session has to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The caller pressed a key.
+    Key(char),
+    /// What was to be played under this number has been.
+    Played(u64),
+    /// Nothing came from the caller for as long as was said.
+    Quiet,
+}
+
+/// Takes what a session tells. Called from the thread of the audio: must not block.
+pub type Tell = Box<dyn Fn(Told) + Send>;
+
+/// The thread and its sessions.
+pub struct Engine {
+    inbox: Arc<Mutex<Vec<Arc<Session>>>>,
+    stop: Arc<AtomicBool>,
+    began: Instant,
+    count: AtomicU32,
+}
+
+impl Engine {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no thread for us.
+    pub fn start() -> io::Result<Self> {
+        let engine = Self { inbox: Arc::default(), stop: Arc::default(), began: Instant::now(), count: AtomicU32::new(0) };
+        let (inbox, stop, began) = (engine.inbox.clone(), engine.stop.clone(), engine.began);
+        thread::Builder::new().name("audio".into()).spawn(move || run(&inbox, &stop, began))?;
+        Ok(engine)
+    }
+
+    /// A session for a caller, on this socket.
+    ///
+    /// # Errors
+    /// The socket cannot be set up.
+    pub fn add(&self, socket: UdpSocket, source: RtpSource, quiet: Duration, soft_tone: Arc<Clip>, tell: Tell) -> io::Result<Arc<Session>> {
+        let phase = u64::from(self.count.fetch_add(1, Ordering::Relaxed)) % PHASES;
+        let caller = Leg::new(socket, source)?;
+        let inner = Inner {
+            caller,
+            agent: None,
+            program: Program::Silence,
+            soft_tone: (soft_tone, 0),
+            detector: Detector::default(),
+            talk: None,
+            heard: self.now(),
+            quiet: u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX),
+            tell,
+        };
+        let session = Arc::new(Session { phase, talking: AtomicBool::new(false), closed: AtomicBool::new(false), began: self.began, inner: Mutex::new(inner) });
+        lock(&self.inbox).push(session.clone());
+        Ok(session)
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.began)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn millis(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(inbox: &Mutex<Vec<Arc<Session>>>, stop: &AtomicBool, began: Instant) {
+    let (mut sessions, mut step) = (Vec::new(), 0u64);
+    let (mut read, mut write) = ([0; DATAGRAM], Vec::with_capacity(DATAGRAM));
+    while !stop.load(Ordering::Relaxed) {
+        sessions.append(&mut lock(inbox));
+        let now = millis(began);
+        sessions.retain(|session: &Arc<Session>| {
+            let due = session.phase == step % PHASES;
+            if due || session.talking.load(Ordering::Relaxed) {
+                session.tick(now, due, &mut read, &mut write);
+            }
+            !session.closed.load(Ordering::Relaxed)
+        });
+        step += 1;
+        let wanted = Duration::from_millis(step * STEP);
+        match wanted.checked_sub(began.elapsed()) {
+            Some(left) => thread::sleep(left),
+            // The machine slept, or we were kept from the processor: what was missed is left out.
+            None if began.elapsed() > wanted + Duration::from_millis(200) => step = millis(began) / STEP,
+            None => {}
+        }
+    }
+}
+
+/// Ports for audio.
+#[derive(Debug)]
+pub struct Ports {
+    ip: IpAddr,
+    range: Option<RangeInclusive<u16>>,
+    next: AtomicU32,
+}
+
+impl Ports {
+    /// At this address; the even ones of `range`, or any.
+    #[must_use]
+    pub fn new(ip: IpAddr, range: Option<RangeInclusive<u16>>) -> Self {
+        Self { ip, range, next: AtomicU32::new(u32::from_be_bytes(crate::random::bytes())) }
+    }
+
+    /// A socket on a free port.
+    ///
+    /// # Errors
+    /// None is free.
+    pub fn bind(&self) -> io::Result<UdpSocket> {
+        let Some(range) = &self.range else { return UdpSocket::bind((self.ip, 0)) };
+        let first = range.start().saturating_add(range.start() & 1);
+        let count = (u32::from(range.end().saturating_sub(first)) / 2) + 1;
+        for _ in 0..count {
+            let step = self.next.fetch_add(1, Ordering::Relaxed) % count;
+            let port = u16::try_from(u32::from(first) + step * 2).unwrap_or(first);
+            match UdpSocket::bind((self.ip, port)) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                bound => return bound,
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+}
+
+/// The audio of one call.
+pub struct Session {
+    phase: u64,
+    talking: AtomicBool,
+    closed: AtomicBool,
+    began: Instant,
+    inner: Mutex<Inner>,
+}
+
+impl Session {
+    /// The caller's leg was agreed on, or on something else.
+    pub fn agree(&self, agreed: Agreed) {
+        let mut inner = lock(&self.inner);
+        inner.heard = millis(self.began);
+        inner.caller.agree(agreed);
+    }
+
+    /// Plays these to the caller, then tells [`Told::Played`] with `number`.
+    pub fn play(&self, clips: &[Arc<Clip>], number: u64) {
+        lock(&self.inner).program = Program::Once { clips: clips.iter().cloned().collect(), at: 0, number };
+    }
+
+    /// Plays this to the caller over and over.
+    pub fn repeat(&self, clip: Arc<Clip>) {
+        lock(&self.inner).program = Program::Again { clip, at: 0 };
+    }
+
+    /// Plays nothing.
+    pub fn hush(&self) {
+        lock(&self.inner).program = Program::Silence;
+    }
+
+    /// An agent's leg is there. Caller and agent do not hear each other yet.
+    ///
+    /// # Errors
+    /// The socket cannot be set up.
+    pub fn join(&self, socket: UdpSocket, source: RtpSource, agreed: Agreed) -> io::Result<()> {
+        let mut leg = Leg::new(socket, source)?;
+        leg.agree(agreed);
+        lock(&self.inner).agent = Some(leg);
+        Ok(())
+    }
+
+    /// The agent's leg was agreed on anew.
+    pub fn agree_agent(&self, agreed: Agreed) {
+        if let Some(leg) = &mut lock(&self.inner).agent {
+            leg.agree(agreed);
+        }
+    }
+
+    /// Both talk. With `keys` the agent gets those of the caller.
+    pub fn talk(&self, keys: bool) {
+        let mut inner = lock(&self.inner);
+        inner.program = Program::Silence;
+        inner.talk = Some(Talk { keys, blank_until: millis(self.began) + TAIL });
+        self.talking.store(true, Ordering::Relaxed);
+    }
+
+    /// Neither hears the other: when this returns, nothing more of the caller goes to the agent.
+    pub fn part(&self) {
+        lock(&self.inner).talk = None;
+        self.talking.store(false, Ordering::Relaxed);
+    }
+
+    /// The agent's leg is gone.
+    pub fn leave(&self) {
+        self.part();
+        lock(&self.inner).agent = None;
+    }
+
+    /// Whether the caller has put us on hold.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        lock(&self.inner).caller.agreed.is_some_and(|agreed| !agreed.send)
+    }
+
+    /// The law of the caller's leg.
+    #[must_use]
+    pub fn law(&self) -> Option<crate::g711::Law> {
+        lock(&self.inner).caller.agreed.map(|agreed| agreed.law)
+    }
+
+    /// The call is over.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn tick(&self, now: u64, due: bool, read: &mut [u8], write: &mut Vec<u8>) {
+        if !self.closed.load(Ordering::Relaxed) {
+            lock(&self.inner).tick(now, due, read, write);
+        }
+    }
+}
+
+struct Inner {
+    caller: Leg,
+    agent: Option<Leg>,
+    /// What the caller hears, unless both talk.
+    program: Program,
+    /// What the agent hears, unless both talk.
+    soft_tone: (Arc<Clip>, usize),
+    detector: Detector,
+    talk: Option<Talk>,
+    /// When the caller was last heard.
+    heard: u64,
+    quiet: u64,
+    tell: Tell,
+}
+
+/// Both talk.
+#[derive(Clone, Copy)]
+struct Talk {
+    /// The agent gets the caller's keys.
+    keys: bool,
+    /// Until then nothing of the caller passes.
+    blank_until: u64,
+}
+
+enum Program {
+    Silence,
+    Once { clips: VecDeque<Arc<Clip>>, at: usize, number: u64 },
+    Again { clip: Arc<Clip>, at: usize },
+}
+
+impl Inner {
+    fn tick(&mut self, now: u64, due: bool, read: &mut [u8], write: &mut Vec<u8>) {
+        for _ in 0..READ {
+            let Some(packet) = self.caller.receive(read) else { break };
+            self.heard = now;
+            self.hear_caller(now, &packet, write);
+        }
+        for _ in 0..READ {
+            let Some(packet) = self.agent.as_mut().and_then(|leg| leg.receive(read)) else { break };
+            self.hear_agent(now, &packet, write);
+        }
+        if due {
+            self.send(now, write);
+        }
+        let held = self.caller.agreed.is_none_or(|agreed| !agreed.send || !agreed.receive);
+        if held {
+            self.heard = now;
+        } else if self.quiet > 0 && now.saturating_sub(self.heard) > self.quiet {
+            self.heard = now;
+            (self.tell)(Told::Quiet);
+        }
+    }
+
+    fn hear_caller(&mut self, now: u64, packet: &Packet<'_>, write: &mut Vec<u8>) {
+        let Some(agreed) = self.caller.agreed else { return };
+        let is_event = Some(packet.payload_type) == agreed.events;
+        if is_event
+            && let Some(event) = Event::parse(packet.payload)
+            && let Some(key) = self.detector.hear(now, packet.timestamp, event)
+        {
+            (self.tell)(Told::Key(key));
+        }
+        let sounding = self.detector.sounding(now);
+        let (Some(talk), Some(agent)) = (&mut self.talk, &mut self.agent) else { return };
+        // A key that was pressed during an entry and is still down belongs to the entry.
+        let blank = now < talk.blank_until;
+        if blank && sounding {
+            talk.blank_until = talk.blank_until.max(now + 100);
+        }
+        if is_event {
+            if talk.keys && !blank {
+                agent.pass_event(now, packet, write);
+            } else {
+                agent.stream.leave_out();
+            }
+        } else if packet.payload_type == agreed.payload_type {
+            let mute = blank || (sounding && !talk.keys);
+            agent.pass(now, packet, agreed, mute, write);
+        }
+    }
+
+    fn hear_agent(&mut self, now: u64, packet: &Packet<'_>, write: &mut Vec<u8>) {
+        let Some(agreed) = self.agent.as_ref().and_then(|leg| leg.agreed) else { return };
+        if self.talk.is_some() && packet.payload_type == agreed.payload_type {
+            self.caller.pass(now, packet, agreed, false, write);
+        }
+    }
+
+    /// The frames of our own: for the caller the program, for the agent the soft tone.
+    fn send(&mut self, now: u64, write: &mut Vec<u8>) {
+        if self.talk.is_some() {
+            return;
+        }
+        if let Some(agent) = &mut self.agent {
+            let (clip, at) = &mut self.soft_tone;
+            agent.frame(now, Some((clip, *at)), write);
+            *at = if *at + FRAME < clip.bytes(crate::g711::Law::Mu).len() { *at + FRAME } else { 0 };
+        }
+        // On hold nothing is sent, and what is played waits.
+        if self.caller.agreed.is_none_or(|agreed| !agreed.send) {
+            return;
+        }
+        let length = |clip: &Clip| clip.bytes(crate::g711::Law::Mu).len();
+        match &mut self.program {
+            Program::Silence => self.caller.frame(now, None, write),
+            Program::Again { clip, at } => {
+                self.caller.frame(now, Some((clip, *at)), write);
+                *at = if *at + FRAME < length(clip) { *at + FRAME } else { 0 };
+            }
+            Program::Once { clips, at, number } => {
+                while clips.front().is_some_and(|clip| *at >= length(clip)) {
+                    clips.pop_front();
+                    *at = 0;
+                }
+                self.caller.frame(now, clips.front().map(|clip| (clip, *at)), write);
+                *at += FRAME;
+                if clips.is_empty() {
+                    let number = *number;
+                    self.program = Program::Silence;
+                    (self.tell)(Told::Played(number));
+                }
+            }
+        }
+    }
+}
+
+/// One side: a socket, what was agreed on, and the stream that we send.
+struct Leg {
+    socket: UdpSocket,
+    source: RtpSource,
+    agreed: Option<Agreed>,
+    latched: Option<SocketAddr>,
+    stream: Stream,
+}
+
+impl Leg {
+    fn new(socket: UdpSocket, source: RtpSource) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, source, agreed: None, latched: None, stream: Stream::new() })
+    }
+
+    fn agree(&mut self, agreed: Agreed) {
+        if self.agreed.is_some_and(|before| before.remote != agreed.remote) {
+            self.latched = None;
+        }
+        self.agreed = Some(agreed);
+    }
+
+    /// The next packet that waits and is from where it should be.
+    fn receive<'a>(&mut self, buffer: &'a mut [u8]) -> Option<Packet<'a>> {
+        let agreed = self.agreed?;
+        for _ in 0..READ {
+            let (length, from) = match self.socket.recv_from(buffer) {
+                Ok(received) => received,
+                // Somebody refused a packet of ours: the next one may be there.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+                Err(_) => return None,
+            };
+            let fits = match (self.source, self.latched) {
+                (RtpSource::Exact, _) => from == agreed.remote,
+                (RtpSource::Address, _) => from.ip() == agreed.remote.ip(),
+                (RtpSource::Latch, Some(latched)) => from == latched,
+                (RtpSource::Latch, None) => buffer.get(..length).and_then(Packet::parse).is_some_and(|packet| {
+                    packet.payload_type == agreed.payload_type || Some(packet.payload_type) == agreed.events
+                }),
+            };
+            if fits && agreed.receive {
+                if self.source == RtpSource::Latch {
+                    self.latched = Some(from);
+                }
+                // Checked before it is kept, as the borrow of the buffer ends the search.
+                if buffer.get(..length).and_then(Packet::parse).is_some() {
+                    return buffer.get(..length).and_then(Packet::parse);
+                }
+            }
+        }
+        None
+    }
+
+    /// A frame of our own: of a clip, or silence.
+    fn frame(&mut self, now: u64, from: Option<(&Arc<Clip>, usize)>, write: &mut Vec<u8>) {
+        let Some(agreed) = self.agreed.filter(|agreed| agreed.send) else { return };
+        let bytes = from.and_then(|(clip, at)| clip.bytes(agreed.law).get(at..)).unwrap_or_default();
+        let mut payload = [agreed.law.silence(); FRAME];
+        payload.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        let (sequence, timestamp, marker) = self.stream.own(now, FRAME as u32);
+        let ssrc = self.stream.ssrc();
+        Packet { payload_type: agreed.payload_type, marker, sequence, timestamp, ssrc, payload: &payload }.write(write);
+        self.put(&agreed, write);
+    }
+
+    /// Audio of the other leg, in our law; with `mute` as silence of the same length.
+    fn pass(&mut self, now: u64, packet: &Packet<'_>, theirs: Agreed, mute: bool, write: &mut Vec<u8>) {
+        let Some(agreed) = self.agreed.filter(|agreed| agreed.send) else { return };
+        let (sequence, timestamp, marker) = self.stream.pass(now, packet);
+        let ssrc = self.stream.ssrc();
+        Packet { payload_type: agreed.payload_type, marker, sequence, timestamp, ssrc, payload: packet.payload }.write(write);
+        if let Some(payload) = write.get_mut(crate::rtp::HEAD..) {
+            if mute {
+                payload.fill(agreed.law.silence());
+            } else {
+                theirs.law.transcode(agreed.law, payload);
+            }
+        }
+        self.put(&agreed, write);
+    }
+
+    /// An event of the other leg, if this one takes events.
+    fn pass_event(&mut self, now: u64, packet: &Packet<'_>, write: &mut Vec<u8>) {
+        let Some((agreed, events)) = self.agreed.and_then(|agreed| Some((agreed, agreed.events.filter(|_| agreed.send)?))) else {
+            self.stream.leave_out();
+            return;
+        };
+        let (sequence, timestamp, marker) = self.stream.pass(now, packet);
+        let ssrc = self.stream.ssrc();
+        Packet { payload_type: events, marker, sequence, timestamp, ssrc, payload: packet.payload }.write(write);
+        self.put(&agreed, write);
+    }
+
+    fn put(&self, agreed: &Agreed, write: &[u8]) {
+        let to = self.latched.unwrap_or(agreed.remote);
+        // A packet that cannot be sent is a packet lost.
+        let _ = self.socket.send_to(write, to);
+    }
+}

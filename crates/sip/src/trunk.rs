@@ -1,0 +1,71 @@
+//! Registration at a trunk or a PBX (RFC 3261 §10).
+
+use std::time::Duration;
+
+use rsipstack::dialog::authenticate::Credential;
+use rsipstack::dialog::registration::Registration;
+use rsipstack::sip::typed::Contact;
+use rsipstack::sip::{Auth, StatusCodeKind, Uri};
+use rsipstack::transaction::endpoint::Endpoint;
+use tokio::sync::watch;
+
+use crate::gateway::GatewayError;
+use crate::settings::Trunk;
+
+/// The longest wait after a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether the trunk knows us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// No trunk is set, or it was not asked yet.
+    Not,
+    /// It does, for so long.
+    For(Duration),
+    /// It said no, with this code; 408 when it said nothing. It is asked again.
+    Refused(u16),
+}
+
+/// Registers, and again before it runs out, until nobody looks at `tell` any more.
+pub(crate) fn begin(endpoint: &Endpoint, contact: &Uri, trunk: Trunk, tell: watch::Sender<Registered>) -> Result<(), GatewayError> {
+    let server = Uri::try_from(trunk.registrar.as_str()).map_err(|_| GatewayError::Uri("registrar"))?;
+    let credential = Credential { username: trunk.user.clone(), password: trunk.password.clone(), ..Credential::default() };
+    let mut registration = Registration::new(endpoint.inner.clone(), Some(credential));
+    let mut uri = contact.clone();
+    uri.auth = Some(Auth { user: trunk.user, password: None });
+    uri.params.extend(server.params.iter().filter(|param| matches!(param, rsipstack::sip::Param::Transport(_))).cloned());
+    registration.contact = Some(Contact { display_name: None, uri, params: Vec::new() });
+    let asked = u32::try_from(trunk.expires.as_secs()).unwrap_or(3600).max(60);
+    tokio::spawn(async move {
+        let mut failures = 0u32;
+        while !tell.is_closed() {
+            let answer = registration.register(server.clone(), Some(asked)).await;
+            let what = match &answer {
+                Ok(response) if response.status_code.kind() == StatusCodeKind::Successful => {
+                    Registered::For(Duration::from_secs(registration.expires().max(1).into()))
+                }
+                Ok(response) => Registered::Refused(u16::from(response.status_code.clone())),
+                Err(_) => Registered::Refused(408),
+            };
+            let wait = match what {
+                Registered::For(granted) => {
+                    failures = 0;
+                    granted * 3 / 4
+                }
+                _ => {
+                    failures = failures.saturating_add(1);
+                    Duration::from_secs(1 << failures.min(6)).min(PATIENCE)
+                }
+            };
+            if let Registered::Refused(code) = what {
+                tracing::warn!(code, "the trunk does not register us");
+            }
+            tell.send_replace(what);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = tell.closed() => {}
+            }
+        }
+    });
+    Ok(())
+}

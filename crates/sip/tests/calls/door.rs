@@ -1,0 +1,174 @@
+//! Who gets in, and what is turned away.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use countersign_sip::caller::{CallError, Phone, PhoneSettings};
+use countersign_sip::digest::Algorithm;
+use countersign_sip::{Answer, Digest, Ended, Gateway, GatewayError, Rate, Settings, Step, Steps};
+
+use crate::script::{HERE, LIMIT, Script, Stage, Told, gather, phone, settings, tone};
+use crate::wire::{Wire, sdp};
+
+async fn stage(settings: Settings) -> Stage {
+    Stage::with(settings, Answer::Accept(Steps::new([Step::Hold(tone(500.0, 1000))])), vec![], false).await
+}
+
+fn code(result: Result<countersign_sip::caller::Line, CallError>) -> (u16, Vec<(String, String)>) {
+    match result {
+        Err(CallError::Refused { code, headers }) => (code, headers),
+        Err(other) => panic!("{other}"),
+        Ok(_) => (200, vec![]),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_would_let_everybody_in_does_not_start() {
+    let flow = Stage::playing(vec![], vec![]).await.script;
+    let started = Gateway::start(Settings::new((HERE, 0).into()), flow as std::sync::Arc<Script>).await;
+    assert!(matches!(started, Err(GatewayError::Open)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_call_too_many_is_told_when_to_come_again() {
+    let mut stage = stage(Settings { calls: 1, ..settings() }).await;
+    let phone = phone().await;
+    let first = phone.call(&stage.uri()).await.unwrap();
+    stage.incoming().await;
+    let (refused, headers) = code(phone.call(&stage.uri()).await);
+    assert_eq!(refused, 503);
+    assert!(headers.iter().any(|(name, value)| name == "Retry-After" && value == "5"), "{headers:?}");
+    first.hang_up().await;
+    stage.expect(Told::HungUp(Ended::Caller)).await;
+    stage.is_empty().await;
+    // The slot was given back.
+    phone.call(&stage.uri()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_that_rejects_is_the_code_that_the_caller_gets() {
+    let mut stage = Stage::with(settings(), Answer::Reject(486), vec![], false).await;
+    assert_eq!(code(phone().await.call(&stage.uri()).await).0, 486);
+    stage.incoming().await;
+    stage.is_empty().await;
+}
+
+fn with_digest(algorithm: Algorithm) -> Settings {
+    let users = BTreeMap::from([("desk".to_owned(), "open sesame".to_owned())]);
+    Settings { peers: vec![], digest: Some(Digest { realm: "example.com".into(), users, algorithm }), ..settings() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_no_password_is_not_let_in() {
+    // The telephone knows MD5 only; the other hash has the vectors of its standard.
+    let mut stage = stage(with_digest(Algorithm::Md5)).await;
+    let with = |password: &str| PhoneSettings { password: Some(("desk".into(), password.into())), ..PhoneSettings::new(HERE, "desk") };
+    assert_eq!(code(phone().await.call(&stage.uri()).await).0, 401);
+    let wrong = Phone::start(with("wrong")).await.unwrap();
+    assert_eq!(code(wrong.call(&stage.uri()).await).0, 401);
+    let right = Phone::start(with("open sesame")).await.unwrap();
+    let line = right.call(&stage.uri()).await.unwrap();
+    stage.incoming().await;
+    assert!(line.until(LIMIT, |ear| ear.hears(500.0)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_a_challenge_is_good_once() {
+    let mut stage = stage(with_digest(Algorithm::Md5)).await;
+    let wire = Wire::new(stage.gateway.address()).await;
+    let challenge = wire.ask(&wire.invite(1, "", &sdp(wire.port()))).await;
+    assert_eq!(challenge.code(), 401);
+    let offered = challenge.header("WWW-Authenticate").unwrap().to_owned();
+    let nonce = offered.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
+    let hash = |text: String| {
+        use md5::{Digest as _, Md5};
+        Md5::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let (who, what) = (hash("desk:example.com:open sesame".into()), hash("INVITE:sip:x@example.com".into()));
+    let response = hash(format!("{who}:{nonce}:00000001:abc:auth:{what}"));
+    let header = format!(
+        "Authorization: Digest username=\"desk\", realm=\"example.com\", nonce=\"{nonce}\", uri=\"sip:x@example.com\", response=\"{response}\", \
+         algorithm=MD5, cnonce=\"abc\", qop=auth, nc=00000001\r\n"
+    );
+    assert_eq!(wire.ask(&wire.invite(2, &header, &sdp(wire.port()))).await.code(), 200);
+    stage.incoming().await;
+    let thief = Wire::new(stage.gateway.address()).await;
+    let refused = thief.ask(&thief.invite(3, &header, &sdp(thief.port()))).await;
+    assert_eq!(refused.code(), 401);
+    assert!(refused.header("WWW-Authenticate").unwrap().contains("stale=true"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_request_or_asks_too_much_is_refused() {
+    let stage = stage(settings()).await;
+    let wire = Wire::new(stage.gateway.address()).await;
+    let (body, port) = (sdp(wire.port()), wire.port());
+    let required = wire.ask(&wire.invite(1, "Require: 100rel, foo\r\n", &body)).await;
+    assert_eq!((required.code(), required.header("Unsupported")), (420, Some("100rel, foo")));
+    let mut number = 1;
+    let mut ask = async |text: String| {
+        number += 1;
+        let text = text.replace("wire-", &format!("wire{number}-"));
+        wire.ask(&text).await.code()
+    };
+    assert_eq!(ask(wire.invite(2, "", &body).replace(" SIP/2.0\r\nVia", " SIP/7.0\r\nVia")).await, 505);
+    assert_eq!(ask(wire.invite(3, "", &body).replace(&format!("Content-Length: {}", body.len()), "Content-Length: 9000")).await, 400);
+    assert_eq!(ask(wire.invite(4, "", &body).replace(&format!("Content-Length: {}\r\n", body.len()), "")).await, 411);
+    assert_eq!(ask(wire.invite(5, "", "v=0\r\nnonsense\r\n")).await, 400);
+    assert_eq!(ask(wire.invite(6, "", &body.replace("RTP/AVP 0 101", "RTP/AVP 18"))).await, 488);
+    assert_eq!(ask(wire.invite(7, "", &body.replace("RTP/AVP", "RTP/SAVP"))).await, 488);
+    assert_eq!(ask(wire.invite(8, "", &body).replace("application/sdp", "text/plain")).await, 415);
+    assert_eq!(ask(wire.invite(9, "", &"x".repeat(7000))).await, 400);
+    assert_eq!(ask(wire.request("OPTIONS", 10, None, "", "")).await, 200);
+    assert_eq!(ask(wire.request("REGISTER", 11, None, "", "")).await, 405);
+    assert_eq!(ask(wire.request("BYE", 12, None, "", "")).await, 481);
+    assert_eq!(ask(wire.request("INFO", 13, None, "", "").replace("example.com>\r\nCall", "example.com>;tag=x\r\nCall")).await, 481);
+    let _ = port;
+    stage.is_empty().await;
+    assert!(stage.gateway.figures().malformed >= 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_and_floods_get_no_answer() {
+    let mut settings = Settings { new_calls: Rate { per_second: 1, burst: 2 }, ..settings() };
+    let wire = {
+        let stage = stage(Settings { peers: vec!["192.0.2.0/24".parse().unwrap()], ..settings.clone() }).await;
+        let wire = Wire::new(stage.gateway.address()).await;
+        wire.send(&wire.invite(1, "", &sdp(wire.port()))).await;
+        assert!(wire.read_within(Duration::from_millis(300)).await.is_none());
+        assert_eq!(stage.gateway.figures().strangers, 1);
+        settings.calls = 10;
+        wire
+    };
+    drop(wire);
+    let stage = stage(settings).await;
+    let wire = Wire::new(stage.gateway.address()).await;
+    for number in 0..5 {
+        wire.send(&wire.invite(number, "", "").replace("wire-", &format!("wire{number}-"))).await;
+    }
+    let mut calls = std::collections::BTreeSet::new();
+    while let Some(reply) = wire.read_within(Duration::from_millis(300)).await {
+        calls.insert(reply.header("Call-ID").unwrap().to_owned());
+    }
+    assert_eq!(calls.len(), 2);
+    assert_eq!(stage.gateway.figures().over_rate, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_network_says_of_the_caller_is_handed_over() {
+    let mut stage = Stage::playing(vec![gather(1)], vec![]).await;
+    let phone = Phone::start(PhoneSettings::new(HERE, "anonymous")).await.unwrap();
+    let headers = vec![
+        ("P-Asserted-Identity".to_owned(), "\"A\" <sip:+12025550142@example.com>, <tel:+12025550143>".to_owned()),
+        ("Identity".to_owned(), "a.b.c;info=<https://example.com/c>".to_owned()),
+    ];
+    let _line = phone.dial(&stage.uri(), headers).unwrap().answered().await.unwrap();
+    let told = stage.incoming().await;
+    let wanted = Told::Incoming {
+        from: String::new(),
+        asserted: vec!["+12025550142".into(), "+12025550143".into()],
+        to: "+12025550100".into(),
+        identity: vec!["a.b.c;info=<https://example.com/c>".into()],
+    };
+    assert_eq!(told, wanted);
+}

@@ -1,0 +1,153 @@
+//! Against programs that we did not write: sipp (`sip-tester`) and baresip.
+//!
+//! Where one is missing its tests are skipped, and say so; in CI they fail.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use countersign_sip::{Answer, CallKey, Clip, Ended, Flow, Gather, Gateway, Incoming, Settings, Step, Steps};
+use tokio::sync::mpsc;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Asks for keys, plays, and hangs up.
+struct Asks(mpsc::UnboundedSender<String>);
+
+#[async_trait]
+impl Flow for Asks {
+    async fn incoming(&self, _call: &Incoming) -> Answer {
+        let gather = Gather { max: 4, timeout: Duration::from_secs(20), hash_ends: true, secret: true };
+        let prompt = Clip::tone(500.0, 0.2, Duration::from_secs(30), Duration::ZERO);
+        Answer::Accept(Steps::new([Step::Play(vec![prompt]), Step::Gather(gather)]))
+    }
+    async fn digits(&self, _call: &CallKey, keys: &str) -> Option<Steps> {
+        let _ = self.0.send(keys.to_owned());
+        Some(Steps::new([Step::HangUp]))
+    }
+    async fn no_keys(&self, _call: &CallKey) -> Option<Steps> {
+        let _ = self.0.send("none".to_owned());
+        Some(Steps::new([Step::HangUp]))
+    }
+    async fn hung_up(&self, _call: &CallKey, how: Ended) {
+        let _ = self.0.send(format!("{how:?}"));
+    }
+}
+
+async fn gateway() -> (Gateway, mpsc::UnboundedReceiver<String>) {
+    let (sender, told) = mpsc::unbounded_channel();
+    let settings = Settings { peers: vec!["127.0.0.0/8".parse().unwrap()], ..Settings::new(([127, 0, 0, 1], 0).into()) };
+    (Gateway::start(settings, Arc::new(Asks(sender))).await.unwrap(), told)
+}
+
+/// Where the program is; if it is nowhere, the test is over.
+fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{name} is missing, and this is CI");
+        println!("skipped: {name} is not installed");
+    }
+    found
+}
+
+/// A folder of its own for a test.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("peers-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+const SDP: &str = "v=0\no=user1 53655765 2353687637 IN IP[local_ip_type] [local_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n\
+                   m=audio [media_port] RTP/AVP 8 101\na=rtpmap:8 PCMA/8000\na=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\n";
+
+/// A request of a scenario. Within the dialog it goes to the `Contact` of the answer.
+fn send(method: &str, number: u32, headers: &str, body: &str, retransmit: bool) -> String {
+    let (uri, to) = match method {
+        "INVITE" if number == 1 => ("sip:[service]@[remote_ip]:[remote_port]", "<sip:[service]@[remote_ip]:[remote_port]>"),
+        _ => ("[next_url]", "<sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]"),
+    };
+    let retrans = if retransmit { " retrans=\"500\"" } else { "" };
+    format!(
+        "<send{retrans}><![CDATA[\n{method} {uri} SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
+         From: <sip:+12025550123@[local_ip]:[local_port]>;tag=[pid]S[call_number]\nTo: {to}\nCall-ID: [call_id]\nCSeq: {number} {method}\n\
+         Contact: <sip:sipp@[local_ip]:[local_port]>\nMax-Forwards: 70\n{headers}Content-Length: [len]\n\n{body}]]></send>\n"
+    )
+}
+
+fn scenario(middle: &str) -> String {
+    let sdp = "Content-Type: application/sdp\n";
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<scenario name=\"caller\">\n{}\
+         <recv response=\"100\" optional=\"true\"/><recv response=\"180\" optional=\"true\"/>\n\
+         <recv response=\"200\" rrs=\"true\"/>\n{}{middle}\
+         <recv request=\"BYE\" timeout=\"20000\"/>\n\
+         <send><![CDATA[\nSIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\nContent-Length: 0\n\n]]></send>\n\
+         </scenario>\n",
+        send("INVITE", 1, sdp, SDP, true),
+        send("ACK", 1, "", "", false),
+    )
+}
+
+async fn sipp(name: &str, middle: &str, gateway: &Gateway, more: &[&str]) -> Option<Output> {
+    let sipp = program("sipp")?;
+    let folder = folder(name);
+    std::fs::write(folder.join("caller.xml"), scenario(middle)).unwrap();
+    let mut command = Command::new(sipp);
+    command.current_dir(&folder).args(["-sf", "caller.xml", "-i", "127.0.0.1", "-m", "1", "-s", "+12025550100", "-timeout", "40s", "-nostdin"]);
+    command.args(more).arg(gateway.address().to_string()).env("TERM", "dumb");
+    let output = tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(move || command.output())).await;
+    Some(output.expect("sipp does not end").unwrap().unwrap())
+}
+
+async fn next(told: &mut mpsc::UnboundedReceiver<String>) -> String {
+    tokio::time::timeout(LIMIT, told.recv()).await.expect("nothing was told").unwrap()
+}
+
+fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sipp_keys_by_info_in_both_ways() {
+    let info = |number, kind: &str, body: &str| {
+        let asked = send("INFO", number, &format!("Content-Type: {kind}\n"), body, true);
+        format!("{asked}<recv response=\"200\"/>\n")
+    };
+    let middle = [
+        info(2, "application/dtmf-relay", "Signal=1\nDuration=160\n"),
+        info(3, "application/dtmf-relay", "Signal=2\nDuration=160\n"),
+        info(4, "application/dtmf", "2"),
+        info(5, "application/dtmf", "#"),
+    ];
+    for transport in ["u1", "t1"] {
+        let (gateway, mut told) = gateway().await;
+        let Some(output) = sipp(&format!("info-{transport}"), &middle.concat(), &gateway, &["-t", transport]).await else { return };
+        succeeded(&output);
+        assert_eq!(next(&mut told).await, "122");
+        assert_eq!(next(&mut told).await, "Us");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sipp_keys_by_events_holds_and_updates() {
+    let (gateway, mut told) = gateway().await;
+    let sdp = "Content-Type: application/sdp\n";
+    let hold = format!("{SDP}a=sendonly\n");
+    // Recordings that come with it: every press of a key is the same packets with the same numbers.
+    let key = |key: u8| format!("<nop><action><exec play_pcap_audio=\"/usr/share/sip-tester/dtmf_2833_{key}.pcap\"/></action></nop>\n<pause milliseconds=\"600\"/>\n");
+    let middle = [
+        send("OPTIONS", 2, "", "", true) + "<recv response=\"200\"/>\n",
+        send("INVITE", 3, sdp, &hold, true) + "<recv response=\"100\" optional=\"true\"/><recv response=\"200\"/>\n" + &send("ACK", 3, "", "", false),
+        send("UPDATE", 4, sdp, SDP, true) + "<recv response=\"200\"/>\n",
+        send("INFO", 5, "Content-Type: text/plain\n", "hello", true) + "<recv response=\"415\"/>\n",
+        // The key that ends the entry is followed by our BYE, not by a rest.
+        [4, 7, 1, 1].map(key).concat().trim_end().trim_end_matches("<pause milliseconds=\"600\"/>").to_owned(),
+    ];
+    let Some(output) = sipp("events", &middle.concat(), &gateway, &[]).await else { return };
+    succeeded(&output);
+    assert_eq!(next(&mut told).await, "4711");
+    assert_eq!(next(&mut told).await, "Us");
+}
