@@ -22,6 +22,8 @@ const BASE: &[Need] = &[
     // Proofs about policies; in CI their tests fail without it.
     Need { what: "the solver cvc5", packages: &["cvc5"], there: || std::env::var_os("CVC5").is_some_and(|v| !v.is_empty()) || which("cvc5").is_some() },
     Need { what: "SoftHSM, and OpenSC's tool", packages: &["softhsm2", "opensc"], there: || which("softhsm2-util").is_some() && which("pkcs11-tool").is_some() },
+    // Telephones that we did not write.
+    Need { what: "sipp and baresip", packages: &["sip-tester", "baresip"], there: || which("sipp").is_some() && which("baresip").is_some() },
     // Others who verify and sign calls; in CI the tests of crates/stir fail without them.
     Need {
         what: "secsipidx, and Python's cryptography and PyJWT", packages: &["secsipidx", "python3-cryptography", "python3-jwt"],

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod call;
 mod doctor;
 mod drill;
 mod key;
@@ -94,6 +95,8 @@ enum Command {
         #[arg(long, default_value = "countersign.toml")]
         config: PathBuf,
     },
+    /// Call a SIP address and type keys, to try a flow from a terminal
+    Call(call::Args),
     /// Signed calls (STIR/SHAKEN): check test vectors
     #[command(subcommand)]
     Stir(stir::StirCommand),
@@ -268,6 +271,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Agent(AgentCommand::Serve { name, tenant, role, config }) => accounts::assign_agent(&config, &name, &tenant, Some(role)).await,
         Command::Agent(AgentCommand::Leave { name, tenant, config }) => accounts::assign_agent(&config, &name, &tenant, None).await,
         Command::Unlock { account_number, config } => accounts::unlock(&config, &account_number).await,
+        Command::Call(args) => call::run(args).await,
         Command::Stir(command) => stir::run(&command),
         Command::Survey(survey) => survey::run(survey),
         Command::Backup { to, config } => {

@@ -29,11 +29,12 @@ use countersign_server::{
     ring_back::RingBack,
     runner::Runner,
     serve::{Company as Served, serve as run_server, system_clock},
-    telephony::{handset, twilio::{self as twilio_voice, Twilio}},
+    telephony::{handset, sip::{self, Sip, voice::Voice}, twilio::{self as twilio_voice, Twilio}},
     tenants::{self, Tenant},
     upstream::{Errands, Questions, Upstream},
     vault::Vault,
 };
+use countersign_sip::{Gateway, Settings};
 use countersign_store::{Options, Store};
 use tokio::net::TcpListener;
 
@@ -43,10 +44,13 @@ use crate::{
 };
 
 fn log() {
-    use tracing_subscriber::{EnvFilter, fmt};
+    use tracing_subscriber::{EnvFilter, Layer as _, filter::filter_fn, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
     let filter = EnvFilter::try_from_env("COUNTERSIGN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Whatever is asked for: the SIP stack writes whole messages, with numbers and keys.
+    let safe = filter_fn(|meta| countersign_sip::is_safe_to_log(meta.target(), meta.level()));
+    let lines = fmt::layer().json().with_writer(std::io::stderr).with_filter(safe);
     // A second call (in tests) changes nothing.
-    let _ = fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }
 
 /// Opens the record of a configuration for a command.
@@ -114,6 +118,15 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
     if let Some(twilio) = &twilio {
         runner.hub.register(twilio_voice::NAME, twilio.clone());
     }
+    let sip = match &config.sip {
+        Some(at) => {
+            let (names, phones) = (agents.clone(), at.agent_phones.clone().into_iter().collect());
+            let sip = Arc::new(Sip::new(texts.clone(), Voice::new(at.speech.clone()), phones, at.trust_asserted, at.national.clone(), move |id| names.name(id)));
+            runner.hub.register(sip::NAME, sip.clone());
+            Some((sip, at.settings()?))
+        }
+        None => None,
+    };
     let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
     let (sign_in, upstream) = openid(config, &runner)?;
     let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
@@ -139,7 +152,15 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
     if let Some(oauth) = oauth {
         outbox = outbox.with(Arc::new(oauth.courier(runner)?));
     }
-    Ok(Served { app, outbox, log: Some(log), retention: config.retention.clone() })
+    let gateway = match sip {
+        Some((sip, settings)) => {
+            let gateway = sip.start(app.clone(), settings).await.map_err(|e| format!("[sip] {e}"))?;
+            tracing::info!(address = %gateway.address(), "telephones may call");
+            Some(gateway)
+        }
+        None => None,
+    };
+    Ok(Served { app, outbox, log: Some(log), retention: config.retention.clone(), gateway })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -254,6 +275,9 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     let texts = Arc::new(Texts::load(company)?.with_codes(runner.vault.pepper.clone()));
     let handsets = Arc::new(handset::Handsets::new(texts.clone()));
     runner.hub.register(handset::NAME, handsets.clone());
+    let names = agents.clone();
+    let sip = Arc::new(Sip::new(texts.clone(), Voice::new(speech()), Default::default(), false, Some("+1".into()), move |id| names.name(id)));
+    runner.hub.register(sip::NAME, sip.clone());
     // Nothing real is on this machine that a fictional customer could reach.
     let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, &url)?);
     let app = App(Arc::new(Parts {
@@ -261,6 +285,8 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
         push: push.clone(), sign_in: None, upstream: None, twilio: None, rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people,
         handsets: Some(handsets.clone()),
     }));
+    let gateway = telephone(&sip, &app).await?;
+    let telephone = format!("sip:{}", gateway.address());
     let inbox = handset::Inbox { handsets, now: Arc::new(system_clock) };
     let outbox = Outbox::new(runner.clone(), texts, vec![Arc::new(inbox)]).with(Arc::new(push::Shared(push)))
         .with(Arc::new(demo_intel(&runner))).with(Arc::new(RingBack::new(runner, Some(handset::NAME))));
@@ -274,11 +300,34 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     ] {
         anstream::println!("  {STRONG}{what:<11}{STRONG:#} {url}{path:<10} {DIM}{why}{DIM:#}");
     }
+    anstream::println!("  {STRONG}{:<11}{STRONG:#} {telephone:<32} {DIM}call it with any SIP phone, as +12025550142 for Ana{DIM:#}", "Telephone");
+    if speech().is_empty() {
+        anstream::println!("  {DIM}{:<11} callers by SIP hear tones: install espeak-ng to hear words{DIM:#}", "");
+    }
     anstream::println!("\n{WARN}Not for real use{WARN:#}: no passwords, and the record is gone afterwards. Ctrl-C stops it.");
     let log = Log::new(Sequencer::new("localhost/log".into()), Witnesses::new(Vec::new())?, None);
-    run_server(vec![Served { app, outbox, log: Some(log), retention: Retention::default() }], listener, stop()).await?;
+    run_server(vec![Served { app, outbox, log: Some(log), retention: Retention::default(), gateway: Some(gateway) }], listener, stop()).await?;
     drop(scratch);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The demo's telephone line, on this machine only: the usual port, or any.
+async fn telephone(sip: &Arc<Sip>, app: &App) -> Result<Gateway, Failure> {
+    let at = |port| {
+        let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], port)));
+        settings.peers = "127.0.0.0/8".parse().into_iter().collect();
+        settings
+    };
+    match sip.start(app.clone(), at(5060)).await {
+        Ok(gateway) => Ok(gateway),
+        Err(_) => Ok(sip.start(app.clone(), at(0)).await?),
+    }
+}
+
+/// A program that speaks, if this machine has one.
+fn speech() -> Vec<String> {
+    let there = |program: &str| std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()));
+    if there("espeak-ng") { ["espeak-ng", "--stdout", "-s", "150", "-v", "{lang}"].map(str::to_owned).to_vec() } else { Vec::new() }
 }
 
 /// The demo's record: a temporary folder that goes with it, or a file of the person's choice.

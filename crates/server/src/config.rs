@@ -14,6 +14,7 @@ use crate::{
     retention::Retention,
     risk_config::{IntelSettings, RiskSettings},
     storage::Storage,
+    telephony::sip::config::SipSettings,
     token::{self, TokenKey},
     upstream::Hint,
 };
@@ -46,6 +47,8 @@ pub struct Config {
     pub deny_numbers: Vec<E164>,
     /// Twilio, for calls and texts.
     pub twilio: Option<Twilio>,
+    /// Telephones and trunks that call us directly.
+    pub sip: Option<SipSettings>,
     /// A provider of your own for texts and read-out codes.
     pub messages: Option<HttpMessages>,
     /// A mail server for notices.
@@ -396,16 +399,19 @@ impl Config {
         }
         self.store.examine(self.keys.file.as_ref(), &mut say);
         // A desk for other companies needs no telephone of its own.
-        let own_calls = self.tenants.is_empty() || self.twilio.is_some();
+        let own_calls = self.tenants.is_empty() || self.twilio.is_some() || self.sip.is_some();
         let texts = self.twilio.is_some() || self.messages.is_some();
         if own_calls && !texts {
             say(Severity::Missing, "twilio / messages", "nobody can send texted codes: configure [twilio] or [messages]".into());
         }
-        if own_calls && self.twilio.is_none() {
+        if own_calls && self.twilio.is_none() && self.sip.is_none() {
             say(Severity::Missing, "twilio", "no telephony: calls cannot come in".into());
         }
         if own_calls && self.mail.is_none() {
             say(Severity::Unsafe, "mail", "no mail server: customers without a mobile number get no notice of changes".into());
+        }
+        if let Some(sip) = &self.sip {
+            sip.examine(&mut say);
         }
         if let Some(twilio) = &self.twilio {
             match (&twilio.auth_token_file, std::env::var_os("COUNTERSIGN_TWILIO_TOKEN")) {

@@ -34,7 +34,7 @@ pub fn wav(music: Music) -> Option<&'static [u8]> {
 
 /// RIFF/WAVE with format 7 (mu-law), 8 bits, one channel.
 fn file(tune: &Tune) -> Vec<u8> {
-    let samples = play(tune);
+    let samples: Vec<u8> = play(tune).into_iter().map(mulaw).collect();
     let len = u32::try_from(samples.len()).unwrap_or(0);
     let mut out = Vec::with_capacity(samples.len() + 58);
     out.extend(b"RIFF");
@@ -54,7 +54,17 @@ fn file(tune: &Tune) -> Vec<u8> {
     out
 }
 
-fn play(tune: &Tune) -> Vec<u8> {
+/// The samples of a piece, 16 bits linear, 8,000 a second; `None` for silence.
+pub fn samples(music: Music) -> Option<Vec<i16>> {
+    match music {
+        Music::Calm => Some(play(&CALM)),
+        Music::Lively => Some(play(&LIVELY)),
+        Music::Classical => Some(play(&CLASSICAL)),
+        Music::Silence => None,
+    }
+}
+
+fn play(tune: &Tune) -> Vec<i16> {
     let total = tune.beat as usize * tune.notes.len();
     let mut mix = vec![0.0f64; total];
     let ring = f64::from(tune.beat) * tune.ring;
@@ -72,7 +82,7 @@ fn play(tune: &Tune) -> Vec<u8> {
             }
         }
     }
-    mix.into_iter().map(|s| mulaw(s.clamp(-30_000.0, 30_000.0) as i16)).collect()
+    mix.into_iter().map(|s| s.clamp(-30_000.0, 30_000.0) as i16).collect()
 }
 
 /// One sample in G.711 mu-law (ITU-T G.711, table 2a).

@@ -3,6 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use countersign_core::time::{Span, Timestamp};
+use countersign_sip::Gateway;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
@@ -40,6 +41,8 @@ pub struct Company {
     pub log: Option<Log>,
     /// What is kept for how long.
     pub retention: Retention,
+    /// Where telephones call directly.
+    pub gateway: Option<Gateway>,
 }
 
 /// Why serving ended other than by being asked to.
@@ -68,7 +71,9 @@ pub async fn serve(companies: Vec<Company>, listener: TcpListener, stop: impl Fu
         _ => front(apps)?,
     };
     let mut work = JoinSet::new();
-    for company in companies {
+    let mut gateways = Vec::new();
+    for mut company in companies {
+        gateways.extend(company.gateway.take());
         keep_going(company, &mut work, &on);
     }
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
@@ -90,6 +95,10 @@ pub async fn serve(companies: Vec<Company>, listener: TcpListener, stop: impl Fu
         },
         quiet
     );
+    // Whoever is on the line hears that it ends, and it is on record.
+    for gateway in gateways {
+        gateway.stop().await;
+    }
     while work.join_next().await.is_some() {}
     for store in stores {
         store.close().await;
@@ -99,7 +108,7 @@ pub async fn serve(companies: Vec<Company>, listener: TcpListener, stop: impl Fu
 
 /// The clockwork of one company.
 fn keep_going(company: Company, work: &mut JoinSet<()>, on: &watch::Receiver<bool>) {
-    let Company { app, outbox, log, retention } = company;
+    let Company { app, outbox, log, retention, gateway: _ } = company;
     let runner = app.runner.clone();
     work.spawn(every(TICK, on.clone(), move || {
         let runner = runner.clone();

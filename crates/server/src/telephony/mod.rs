@@ -2,6 +2,7 @@
 //! directives into what the vendor understands. See docs/adding-an-adapter.md.
 
 pub mod handset;
+pub mod sip;
 pub mod twilio;
 
 use countersign_core::{

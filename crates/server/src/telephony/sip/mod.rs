@@ -1,0 +1,292 @@
+//! SIP: telephones and trunks call us directly. The gateway answers, plays and collects
+//! ([`countersign_sip`]); what it does with a call comes from the machine, as for every adapter.
+
+pub mod config;
+pub mod voice;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use countersign_core::{
+    call::{Call, Input, Stage},
+    id::{AgentId, CallId},
+    prompt::{Directive, Lang, Music, Prompt},
+    risk::Verstat,
+    secret::{E164, Secret},
+};
+use countersign_sip::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Clip, Ended, Flow, Gather, Gateway, GatewayError, Handle, Incoming, Settings, Step, Steps};
+use tokio::sync::broadcast::error::RecvError;
+
+use self::voice::Voice;
+use super::incoming;
+use crate::{
+    App,
+    hub::{Notice, Telephone},
+    i18n::Texts,
+    music,
+    runner::{Line, Reply, RunError},
+};
+
+/// The adapter's name in the record.
+pub const NAME: &str = "sip";
+
+/// What the adapter needs beside the application, which is made after it.
+pub struct Sip {
+    texts: Arc<Texts>,
+    voice: Voice,
+    /// The telephones of agents, by sign-in name: SIP URIs.
+    agent_phones: HashMap<String, String>,
+    /// Names of agents, for their telephones.
+    name_of: Box<dyn Fn(AgentId) -> String + Send + Sync>,
+    /// Whether the peers' word on the calling number counts (RFC 3325: only within a trusted network).
+    trust_asserted: bool,
+    /// What national numbers begin with, such as `+1`.
+    national: Option<String>,
+    app: OnceLock<App>,
+    handle: OnceLock<Handle>,
+    calls: Mutex<Calls>,
+}
+
+#[derive(Default)]
+struct Calls {
+    by_key: HashMap<CallKey, Ours>,
+    by_id: HashMap<CallId, CallKey>,
+}
+
+/// A call that this node has on the line.
+#[derive(Clone, Copy)]
+struct Ours {
+    id: CallId,
+    /// How many events it had when its telephone was last told what to do: names the next command.
+    n: u64,
+}
+
+impl Sip {
+    /// An adapter.
+    pub fn new(
+        texts: Arc<Texts>, voice: Voice, agent_phones: HashMap<String, String>, trust_asserted: bool, national: Option<String>,
+        name_of: impl Fn(AgentId) -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            texts, voice, agent_phones, name_of: Box::new(name_of), trust_asserted, national, app: OnceLock::new(), handle: OnceLock::new(), calls: Mutex::default(),
+        }
+    }
+
+    /// Begins to take calls for this application.
+    ///
+    /// # Errors
+    /// See [`GatewayError`].
+    pub async fn start(self: &Arc<Self>, app: App, settings: Settings) -> Result<Gateway, GatewayError> {
+        let notices = app.runner.hub.listen();
+        let _ = self.app.set(app);
+        let gateway = Gateway::start(settings, self.clone()).await?;
+        let _ = self.handle.set(gateway.handle());
+        tokio::spawn(follow(self.clone(), notices));
+        Ok(gateway)
+    }
+
+    fn calls(&self) -> std::sync::MutexGuard<'_, Calls> { self.calls.lock().unwrap_or_else(PoisonError::into_inner) }
+
+    fn known(&self, key: &CallKey) -> Option<Ours> { self.calls().by_key.get(key).copied() }
+
+    /// The calling number: what the network asserts, if that counts, or what the caller says.
+    fn number(&self, call: &Incoming) -> Option<E164> {
+        let withheld = call.privacy.as_deref().is_some_and(|privacy| privacy.split(';').any(|part| matches!(part.trim(), "id" | "user" | "header")));
+        let asserted = call.asserted.iter().filter(|_| self.trust_asserted);
+        let said = std::iter::once(&call.from).filter(|_| !withheld);
+        asserted.chain(said).find_map(|text| self.e164(text))
+    }
+
+    fn e164(&self, text: &str) -> Option<E164> {
+        if text.starts_with('+') {
+            return E164::parse(text).ok();
+        }
+        let national = self.national.as_deref().filter(|_| text.len() >= 7 && text.bytes().all(|b| b.is_ascii_digit()))?;
+        E164::parse(&format!("{national}{}", text.trim_start_matches('0'))).ok()
+    }
+
+    /// What a reply means for the gateway.
+    async fn steps(&self, call: &Call, reply: &Reply) -> Steps {
+        let mut list = Vec::new();
+        for directive in &reply.directives {
+            match directive {
+                Directive::Say { prompt, lang } => list.push(Step::Play(self.said(*lang, prompt).await)),
+                Directive::Gather { max, timeout, secret } => list.push(Step::Gather(Gather {
+                    max: *max, timeout: Duration::from_secs(u64::from(*timeout)), hash_ends: *max > 1, secret: *secret,
+                })),
+                Directive::Hold { music } => {
+                    // Whoever waits hears first that they do.
+                    list.push(Step::Hold(clip(*music)));
+                }
+                Directive::Bridge => list.push(self.bridge(call)),
+                Directive::HangUp => list.push(Step::HangUp),
+            }
+        }
+        Steps::numbered(reply.n, list)
+    }
+
+    async fn said(&self, lang: Lang, prompt: &Prompt) -> Vec<Arc<Clip>> {
+        let mut clips = Vec::new();
+        // A code is made for one caller, and is kept nowhere.
+        let secret = matches!(prompt, Prompt::ApproveInPortal { .. } | Prompt::ApproveAtProvider { .. } | Prompt::TypeInPortal { .. });
+        for (lang, text) in self.texts.spoken(lang, prompt) {
+            clips.push(self.voice.clip(lang, &text, !secret).await);
+        }
+        clips
+    }
+
+    /// The agent's telephone, or silence until there is one: the desk works without.
+    fn bridge(&self, call: &Call) -> Step {
+        let phone = call.agent.and_then(|(agent, _)| self.agent_phones.get(&(self.name_of)(agent)));
+        match phone {
+            Some(uri) => Step::Bridge(Bridge {
+                to: AgentLeg::Uri(uri.clone()), show: "anonymous".into(), meanwhile: Some(clip(Music::Calm)), ring: None, pass_keys: false,
+            }),
+            None => Step::Hold(Clip::silence(Duration::from_secs(1))),
+        }
+    }
+
+    /// One input of a call that this node has on the line.
+    async fn moved(&self, key: &CallKey, make: impl Fn() -> Input + Send) -> Option<Steps> {
+        let (app, ours) = (self.app.get()?, self.known(key)?);
+        let command = format!("sip/{}/{}", key.as_str(), ours.n);
+        match app.runner.run(ours.id, command, make).await {
+            Ok(reply) => self.told(key, ours.id, &reply).await,
+            // The call went on in the meantime; what it is to do was pushed.
+            Err(RunError::Rejected(_)) => None,
+            Err(e) => {
+                tracing::error!(call = %ours.id, error = %e, "an entry by telephone could not be taken; the caller is asked again");
+                let reply = self.present(ours.id).await?;
+                self.told(key, ours.id, &reply).await
+            }
+        }
+    }
+
+    async fn told(&self, key: &CallKey, id: CallId, reply: &Reply) -> Option<Steps> {
+        if let Some(ours) = self.calls().by_key.get_mut(key) {
+            ours.n = ours.n.max(reply.n);
+        }
+        let call = self.app.get()?.runner.call(id).await.ok().flatten()?.call;
+        Some(self.steps(&call, reply).await)
+    }
+
+    /// What a call's telephone should do now.
+    async fn present(&self, id: CallId) -> Option<Reply> {
+        let app = self.app.get()?;
+        let live = app.runner.call(id).await.ok().flatten()?;
+        Some(Reply { n: live.call.n, directives: app.runner.directives(&live.call).await.ok()? })
+    }
+
+    /// Tells the telephone of a call what to do, if it is on the line here. A set that was told before,
+    /// or a later one, is not told again.
+    async fn refresh(&self, id: CallId) {
+        let Some(key) = self.calls().by_id.get(&id).cloned() else { return };
+        let Some(reply) = self.present(id).await else { return };
+        if self.known(&key).is_some_and(|ours| reply.n > ours.n)
+            && let Some(steps) = self.told(&key, id, &reply).await
+            && let Some(handle) = self.handle.get()
+        {
+            handle.push(&key, steps);
+        }
+    }
+}
+
+/// Calls are moved by desks on any node; a notice of it comes here.
+async fn follow(sip: Arc<Sip>, mut notices: tokio::sync::broadcast::Receiver<Notice>) {
+    loop {
+        let ids = match notices.recv().await {
+            Ok(Notice::Call(id)) => vec![id],
+            Ok(_) => continue,
+            Err(RecvError::Lagged(_)) => sip.calls().by_id.keys().copied().collect(),
+            Err(RecvError::Closed) => return,
+        };
+        for id in ids {
+            sip.refresh(id).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Telephone for Sip {
+    async fn push(&self, call: &Call, _line: &Line, _reply: Reply) { self.refresh(call.id).await; }
+}
+
+#[async_trait]
+impl Flow for Sip {
+    async fn incoming(&self, call: &Incoming) -> Answer {
+        const TEMPORARILY_UNAVAILABLE: u16 = 480;
+        let Some(app) = self.app.get() else { return Answer::Reject(TEMPORARILY_UNAVAILABLE) };
+        let number = self.number(call);
+        // Named by what only we know: a caller chooses the Call-ID.
+        let id = CallId(app.runner.vault.index.blind(NAME, call.key.as_str()).0);
+        let begun = async {
+            let first = incoming(app, NAME, number.as_ref(), Verstat::None, false).await?;
+            let line = Line { reference: call.key.as_str().to_owned(), number: number.clone() };
+            app.runner.begin(id, format!("sip/{}/in", call.key.as_str()), line, || first.input()).await
+        };
+        match begun.await {
+            Ok(reply) => {
+                {
+                    let mut calls = self.calls();
+                    calls.by_key.insert(call.key.clone(), Ours { id, n: reply.n });
+                    calls.by_id.insert(id, call.key.clone());
+                }
+                match self.told(&call.key, id, &reply).await {
+                    Some(steps) => Answer::Accept(steps),
+                    None => Answer::Reject(TEMPORARILY_UNAVAILABLE),
+                }
+            }
+            Err(e) => {
+                tracing::error!(error = %e, "a call by SIP could not begin");
+                Answer::Reject(TEMPORARILY_UNAVAILABLE)
+            }
+        }
+    }
+
+    async fn digits(&self, call: &CallKey, keys: &str) -> Option<Steps> {
+        let keys = Secret::new(keys);
+        self.moved(call, || Input::Keys(keys.clone())).await
+    }
+
+    async fn no_keys(&self, call: &CallKey) -> Option<Steps> { self.moved(call, || Input::NoKeys).await }
+
+    async fn hung_up(&self, call: &CallKey, how: Ended) {
+        let ours = {
+            let mut calls = self.calls();
+            let ours = calls.by_key.remove(call);
+            if let Some(ours) = ours {
+                calls.by_id.remove(&ours.id);
+            }
+            ours
+        };
+        let (Some(ours), Some(app)) = (ours, self.app.get()) else { return };
+        // A gateway that stops has not heard the caller hang up; but nobody is on that line any more.
+        tracing::debug!(call = %ours.id, how = ?how, "a call by SIP is over");
+        match app.runner.run(ours.id, format!("sip/{}/over", call.as_str()), || Input::HungUp).await {
+            Ok(_) | Err(RunError::Rejected(_) | RunError::NoCall) => {}
+            Err(e) => tracing::error!(call = %ours.id, error = %e, "the end of a call could not be put on record; it ends by silence"),
+        }
+    }
+
+    /// An agent's telephone that nobody answers leaves the caller waiting for the desk, with music.
+    async fn agent(&self, call: &CallKey, what: AgentEvent) -> Option<Steps> {
+        let ours = self.known(call)?;
+        let live = self.app.get()?.runner.call(ours.id).await.ok().flatten()?;
+        (what != AgentEvent::Connected && live.call.stage == Stage::Talking).then(|| Steps::new([Step::Hold(clip(Music::Calm))]))
+    }
+}
+
+/// Music, in both laws, made once.
+fn clip(music: Music) -> Arc<Clip> {
+    static CLIPS: OnceLock<Mutex<HashMap<&'static str, Arc<Clip>>>> = OnceLock::new();
+    let mut clips = CLIPS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let made = || match music::samples(music) {
+        Some(samples) => Clip::from_samples(samples).unwrap_or_else(|_| Clip::silence(Duration::from_secs(1))),
+        None => Clip::silence(Duration::from_secs(1)),
+    };
+    clips.entry(music.name()).or_insert_with(made).clone()
+}

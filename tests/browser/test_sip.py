@@ -1,0 +1,141 @@
+"""A real telephone call: the demo's SIP gateway, called with `countersign call` and with sipp, over the
+same flow as everything else."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers import Demo, Http, binary, environment, until
+
+ANA, STRANGER = "+12025550142", "+12025550199"
+
+
+class Terminal:
+    """`countersign call` with somebody at the keys."""
+
+    def __init__(self, demo: Demo, number: str) -> None:
+        self.address = until("the telephone line", lambda: re.search(r"(sip:127\.0\.0\.1:\d+)", demo.out.read_text()))[1]
+        self.process = subprocess.Popen(  # noqa: S603
+            [binary(), "call", self.address.replace("sip:", "sip:+12025550100@"), "--from", number],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
+        )
+        self.lines: list[str] = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        until("it is answered", lambda: "Answered." in self.text)
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(line)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.lines)
+
+    def key(self, keys: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(f"{keys}\n")
+        self.process.stdin.flush()
+
+    def over(self) -> str:
+        self.process.wait(timeout=30)
+        self.reader.join(timeout=5)
+        return self.text
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(timeout=10)
+
+
+@pytest.fixture
+def terminals() -> Iterator[list[Terminal]]:
+    opened: list[Terminal] = []
+    yield opened
+    for terminal in opened:
+        terminal.close()
+
+
+def listed(desk: Http, level: str) -> str | None:
+    """The waiting call of this level."""
+    page = desk.get("/desk/list").text
+    for row in page.split('<li class="row')[1:]:
+        if f"level-{level}" in row:
+            found = re.search(r'data-call="(call_[0-9a-f]{32})"', row)
+            return found[1] if found else None
+    return None
+
+
+def story(demo: Demo, call: str) -> str:
+    return demo.lead().get(f"/admin/calls/{call}").text
+
+
+def test_ana_calls_proves_waits_and_talks(demo: Demo, terminals: list[Terminal]) -> None:
+    robin = demo.sign_in("Robin")
+    ana = Terminal(demo, ANA)
+    terminals.append(ana)
+    until("something is said", lambda: "something is heard" in ana.text)
+    # Barge in: nobody has to hear it to the end. A delivery is due, so "something else" is 2.
+    ana.key("2")
+    live = until("the call is on the lead's page", lambda: re.search(r"/admin/calls/(call_[0-9a-f]{32})", demo.lead().get("/admin").text))[1]
+    until("a PIN is asked for", lambda: "pin" in story(demo, live).lower())
+    ana.key("4071#")
+    until("she has proved it", lambda: "Proved: pin" in story(demo, live))
+    ana.key("1")
+    call = until("she waits", lambda: listed(robin, "authenticated"))
+    assert call == live
+    assert robin.act(call, "accept").status == 200
+    # A secret in mid call: the agent asks, the caller keys, both talk on.
+    assert robin.act(call, "prove", action="", factors="pin").status == 200
+    assert robin.act(call, "cancel").status == 200
+    assert robin.act(call, "end").status == 200
+    assert "The other side hung up." in ana.over()
+    assert "by the agent" in story(demo, call) or "The agent ended the call" in story(demo, call)
+    # Neither key nor number is in any log or in what the terminal was told.
+    for private in ("4071", "2025550142"):
+        assert private not in demo.said()
+
+
+def test_a_stranger_hangs_up_in_the_middle_of_a_prompt(demo: Demo, terminals: list[Terminal]) -> None:
+    stranger = Terminal(demo, STRANGER)
+    terminals.append(stranger)
+    until("something is said", lambda: "something is heard" in stranger.text)
+    stranger.key("")
+    assert "The call is over." in stranger.over()
+    live = re.search(r"/admin/calls/(call_[0-9a-f]{32})", demo.lead().get("/admin").text)
+    assert live
+    until("its end is on record", lambda: "The caller hung up" in story(demo, live[1]))
+
+
+def test_an_attestation_nobody_checked_counts_for_nothing(demo: Demo, terminals: list[Terminal]) -> None:
+    """Whoever shows Ana's number is greeted as a known number, and has proved nothing."""
+    thief = Terminal(demo, ANA)
+    terminals.append(thief)
+    until("something is said", lambda: "something is heard" in thief.text)
+    thief.key("0#")
+    live = until("the call is there", lambda: re.search(r"/admin/calls/(call_[0-9a-f]{32})", demo.lead().get("/admin").text))[1]
+    page = story(demo, live)
+    assert "Proved" not in page and "authenticated" not in page.lower().replace("not authenticated", "")
+
+
+def test_sipp_calls_by_the_hundred(demo: Demo, tmp_path: Path) -> None:
+    """Whoever made sipp knows nothing of us: a hundred calls that come, hear something and hang up."""
+    if not shutil.which("sipp"):
+        needed = os.environ.get("CI") == "true"
+        (pytest.fail if needed else pytest.skip)("sipp is not installed: `cargo xtask test` installs it on Debian (sip-tester)")
+    address = until("the telephone line", lambda: re.search(r"sip:(127\.0\.0\.1:\d+)", demo.out.read_text()))[1]
+    done = subprocess.run(  # noqa: S603
+        [shutil.which("sipp") or "sipp", "-sn", "uac", "-s", "+12025550100", "-i", "127.0.0.1", "-m", "100", "-r", "20", "-d", "500", "-timeout", "60", "-nostdin", address],
+        capture_output=True, text=True, timeout=90, check=False, cwd=tmp_path, env=os.environ | {"TERM": "xterm"},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    until("nobody is left on the line", lambda: "countersign_live_calls 0" in demo.http.get("/metrics").text, seconds=30)
