@@ -219,9 +219,7 @@ impl Session {
 
     /// Both talk. With `keys` the agent gets those of the caller.
     pub fn talk(&self, keys: bool) {
-        let mut inner = lock(&self.inner);
-        inner.program = Program::Silence;
-        inner.talk = Some(Talk { keys, blank_until: millis(self.began) + TAIL });
+        lock(&self.inner).talk(millis(self.began), keys);
         self.talking.store(true, Ordering::Relaxed);
     }
 
@@ -292,6 +290,11 @@ enum Program {
 }
 
 impl Inner {
+    fn talk(&mut self, now: u64, keys: bool) {
+        self.program = Program::Silence;
+        self.talk = Some(Talk { keys, blank_until: now + TAIL });
+    }
+
     fn tick(&mut self, now: u64, due: bool, read: &mut [u8], write: &mut Vec<u8>) {
         for _ in 0..READ {
             let Some(packet) = self.caller.receive(read) else { break };
@@ -484,5 +487,170 @@ impl Leg {
         let to = self.latched.unwrap_or(agreed.remote);
         // A packet that cannot be sent is a packet lost.
         let _ = self.socket.send_to(write, to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtmf::press;
+    use crate::g711::Law;
+    use proptest::prelude::*;
+
+    /// What the caller says, and no clip holds.
+    const LOUD: u8 = 0x02;
+    const EVENTS: u8 = 101;
+
+    /// A session without the thread, and both telephones.
+    struct Rig {
+        inner: Inner,
+        caller: UdpSocket,
+        caller_at: SocketAddr,
+        agent: UdpSocket,
+        now: u64,
+        sequence: u16,
+    }
+
+    fn socket() -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket
+    }
+
+    fn leg(to: &UdpSocket, law: Law) -> (Leg, SocketAddr) {
+        let ours = socket();
+        let at = ours.local_addr().unwrap();
+        let mut leg = Leg::new(ours, RtpSource::Exact).unwrap();
+        let remote = to.local_addr().unwrap();
+        leg.agree(Agreed { remote, law, payload_type: law.payload_type(), events: Some(EVENTS), send: true, receive: true });
+        (leg, at)
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let (caller, agent) = (socket(), socket());
+            let ((caller_leg, caller_at), (agent_leg, _)) = (leg(&caller, Law::Mu), leg(&agent, Law::Mu));
+            let inner = Inner {
+                caller: caller_leg,
+                agent: Some(agent_leg),
+                program: Program::Silence,
+                soft_tone: (Clip::tone(425.0, 0.02, Duration::from_millis(100), Duration::ZERO), 0),
+                detector: Detector::default(),
+                talk: None,
+                heard: 0,
+                quiet: 0,
+                tell: Box::new(|_| {}),
+            };
+            Self { inner, caller, caller_at, agent, now: 1000, sequence: 0 }
+        }
+
+        fn says(&mut self, payload_type: u8, timestamp: u32, payload: &[u8]) {
+            self.sequence = self.sequence.wrapping_add(1);
+            let mut bytes = Vec::new();
+            Packet { payload_type, marker: false, sequence: self.sequence, timestamp, ssrc: 1, payload }.write(&mut bytes);
+            self.caller.send_to(&bytes, self.caller_at).unwrap();
+        }
+
+        /// The next 20 ms: how many events and how much of the caller's sound the agent gets.
+        fn tick(&mut self) -> (usize, usize) {
+            self.now += 20;
+            let (mut read, mut write) = ([0; DATAGRAM], Vec::new());
+            self.inner.tick(self.now, true, &mut read, &mut write);
+            let (mut events, mut sound) = (0, 0);
+            while let Ok(length) = self.agent.recv(&mut read) {
+                let packet = Packet::parse(&read[..length]).unwrap();
+                events += usize::from(packet.payload_type == EVENTS);
+                sound += usize::from(packet.payload.contains(&LOUD));
+            }
+            (events, sound)
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Act {
+        Speak,
+        Press(u8),
+        Part,
+        Talk(bool),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![5 => Just(Act::Speak), 3 => (0..16u8).prop_map(Act::Press), 1 => Just(Act::Part), 1 => any::<bool>().prop_map(Act::Talk)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn an_agent_gets_nothing_of_an_entry_whatever_comes_when(acts in proptest::collection::vec(act(), 1..30)) {
+            let mut rig = Rig::new();
+            let (mut since, mut keys) = (None, false);
+            // The packets of presses that are under way.
+            let mut pressing: VecDeque<(u32, Event)> = VecDeque::new();
+            for act in acts {
+                match act {
+                    Act::Speak => {}
+                    Act::Press(code) => {
+                        let time = rig.now as u32 * 8;
+                        pressing.extend(press(code, 200).into_iter().map(|event| (time, event)));
+                    }
+                    Act::Part => {
+                        rig.inner.talk = None;
+                        since = None;
+                    }
+                    Act::Talk(pass) => {
+                        rig.inner.talk(rig.now, pass);
+                        (since, keys) = (Some(rig.now), pass);
+                    }
+                }
+                for _ in 0..6 {
+                    rig.says(0, rig.now as u32 * 8, &[LOUD; FRAME]);
+                    if let Some((time, event)) = pressing.pop_front() {
+                        rig.says(EVENTS, time, &event.bytes());
+                    }
+                    // The packet of sound before the first of a press passes: nobody knows of the press yet.
+                    let sounding = rig.inner.detector.sounding(rig.now + 20);
+                    let (events, sound) = rig.tick();
+                    match since {
+                        None => prop_assert_eq!((events, sound), (0, 0), "something of an entry"),
+                        Some(since) if rig.now < since + TAIL => prop_assert_eq!((events, sound), (0, 0), "the tail of an entry"),
+                        Some(_) if !keys => {
+                            prop_assert_eq!(events, 0, "a key that should not pass");
+                            prop_assert!(!sounding || sound == 0, "the sound of a key");
+                        }
+                        Some(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_held_from_an_entry_on_does_not_pass_when_they_talk_on() {
+        let mut rig = Rig::new();
+        let mut heard = (0, 0);
+        for (step, event) in press(5, 2000).into_iter().enumerate() {
+            if step == 3 {
+                rig.inner.talk(rig.now, true);
+            }
+            rig.says(0, rig.now as u32 * 8, &[LOUD; FRAME]);
+            rig.says(EVENTS, 8, &event.bytes());
+            let (events, sound) = rig.tick();
+            heard = (heard.0 + events, heard.1 + sound);
+        }
+        assert_eq!(heard, (0, 0));
+        // Once it is let go, the caller is heard again.
+        for _ in 0..10 {
+            rig.says(0, rig.now as u32 * 8, &[LOUD; FRAME]);
+            heard.1 += rig.tick().1;
+        }
+        assert!(heard.1 > 0);
+    }
+
+    #[test]
+    fn ports_of_a_range_are_even_and_run_out() {
+        let ports = Ports::new("127.0.0.1".parse().unwrap(), Some(42_001..=42_006));
+        let taken: Vec<UdpSocket> = std::iter::from_fn(|| ports.bind().ok()).take(10).collect();
+        assert!(!taken.is_empty() && taken.len() <= 3);
+        assert!(taken.iter().all(|socket| socket.local_addr().unwrap().port().is_multiple_of(2)));
     }
 }

@@ -226,19 +226,23 @@ impl Baresip {
         let log = std::fs::File::create(folder.join("log")).unwrap();
         command.stderr(log.try_clone().unwrap()).stdout(log);
         let baresip = Self { child: command.spawn().unwrap(), port, console, log: folder.join("log") };
-        // It is there when nobody else can have its port any more.
-        let until = std::time::Instant::now() + Duration::from_secs(20);
-        while UdpSocket::bind((ip, port)).is_ok() {
+        // Its console is the last that is there.
+        let until = std::time::Instant::now() + LIMIT;
+        while !baresip.has_said("baresip is ready") {
             assert!(std::time::Instant::now() < until, "baresip does not start");
             std::thread::sleep(Duration::from_millis(20));
         }
         Some(baresip)
     }
 
+    fn has_said(&self, wanted: &str) -> bool {
+        std::fs::read(&self.log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(wanted))
+    }
+
     /// Waits until it has said this.
     async fn says(&self, wanted: &str) {
         let said = async {
-            while !std::fs::read(&self.log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(wanted)) {
+            while !self.has_said(wanted) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
