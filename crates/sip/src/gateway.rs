@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 
 use crate::call::{Call, Mail};
 use crate::digest::{Verdict, Verifier};
-use crate::flow::{CallKey, Flow, Steps, Transport};
+use crate::flow::{CallKey, Flow, Incoming, Steps, Transport};
 use crate::guard::{Guard, Post, Turned};
 use crate::headers::{content_type, incoming, is_sdp};
 use crate::media::{Engine, Ports, Told};
@@ -346,7 +346,7 @@ async fn invited(shared: &Arc<Shared>, transaction: &mut Transaction) -> Result<
     let request = &transaction.original;
     let connection = transaction.connection.as_ref().ok_or((500, vec![]))?;
     let source = connection.get_remote_addr().and_then(|from| from.get_socketaddr().ok()).ok_or((500, vec![]))?;
-    authenticate(shared, request, source)?;
+    let user = authenticate(shared, request, source)?;
     let busy = || {
         let seconds = shared.settings.retry_after.as_secs().max(1);
         (503, vec![Header::RetryAfter(seconds.to_string().into())])
@@ -360,7 +360,7 @@ async fn invited(shared: &Arc<Shared>, transaction: &mut Transaction) -> Result<
     let socket = shared.ports.bind().map_err(|_| busy())?;
     let local = Local::new(shared.audio_at(&socket).ok_or((500, vec![]))?);
     let transport = if connection.is_reliable() { Transport::Tcp } else { Transport::Udp };
-    let incoming = incoming(request, source, transport);
+    let incoming = Incoming { user, ..incoming(request, source, transport) };
     let mut contact = shared.contact.clone();
     if transport == Transport::Tcp {
         contact.params.push(Param::Transport(rsipstack::sip::Transport::Tcp));
@@ -384,13 +384,13 @@ async fn invited(shared: &Arc<Shared>, transaction: &mut Transaction) -> Result<
     Ok(())
 }
 
-/// Digest, when it is set (RFC 3261 §22.2).
-fn authenticate(shared: &Shared, request: &rsipstack::sip::Request, source: SocketAddr) -> Result<(), Refused> {
-    let Some(verifier) = &shared.verifier else { return Ok(()) };
+/// Digest, when it is set (RFC 3261 §22.2): the name that passed.
+fn authenticate(shared: &Shared, request: &rsipstack::sip::Request, source: SocketAddr) -> Result<Option<String>, Refused> {
+    let Some(verifier) = &shared.verifier else { return Ok(None) };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let given = request.headers().iter().find(|header| matches!(header, Header::Authorization(_))).map(Header::value);
     match verifier.check(now, source.ip(), "INVITE", given) {
-        Verdict::Passed => Ok(()),
+        Verdict::Passed { user } => Ok(Some(user)),
         Verdict::Challenge { header, .. } => Err((401, vec![Header::WwwAuthenticate(header.into())])),
     }
 }

@@ -30,7 +30,7 @@ use crate::sdp::{Description, Local};
 use crate::talk::{GOODBYE, Renewed, renew};
 
 /// How a telephone is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PhoneSettings {
     /// Where it is.
     pub ip: IpAddr,

@@ -1,9 +1,10 @@
 //! How calls begin, change and end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_sip::g711::Law;
-use countersign_sip::{Answer, Ended, Rate, RtpSource, Settings, Step, Steps};
+use countersign_sip::{Answer, CallKey, Ended, Flow, Gateway, Incoming, Rate, RtpSource, Settings, Step, Steps};
 use tokio::net::UdpSocket;
 
 use crate::script::{LIMIT, Stage, Told, gather, phone, settings, tone};
@@ -273,4 +274,35 @@ async fn noise_on_the_wire_harms_nothing() {
     line.hang_up().await;
     // Those that were calls were never acknowledged.
     stage.is_empty().await;
+}
+
+/// A flow that is broken.
+struct Broken(tokio::sync::mpsc::UnboundedSender<Ended>);
+
+#[async_trait::async_trait]
+impl Flow for Broken {
+    async fn incoming(&self, _: &Incoming) -> Answer {
+        Answer::Accept(Steps::new([gather(1)]))
+    }
+    async fn digits(&self, _: &CallKey, _: &str) -> Option<Steps> {
+        panic!("on purpose")
+    }
+    async fn no_keys(&self, _: &CallKey) -> Option<Steps> {
+        None
+    }
+    async fn hung_up(&self, _: &CallKey, how: Ended) {
+        let _ = self.0.send(how);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_that_panics_ends_its_call_and_no_other() {
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let gateway = Gateway::start(settings(), Arc::new(Broken(sender))).await.unwrap();
+    let (phone, uri) = (phone().await, format!("sip:+12025550100@{}", gateway.address()));
+    let (broken, other) = (phone.call(&uri).await.unwrap(), phone.call(&uri).await.unwrap());
+    assert!(broken.press("1").await);
+    assert_eq!(told.recv().await, Some(Ended::Us));
+    assert!(broken.ends(LIMIT).await);
+    assert!(other.until(LIMIT, |ear| ear.packets > 10).await && !other.said().ended);
 }
