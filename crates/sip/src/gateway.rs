@@ -29,7 +29,7 @@ use crate::media::{Engine, Ports, Told};
 use crate::sdp::{Description, Local};
 use crate::settings::Settings;
 use crate::talk::refusal;
-use crate::trunk::{self, Registered};
+use crate::trunk::{self, Registered, Registering};
 
 /// What others may send us.
 const METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY";
@@ -136,6 +136,7 @@ pub struct Gateway {
     endpoint: Endpoint,
     address: SocketAddr,
     registered: watch::Receiver<Registered>,
+    trunk: Option<Registering>,
     accepting: AbortHandle,
 }
 
@@ -175,10 +176,9 @@ impl Gateway {
         });
         let accepting = tokio::spawn(accept(shared.clone(), incoming)).abort_handle();
         let (sender, registered) = watch::channel(Registered::Not);
-        if let Some(trunk) = shared.settings.trunk.clone() {
-            trunk::begin(&endpoint, &shared.contact, trunk, sender)?;
-        }
-        Ok(Self { shared, endpoint, address, registered, accepting })
+        let trunk = shared.settings.trunk.clone();
+        let trunk = trunk.map(|trunk| trunk::begin(&endpoint, &shared.contact, trunk, sender)).transpose()?;
+        Ok(Self { shared, endpoint, address, registered, trunk, accepting })
     }
 
     /// Where requests are taken.
@@ -214,8 +214,12 @@ impl Gateway {
         }
     }
 
-    /// Takes no more calls, ends those that there are, and waits up to five seconds for it.
-    pub async fn stop(self) {
+    /// Takes the registration back, takes no more calls, ends those that there are, and waits up to
+    /// seven seconds for all that.
+    pub async fn stop(mut self) {
+        if let Some(trunk) = self.trunk.take() {
+            trunk.stop().await;
+        }
         self.shared.slots.close();
         self.shared.calls.stop();
         let gone = async {

@@ -201,4 +201,8 @@ async fn a_trunk_that_asks_for_the_password_gets_it_and_knows_us() {
     assert!(second.contains("username=\"center\"") && second.contains("nonce=\"n1\""), "{second}");
     let known = tokio::time::timeout(LIMIT, registered.wait_for(|now| matches!(now, Registered::For(_)))).await.unwrap().unwrap();
     assert_eq!(*known, Registered::For(Duration::from_secs(300)));
+    drop(known);
+    // Whoever stops says so.
+    let (last, ()) = tokio::join!(answer("200 OK", ""), stage.gateway.stop());
+    assert!(last.contains("Expires: 0\r\n"), "{last}");
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_sip::caller::{Phone, PhoneSettings};
 use countersign_sip::g711::Law;
 use countersign_sip::{Answer, CallKey, Ended, Flow, Gateway, Incoming, Rate, RtpSource, Settings, Step, Steps};
 use tokio::net::UdpSocket;
@@ -273,6 +274,25 @@ async fn noise_on_the_wire_harms_nothing() {
     assert!(line.until(LIMIT, |ear| ear.hears(500.0)).await);
     line.hang_up().await;
     // Those that were calls were never acknowledged.
+    stage.is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_come_over_the_newer_internet_too() {
+    let here = std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+    if std::net::UdpSocket::bind((here, 0)).is_err() {
+        println!("skipped: this machine has no IPv6");
+        return;
+    }
+    let settings = Settings { peers: vec!["::1".parse().unwrap()], ..Settings::new((here, 0).into()) };
+    let mut stage = Stage::with(settings, Answer::Accept(Steps::new([gather(2)])), vec![], false).await;
+    let phone = Phone::start(PhoneSettings::new(here, "+12025550123")).await.unwrap();
+    let line = phone.call(&stage.uri()).await.unwrap();
+    stage.incoming().await;
+    assert!(line.press("42").await);
+    stage.expect(Told::Digits("42".into())).await;
+    line.hang_up().await;
+    stage.expect(Told::HungUp(Ended::Caller)).await;
     stage.is_empty().await;
 }
 
