@@ -94,7 +94,7 @@ pub struct Steps {
     /// Its number, if the embedder counts: a set whose number is not above that of the last one is
     /// dropped, so that a set may be pushed twice, or late, without harm.
     pub number: Option<u64>,
-    /// The steps. When the last one is done the call stays as it is.
+    /// The steps. When the last one is done the call stays as it is. None: what goes on goes on.
     pub list: Vec<Step>,
 }
 
