@@ -308,14 +308,13 @@ impl Call {
             self.waiting = Some(steps);
             return Ok(());
         }
+        if steps.list.is_empty() {
+            return Ok(());
+        }
         self.turn += 1;
         self.steps = steps.list.into();
         self.entry.zeroize();
         let ahead = std::mem::take(&mut self.ahead);
-        self.now = Now::Idle;
-        if self.steps.is_empty() {
-            return Ok(());
-        }
         self.advance()?;
         for key in ahead.chars() {
             self.entry_key(key);

@@ -67,7 +67,10 @@ impl fmt::Debug for Digest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is right.
-    Passed,
+    Passed {
+        /// Whose it is.
+        user: String,
+    },
     /// None, or a wrong one, or one that is too old (`stale`): this is the `WWW-Authenticate` of a 401.
     Challenge {
         /// The header's value.
@@ -97,9 +100,12 @@ impl Verifier {
     /// Judges the value of an `Authorization` header at `now`, in seconds, from this address.
     pub fn check(&self, now: u64, source: IpAddr, method: &str, authorization: Option<&str>) -> Verdict {
         let answer = authorization.and_then(parameters);
-        let right = answer.as_ref().is_some_and(|answer| self.is_right(method, answer));
-        if right && answer.is_some_and(|answer| self.is_fresh(now, source, &answer)) {
-            return Verdict::Passed;
+        let answer = answer.filter(|answer| self.is_right(method, answer));
+        let right = answer.is_some();
+        if let Some(mut answer) = answer
+            && self.is_fresh(now, source, &answer)
+        {
+            return Verdict::Passed { user: answer.remove("username").unwrap_or_default() };
         }
         Verdict::Challenge { header: self.challenge(now, source, right), stale: right }
     }
@@ -219,6 +225,10 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+    fn passed() -> Verdict {
+        Verdict::Passed { user: "desk".into() }
+    }
+
     fn verifier(algorithm: Algorithm) -> Verifier {
         let users = [("desk".to_owned(), "open sesame".to_owned())].into();
         Verifier::new(Digest { realm: "example.com".into(), users, algorithm })
@@ -260,10 +270,10 @@ mod tests {
             let (nonce, stale) = nonce(verifier.check(100, HERE, "INVITE", None));
             assert!(!stale);
             let given = answer(algorithm, &nonce, "00000001", "desk", "open sesame");
-            assert_eq!(verifier.check(101, HERE, "INVITE", Some(&given)), Verdict::Passed);
+            assert_eq!(verifier.check(101, HERE, "INVITE", Some(&given)), passed());
             assert!(matches!(verifier.check(101, HERE, "INVITE", Some(&given)), Verdict::Challenge { stale: true, .. }));
             let next = answer(algorithm, &nonce, "00000002", "desk", "open sesame");
-            assert_eq!(verifier.check(101, HERE, "INVITE", Some(&next)), Verdict::Passed);
+            assert_eq!(verifier.check(101, HERE, "INVITE", Some(&next)), passed());
         }
     }
 
@@ -275,7 +285,7 @@ mod tests {
         let elsewhere = "192.0.2.1".parse().unwrap();
         assert!(matches!(verifier.check(100, elsewhere, "INVITE", Some(&given)), Verdict::Challenge { stale: true, .. }));
         assert!(matches!(verifier.check(100 + LIFE + 1, HERE, "INVITE", Some(&given)), Verdict::Challenge { stale: true, .. }));
-        assert_eq!(verifier.check(100 + LIFE, HERE, "INVITE", Some(&given)), Verdict::Passed);
+        assert_eq!(verifier.check(100 + LIFE, HERE, "INVITE", Some(&given)), passed());
     }
 
     #[test]
@@ -289,14 +299,14 @@ mod tests {
         // A wrong one uses nothing up, and another method is another answer.
         let given = answer(Algorithm::Md5, &nonce, "00000001", "desk", "open sesame");
         assert!(matches!(verifier.check(100, HERE, "BYE", Some(&given)), Verdict::Challenge { stale: false, .. }));
-        assert_eq!(verifier.check(100, HERE, "INVITE", Some(&given)), Verdict::Passed);
+        assert_eq!(verifier.check(100, HERE, "INVITE", Some(&given)), passed());
     }
 
     proptest! {
         #[test]
         fn no_header_makes_it_panic(value in "(Digest )?([a-z]{1,4}=\"?[^,]{0,6}\"?,?){0,5}.{0,10}") {
             let checked = verifier(Algorithm::Md5).check(0, HERE, "INVITE", Some(&value));
-            prop_assert_ne!(checked, Verdict::Passed);
+            prop_assert_ne!(checked, passed());
         }
     }
 }

@@ -59,7 +59,7 @@ impl Event {
 /// senders use the same timestamp for the next press too, some let it run on within a press. So:
 ///
 /// - another key is another press, unless it is a straggler of the press before;
-/// - the same key after [`QUIET`] is another press when an end was seen or the timestamp is another;
+/// - the same key after 100 ms is another press when an end was seen or the timestamp is another;
 ///   without either it is the same press, some of whose packets were lost;
 /// - the same key sooner is another press only if an end was seen, the timestamp is another, and this
 ///   packet is no end: an end that comes again with a timestamp that ran on is no press.

@@ -55,6 +55,8 @@ pub struct Incoming {
     pub source: SocketAddr,
     /// Over what.
     pub transport: Transport,
+    /// The name whose password was given, where digest is set.
+    pub user: Option<String>,
 }
 
 impl fmt::Debug for Incoming {
@@ -92,7 +94,7 @@ pub struct Steps {
     /// Its number, if the embedder counts: a set whose number is not above that of the last one is
     /// dropped, so that a set may be pushed twice, or late, without harm.
     pub number: Option<u64>,
-    /// The steps. When the last one is done the call stays as it is.
+    /// The steps. When the last one is done the call stays as it is. None: what goes on goes on.
     pub list: Vec<Step>,
 }
 
@@ -111,7 +113,7 @@ impl Steps {
 }
 
 /// One thing to do.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Step {
     /// Play these, one after the other.
     Play(Vec<Arc<Clip>>),
@@ -129,6 +131,20 @@ pub enum Step {
     HangUp,
 }
 
+impl fmt::Debug for Step {
+    /// Without numbers: a URI may be one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Play(clips) => f.debug_tuple("Play").field(clips).finish(),
+            Self::Gather(gather) => gather.fmt(f),
+            Self::Hold(clip) => f.debug_tuple("Hold").field(clip).finish(),
+            Self::Bridge(bridge) => bridge.fmt(f),
+            Self::Refer(_) => f.write_str("Refer"),
+            Self::HangUp => f.write_str("HangUp"),
+        }
+    }
+}
+
 /// What keys are collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gather {
@@ -144,7 +160,7 @@ pub struct Gather {
 }
 
 /// How to connect with an agent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Bridge {
     /// Whom: a SIP URI, or what [`Flow::locate`] makes one of.
     pub to: AgentLeg,
@@ -160,8 +176,15 @@ pub struct Bridge {
     pub pass_keys: bool,
 }
 
+impl fmt::Debug for Bridge {
+    /// Without numbers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bridge").field("ring", &self.ring).field("pass_keys", &self.pass_keys).finish_non_exhaustive()
+    }
+}
+
 /// Whom to connect with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum AgentLeg {
     /// A SIP URI.
     Uri(String),

@@ -22,14 +22,14 @@ use tokio::task::AbortHandle;
 
 use crate::call::{Call, Mail};
 use crate::digest::{Verdict, Verifier};
-use crate::flow::{CallKey, Flow, Steps, Transport};
+use crate::flow::{CallKey, Flow, Incoming, Steps, Transport};
 use crate::guard::{Guard, Post, Turned};
 use crate::headers::{content_type, incoming, is_sdp};
 use crate::media::{Engine, Ports, Told};
 use crate::sdp::{Description, Local};
 use crate::settings::Settings;
 use crate::talk::refusal;
-use crate::trunk::{self, Registered};
+use crate::trunk::{self, Registered, Registering};
 
 /// What others may send us.
 const METHODS: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY";
@@ -136,6 +136,7 @@ pub struct Gateway {
     endpoint: Endpoint,
     address: SocketAddr,
     registered: watch::Receiver<Registered>,
+    trunk: Option<Registering>,
     accepting: AbortHandle,
 }
 
@@ -175,10 +176,9 @@ impl Gateway {
         });
         let accepting = tokio::spawn(accept(shared.clone(), incoming)).abort_handle();
         let (sender, registered) = watch::channel(Registered::Not);
-        if let Some(trunk) = shared.settings.trunk.clone() {
-            trunk::begin(&endpoint, &shared.contact, trunk, sender)?;
-        }
-        Ok(Self { shared, endpoint, address, registered, accepting })
+        let trunk = shared.settings.trunk.clone();
+        let trunk = trunk.map(|trunk| trunk::begin(&endpoint, &shared.contact, trunk, sender)).transpose()?;
+        Ok(Self { shared, endpoint, address, registered, trunk, accepting })
     }
 
     /// Where requests are taken.
@@ -214,8 +214,12 @@ impl Gateway {
         }
     }
 
-    /// Takes no more calls, ends those that there are, and waits up to five seconds for it.
-    pub async fn stop(self) {
+    /// Takes the registration back, takes no more calls, ends those that there are, and waits up to
+    /// seven seconds for all that.
+    pub async fn stop(mut self) {
+        if let Some(trunk) = self.trunk.take() {
+            trunk.stop().await;
+        }
         self.shared.slots.close();
         self.shared.calls.stop();
         let gone = async {
@@ -346,7 +350,7 @@ async fn invited(shared: &Arc<Shared>, transaction: &mut Transaction) -> Result<
     let request = &transaction.original;
     let connection = transaction.connection.as_ref().ok_or((500, vec![]))?;
     let source = connection.get_remote_addr().and_then(|from| from.get_socketaddr().ok()).ok_or((500, vec![]))?;
-    authenticate(shared, request, source)?;
+    let user = authenticate(shared, request, source)?;
     let busy = || {
         let seconds = shared.settings.retry_after.as_secs().max(1);
         (503, vec![Header::RetryAfter(seconds.to_string().into())])
@@ -360,7 +364,7 @@ async fn invited(shared: &Arc<Shared>, transaction: &mut Transaction) -> Result<
     let socket = shared.ports.bind().map_err(|_| busy())?;
     let local = Local::new(shared.audio_at(&socket).ok_or((500, vec![]))?);
     let transport = if connection.is_reliable() { Transport::Tcp } else { Transport::Udp };
-    let incoming = incoming(request, source, transport);
+    let incoming = Incoming { user, ..incoming(request, source, transport) };
     let mut contact = shared.contact.clone();
     if transport == Transport::Tcp {
         contact.params.push(Param::Transport(rsipstack::sip::Transport::Tcp));
@@ -384,13 +388,13 @@ async fn invited(shared: &Arc<Shared>, transaction: &mut Transaction) -> Result<
     Ok(())
 }
 
-/// Digest, when it is set (RFC 3261 §22.2).
-fn authenticate(shared: &Shared, request: &rsipstack::sip::Request, source: SocketAddr) -> Result<(), Refused> {
-    let Some(verifier) = &shared.verifier else { return Ok(()) };
+/// Digest, when it is set (RFC 3261 §22.2): the name that passed.
+fn authenticate(shared: &Shared, request: &rsipstack::sip::Request, source: SocketAddr) -> Result<Option<String>, Refused> {
+    let Some(verifier) = &shared.verifier else { return Ok(None) };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let given = request.headers().iter().find(|header| matches!(header, Header::Authorization(_))).map(Header::value);
     match verifier.check(now, source.ip(), "INVITE", given) {
-        Verdict::Passed => Ok(()),
+        Verdict::Passed { user } => Ok(Some(user)),
         Verdict::Challenge { header, .. } => Err((401, vec![Header::WwwAuthenticate(header.into())])),
     }
 }

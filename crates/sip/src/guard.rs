@@ -173,6 +173,10 @@ impl TransportEventInspector for Post {
             _ => return Some(event),
         };
         let ip = from.get_socketaddr().ok()?.ip();
+        // Datagrams were counted before they were parsed; of a stream only its beginning was.
+        if connection.is_reliable() && !self.allow(ip).await {
+            return None;
+        }
         match self.0.judge(request, ip, connection.is_reliable()) {
             Judged::Pass => Some(event),
             Judged::Drop => None,

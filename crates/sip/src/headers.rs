@@ -77,6 +77,7 @@ pub(crate) fn incoming(request: &Request, source: SocketAddr, transport: Transpo
         call_id: request.call_id_header().map(|id| id.value().to_owned()).unwrap_or_default(),
         source,
         transport,
+        user: None,
     }
 }
 

@@ -8,6 +8,36 @@
 //! [`g711`]. Not here, and not planned: a SIP parser, SRTP, ICE, TLS, tones within the sound. A media
 //! proxy in front does these.
 //!
+//! ```no_run
+//! use std::{sync::Arc, time::Duration};
+//! use countersign_sip::{Answer, CallKey, Clip, Ended, Flow, Gather, Gateway, Incoming, Settings, Step, Steps};
+//!
+//! struct Ask(Arc<Clip>);
+//!
+//! #[async_trait::async_trait]
+//! impl Flow for Ask {
+//!     async fn incoming(&self, _: &Incoming) -> Answer {
+//!         let gather = Gather { max: 6, timeout: Duration::from_secs(10), hash_ends: true, secret: true };
+//!         Answer::Accept(Steps::new([Step::Play(vec![self.0.clone()]), Step::Gather(gather), Step::HangUp]))
+//!     }
+//!     async fn digits(&self, _: &CallKey, _keys: &str) -> Option<Steps> {
+//!         Some(Steps::new([Step::HangUp]))
+//!     }
+//!     async fn no_keys(&self, _: &CallKey) -> Option<Steps> {
+//!         None // what follows the Gather
+//!     }
+//!     async fn hung_up(&self, _: &CallKey, _: Ended) {}
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let prompt = Clip::from_wav(&std::fs::read("prompt.wav")?)?;
+//! let settings = Settings { peers: vec!["192.0.2.0/24".parse()?], ..Settings::new("0.0.0.0:5060".parse()?) };
+//! let gateway = Gateway::start(settings, Arc::new(Ask(prompt))).await?;
+//! # gateway.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What is logged
 //!
 //! Nothing here logs a number or a key, and no `Debug` shows one. The stack below does: see

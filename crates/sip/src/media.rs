@@ -6,18 +6,22 @@
 //! distance of packets even when the other threads are busy, and bounds what a flood of packets to one
 //! call can cost.
 
+mod leg;
+
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::leg::Leg;
 use crate::clip::{Clip, FRAME};
 use crate::dtmf::{Detector, Event};
-use crate::rtp::{Packet, Stream};
+use crate::g711::Law;
+use crate::rtp::Packet;
 use crate::sdp::Agreed;
 use crate::settings::RtpSource;
 
@@ -219,9 +223,7 @@ impl Session {
 
     /// Both talk. With `keys` the agent gets those of the caller.
     pub fn talk(&self, keys: bool) {
-        let mut inner = lock(&self.inner);
-        inner.program = Program::Silence;
-        inner.talk = Some(Talk { keys, blank_until: millis(self.began) + TAIL });
+        lock(&self.inner).talk(millis(self.began), keys);
         self.talking.store(true, Ordering::Relaxed);
     }
 
@@ -245,7 +247,7 @@ impl Session {
 
     /// The law of the caller's leg.
     #[must_use]
-    pub fn law(&self) -> Option<crate::g711::Law> {
+    pub fn law(&self) -> Option<Law> {
         lock(&self.inner).caller.agreed.map(|agreed| agreed.law)
     }
 
@@ -292,6 +294,11 @@ enum Program {
 }
 
 impl Inner {
+    fn talk(&mut self, now: u64, keys: bool) {
+        self.program = Program::Silence;
+        self.talk = Some(Talk { keys, blank_until: now + TAIL });
+    }
+
     fn tick(&mut self, now: u64, due: bool, read: &mut [u8], write: &mut Vec<u8>) {
         for _ in 0..READ {
             let Some(packet) = self.caller.receive(read) else { break };
@@ -357,13 +364,13 @@ impl Inner {
         if let Some(agent) = &mut self.agent {
             let (clip, at) = &mut self.soft_tone;
             agent.frame(now, Some((clip, *at)), write);
-            *at = if *at + FRAME < clip.bytes(crate::g711::Law::Mu).len() { *at + FRAME } else { 0 };
+            *at = if *at + FRAME < clip.bytes(Law::Mu).len() { *at + FRAME } else { 0 };
         }
         // On hold nothing is sent, and what is played waits.
         if self.caller.agreed.is_none_or(|agreed| !agreed.send) {
             return;
         }
-        let length = |clip: &Clip| clip.bytes(crate::g711::Law::Mu).len();
+        let length = |clip: &Clip| clip.bytes(Law::Mu).len();
         match &mut self.program {
             Program::Silence => self.caller.frame(now, None, write),
             Program::Again { clip, at } => {
@@ -387,102 +394,169 @@ impl Inner {
     }
 }
 
-/// One side: a socket, what was agreed on, and the stream that we send.
-struct Leg {
-    socket: UdpSocket,
-    source: RtpSource,
-    agreed: Option<Agreed>,
-    latched: Option<SocketAddr>,
-    stream: Stream,
-}
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
 
-impl Leg {
-    fn new(socket: UdpSocket, source: RtpSource) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket, source, agreed: None, latched: None, stream: Stream::new() })
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dtmf::press;
+
+    /// What the caller says, and no clip holds.
+    const LOUD: u8 = 0x02;
+    const EVENTS: u8 = 101;
+
+    /// A session without the thread, and both telephones.
+    struct Rig {
+        inner: Inner,
+        caller: UdpSocket,
+        caller_at: SocketAddr,
+        agent: UdpSocket,
+        now: u64,
+        sequence: u16,
     }
 
-    fn agree(&mut self, agreed: Agreed) {
-        if self.agreed.is_some_and(|before| before.remote != agreed.remote) {
-            self.latched = None;
+    fn socket() -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket
+    }
+
+    fn leg(to: &UdpSocket, law: Law) -> (Leg, SocketAddr) {
+        let ours = socket();
+        let at = ours.local_addr().unwrap();
+        let mut leg = Leg::new(ours, RtpSource::Exact).unwrap();
+        let remote = to.local_addr().unwrap();
+        leg.agree(Agreed { remote, law, payload_type: law.payload_type(), events: Some(EVENTS), send: true, receive: true });
+        (leg, at)
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let (caller, agent) = (socket(), socket());
+            let ((caller_leg, caller_at), (agent_leg, _)) = (leg(&caller, Law::Mu), leg(&agent, Law::Mu));
+            let inner = Inner {
+                caller: caller_leg,
+                agent: Some(agent_leg),
+                program: Program::Silence,
+                soft_tone: (Clip::tone(425.0, 0.02, Duration::from_millis(100), Duration::ZERO), 0),
+                detector: Detector::default(),
+                talk: None,
+                heard: 0,
+                quiet: 0,
+                tell: Box::new(|_| {}),
+            };
+            Self { inner, caller, caller_at, agent, now: 1000, sequence: 0 }
         }
-        self.agreed = Some(agreed);
+
+        fn says(&mut self, payload_type: u8, timestamp: u32, payload: &[u8]) {
+            self.sequence = self.sequence.wrapping_add(1);
+            let mut bytes = Vec::new();
+            Packet { payload_type, marker: false, sequence: self.sequence, timestamp, ssrc: 1, payload }.write(&mut bytes);
+            self.caller.send_to(&bytes, self.caller_at).unwrap();
+        }
+
+        /// The next 20 ms: how many events and how much of the caller's sound the agent gets.
+        fn tick(&mut self) -> (usize, usize) {
+            self.now += 20;
+            let (mut read, mut write) = ([0; DATAGRAM], Vec::new());
+            self.inner.tick(self.now, true, &mut read, &mut write);
+            let (mut events, mut sound) = (0, 0);
+            while let Ok(length) = self.agent.recv(&mut read) {
+                let packet = Packet::parse(&read[..length]).unwrap();
+                events += usize::from(packet.payload_type == EVENTS);
+                sound += usize::from(packet.payload.contains(&LOUD));
+            }
+            (events, sound)
+        }
     }
 
-    /// The next packet that waits and is from where it should be.
-    fn receive<'a>(&mut self, buffer: &'a mut [u8]) -> Option<Packet<'a>> {
-        let agreed = self.agreed?;
-        for _ in 0..READ {
-            let (length, from) = match self.socket.recv_from(buffer) {
-                Ok(received) => received,
-                // Somebody refused a packet of ours: the next one may be there.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
-                Err(_) => return None,
-            };
-            let fits = match (self.source, self.latched) {
-                (RtpSource::Exact, _) => from == agreed.remote,
-                (RtpSource::Address, _) => from.ip() == agreed.remote.ip(),
-                (RtpSource::Latch, Some(latched)) => from == latched,
-                (RtpSource::Latch, None) => buffer.get(..length).and_then(Packet::parse).is_some_and(|packet| {
-                    packet.payload_type == agreed.payload_type || Some(packet.payload_type) == agreed.events
-                }),
-            };
-            if fits && agreed.receive {
-                if self.source == RtpSource::Latch {
-                    self.latched = Some(from);
+    #[derive(Clone, Copy, Debug)]
+    enum Act {
+        Speak,
+        Press(u8),
+        Part,
+        Talk(bool),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![5 => Just(Act::Speak), 3 => (0..16u8).prop_map(Act::Press), 1 => Just(Act::Part), 1 => any::<bool>().prop_map(Act::Talk)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn an_agent_gets_nothing_of_an_entry_whatever_comes_when(acts in proptest::collection::vec(act(), 1..30)) {
+            let mut rig = Rig::new();
+            let (mut since, mut keys) = (None, false);
+            // The packets of presses that are under way.
+            let mut pressing: VecDeque<(u32, Event)> = VecDeque::new();
+            for act in acts {
+                match act {
+                    Act::Speak => {}
+                    Act::Press(code) => {
+                        let time = rig.now as u32 * 8;
+                        pressing.extend(press(code, 200).into_iter().map(|event| (time, event)));
+                    }
+                    Act::Part => {
+                        rig.inner.talk = None;
+                        since = None;
+                    }
+                    Act::Talk(pass) => {
+                        rig.inner.talk(rig.now, pass);
+                        (since, keys) = (Some(rig.now), pass);
+                    }
                 }
-                // Checked before it is kept, as the borrow of the buffer ends the search.
-                if buffer.get(..length).and_then(Packet::parse).is_some() {
-                    return buffer.get(..length).and_then(Packet::parse);
+                for _ in 0..6 {
+                    rig.says(0, rig.now as u32 * 8, &[LOUD; FRAME]);
+                    if let Some((time, event)) = pressing.pop_front() {
+                        rig.says(EVENTS, time, &event.bytes());
+                    }
+                    // The packet of sound before the first of a press passes: nobody knows of the press yet.
+                    let sounding = rig.inner.detector.sounding(rig.now + 20);
+                    let (events, sound) = rig.tick();
+                    match since {
+                        None => prop_assert_eq!((events, sound), (0, 0), "something of an entry"),
+                        Some(since) if rig.now < since + TAIL => prop_assert_eq!((events, sound), (0, 0), "the tail of an entry"),
+                        Some(_) if !keys => {
+                            prop_assert_eq!(events, 0, "a key that should not pass");
+                            prop_assert!(!sounding || sound == 0, "the sound of a key");
+                        }
+                        Some(_) => {}
+                    }
                 }
             }
         }
-        None
     }
 
-    /// A frame of our own: of a clip, or silence.
-    fn frame(&mut self, now: u64, from: Option<(&Arc<Clip>, usize)>, write: &mut Vec<u8>) {
-        let Some(agreed) = self.agreed.filter(|agreed| agreed.send) else { return };
-        let bytes = from.and_then(|(clip, at)| clip.bytes(agreed.law).get(at..)).unwrap_or_default();
-        let mut payload = [agreed.law.silence(); FRAME];
-        payload.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        let (sequence, timestamp, marker) = self.stream.own(now, FRAME as u32);
-        let ssrc = self.stream.ssrc();
-        Packet { payload_type: agreed.payload_type, marker, sequence, timestamp, ssrc, payload: &payload }.write(write);
-        self.put(&agreed, write);
-    }
-
-    /// Audio of the other leg, in our law; with `mute` as silence of the same length.
-    fn pass(&mut self, now: u64, packet: &Packet<'_>, theirs: Agreed, mute: bool, write: &mut Vec<u8>) {
-        let Some(agreed) = self.agreed.filter(|agreed| agreed.send) else { return };
-        let (sequence, timestamp, marker) = self.stream.pass(now, packet);
-        let ssrc = self.stream.ssrc();
-        Packet { payload_type: agreed.payload_type, marker, sequence, timestamp, ssrc, payload: packet.payload }.write(write);
-        if let Some(payload) = write.get_mut(crate::rtp::HEAD..) {
-            if mute {
-                payload.fill(agreed.law.silence());
-            } else {
-                theirs.law.transcode(agreed.law, payload);
+    #[test]
+    fn a_key_that_is_held_from_an_entry_on_does_not_pass_when_they_talk_on() {
+        let mut rig = Rig::new();
+        let mut heard = (0, 0);
+        for (step, event) in press(5, 2000).into_iter().enumerate() {
+            if step == 3 {
+                rig.inner.talk(rig.now, true);
             }
+            rig.says(0, rig.now as u32 * 8, &[LOUD; FRAME]);
+            rig.says(EVENTS, 8, &event.bytes());
+            let (events, sound) = rig.tick();
+            heard = (heard.0 + events, heard.1 + sound);
         }
-        self.put(&agreed, write);
+        assert_eq!(heard, (0, 0));
+        // Once it is let go, the caller is heard again.
+        for _ in 0..10 {
+            rig.says(0, rig.now as u32 * 8, &[LOUD; FRAME]);
+            heard.1 += rig.tick().1;
+        }
+        assert!(heard.1 > 0);
     }
 
-    /// An event of the other leg, if this one takes events.
-    fn pass_event(&mut self, now: u64, packet: &Packet<'_>, write: &mut Vec<u8>) {
-        let Some((agreed, events)) = self.agreed.and_then(|agreed| Some((agreed, agreed.events.filter(|_| agreed.send)?))) else {
-            self.stream.leave_out();
-            return;
-        };
-        let (sequence, timestamp, marker) = self.stream.pass(now, packet);
-        let ssrc = self.stream.ssrc();
-        Packet { payload_type: events, marker, sequence, timestamp, ssrc, payload: packet.payload }.write(write);
-        self.put(&agreed, write);
-    }
-
-    fn put(&self, agreed: &Agreed, write: &[u8]) {
-        let to = self.latched.unwrap_or(agreed.remote);
-        // A packet that cannot be sent is a packet lost.
-        let _ = self.socket.send_to(write, to);
+    #[test]
+    fn ports_of_a_range_are_even_and_run_out() {
+        let ports = Ports::new("127.0.0.1".parse().unwrap(), Some(42_001..=42_006));
+        let taken: Vec<UdpSocket> = std::iter::from_fn(|| ports.bind().ok()).take(10).collect();
+        assert!(!taken.is_empty() && taken.len() <= 3);
+        assert!(taken.iter().all(|socket| socket.local_addr().unwrap().port().is_multiple_of(2)));
     }
 }

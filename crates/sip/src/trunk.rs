@@ -8,6 +8,7 @@ use rsipstack::sip::typed::Contact;
 use rsipstack::sip::{Auth, StatusCodeKind, Uri};
 use rsipstack::transaction::endpoint::Endpoint;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::gateway::GatewayError;
 use crate::settings::Trunk;
@@ -26,8 +27,22 @@ pub enum Registered {
     Refused(u16),
 }
 
-/// Registers, and again before it runs out, until nobody looks at `tell` any more.
-pub(crate) fn begin(endpoint: &Endpoint, contact: &Uri, trunk: Trunk, tell: watch::Sender<Registered>) -> Result<(), GatewayError> {
+/// A registration that goes on.
+pub(crate) struct Registering {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Registering {
+    /// Takes the registration back, so that no more calls come; gives up after two seconds.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.task).await;
+    }
+}
+
+/// Registers, and again before it runs out, until it is stopped or dropped.
+pub(crate) fn begin(endpoint: &Endpoint, contact: &Uri, trunk: Trunk, tell: watch::Sender<Registered>) -> Result<Registering, GatewayError> {
     let server = Uri::try_from(trunk.registrar.as_str()).map_err(|_| GatewayError::Uri("registrar"))?;
     let credential = Credential { username: trunk.user.clone(), password: trunk.password.clone(), ..Credential::default() };
     let mut registration = Registration::new(endpoint.inner.clone(), Some(credential));
@@ -36,9 +51,11 @@ pub(crate) fn begin(endpoint: &Endpoint, contact: &Uri, trunk: Trunk, tell: watc
     uri.params.extend(server.params.iter().filter(|param| matches!(param, rsipstack::sip::Param::Transport(_))).cloned());
     registration.contact = Some(Contact { display_name: None, uri, params: Vec::new() });
     let asked = u32::try_from(trunk.expires.as_secs()).unwrap_or(3600).max(60);
-    tokio::spawn(async move {
+    let (stop, mut stopped) = watch::channel(false);
+    let task = tokio::spawn(async move {
         let mut failures = 0u32;
-        while !tell.is_closed() {
+        // Without its other end the gateway was dropped.
+        while stopped.has_changed().is_ok() && !*stopped.borrow() {
             let answer = registration.register(server.clone(), Some(asked)).await;
             let what = match &answer {
                 Ok(response) if response.status_code.kind() == StatusCodeKind::Successful => {
@@ -63,9 +80,12 @@ pub(crate) fn begin(endpoint: &Endpoint, contact: &Uri, trunk: Trunk, tell: watc
             tell.send_replace(what);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = tell.closed() => {}
+                _ = stopped.changed() => {}
             }
         }
+        if *stopped.borrow() && matches!(*tell.borrow(), Registered::For(_)) {
+            let _ = registration.register(server, Some(0)).await;
+        }
     });
-    Ok(())
+    Ok(Registering { stop, task })
 }

@@ -2,16 +2,20 @@
 //!
 //! Where one is missing its tests are skipped, and say so; in CI they fail.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, what is not expected may end it")]
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use countersign_sip::{Answer, CallKey, Clip, Ended, Flow, Gather, Gateway, Incoming, Settings, Step, Steps};
+use countersign_sip::caller::{Phone, PhoneSettings};
+use countersign_sip::{AgentLeg, Answer, Bridge, CallKey, Clip, Ended, Flow, Gather, Gateway, Incoming, Settings, Step, Steps};
 use tokio::sync::mpsc;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Asks for keys, plays, and hangs up.
 struct Asks(mpsc::UnboundedSender<String>);
@@ -19,13 +23,21 @@ struct Asks(mpsc::UnboundedSender<String>);
 #[async_trait]
 impl Flow for Asks {
     async fn incoming(&self, _call: &Incoming) -> Answer {
-        let gather = Gather { max: 4, timeout: Duration::from_secs(20), hash_ends: true, secret: true };
+        let gather = Gather { max: 8, timeout: Duration::from_secs(20), hash_ends: true, secret: true };
         let prompt = Clip::tone(500.0, 0.2, Duration::from_secs(30), Duration::ZERO);
         Answer::Accept(Steps::new([Step::Play(vec![prompt]), Step::Gather(gather)]))
     }
     async fn digits(&self, _call: &CallKey, keys: &str) -> Option<Steps> {
         let _ = self.0.send(keys.to_owned());
-        Some(Steps::new([Step::HangUp]))
+        match keys.split_once('*') {
+            // `*` and a port: connect with the agent there.
+            Some((_, port)) => {
+                let agent = AgentLeg::Uri(format!("sip:agent@{}:{port}", here()?));
+                let bridge = Bridge { to: agent, show: "+12025550123".into(), meanwhile: None, ring: None, pass_keys: true };
+                Some(Steps::new([Step::Bridge(bridge)]))
+            }
+            None => Some(Steps::new([Step::HangUp])),
+        }
     }
     async fn no_keys(&self, _call: &CallKey) -> Option<Steps> {
         let _ = self.0.send("none".to_owned());
@@ -37,8 +49,12 @@ impl Flow for Asks {
 }
 
 async fn gateway() -> (Gateway, mpsc::UnboundedReceiver<String>) {
+    gateway_at(Ipv4Addr::LOCALHOST.into()).await
+}
+
+async fn gateway_at(ip: IpAddr) -> (Gateway, mpsc::UnboundedReceiver<String>) {
     let (sender, told) = mpsc::unbounded_channel();
-    let settings = Settings { peers: vec!["127.0.0.0/8".parse().unwrap()], ..Settings::new(([127, 0, 0, 1], 0).into()) };
+    let settings = Settings { peers: vec![ip.to_string().parse().unwrap()], ..Settings::new((ip, 0).into()) };
     (Gateway::start(settings, Arc::new(Asks(sender))).await.unwrap(), told)
 }
 
@@ -144,10 +160,128 @@ async fn sipp_keys_by_events_holds_and_updates() {
         send("UPDATE", 4, sdp, SDP, true) + "<recv response=\"200\"/>\n",
         send("INFO", 5, "Content-Type: text/plain\n", "hello", true) + "<recv response=\"415\"/>\n",
         // The key that ends the entry is followed by our BYE, not by a rest.
-        [4, 7, 1, 1].map(key).concat().trim_end().trim_end_matches("<pause milliseconds=\"600\"/>").to_owned(),
+        [4, 7, 1, 1, 0, 0, 9, 9].map(key).concat().trim_end().trim_end_matches("<pause milliseconds=\"600\"/>").to_owned(),
     ];
     let Some(output) = sipp("events", &middle.concat(), &gateway, &[]).await else { return };
     succeeded(&output);
+    assert_eq!(next(&mut told).await, "47110099");
+    assert_eq!(next(&mut told).await, "Us");
+}
+
+/// An address of this machine that is not loopback, which baresip refuses. Nothing is sent for it.
+fn here() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("198.51.100.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
+}
+
+/// Twenty seconds of a tone.
+fn wav(hertz: f64) -> Vec<u8> {
+    let wave = (0..160_000).map(|n| ((f64::from(n) / 8000.0 * hertz * std::f64::consts::TAU).sin() * 8000.0) as i16);
+    let samples: Vec<u8> = wave.flat_map(i16::to_le_bytes).collect();
+    let length = (samples.len() as u32).to_le_bytes();
+    let head = b"RIFF\xff\xff\xff\x7fWAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data";
+    [&head[..], &length, &samples].concat()
+}
+
+/// A running baresip, which answers every call and plays a tone of 440 Hz.
+struct Baresip {
+    child: Child,
+    port: u16,
+    console: u16,
+    log: PathBuf,
+}
+
+impl Drop for Baresip {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Baresip {
+    fn start(name: &str, codec: &str) -> Option<Self> {
+        let program = program("baresip")?;
+        let Some(ip) = here() else {
+            assert!(std::env::var_os("CI").is_none(), "baresip needs an address that is not loopback, and this is CI");
+            println!("skipped: baresip needs an address that is not loopback");
+            return None;
+        };
+        let free = || UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port();
+        let (port, console, folder) = (free(), free(), folder(name));
+        let modules = ["/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules"].into_iter().find(|path| Path::new(path).is_dir())?;
+        let config = format!(
+            "sip_listen {ip}:{port}\naudio_source aufile,{tone}\naudio_player aufile,{out}\naudio_alert aufile,{out}\nausrc_srate 8000\nauplay_srate 8000\n\
+             module_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule cons.so\nmodule_tmp account.so\nmodule_app menu.so\n\
+             module_app contact.so\ncons_listen 127.0.0.1:{console}\n",
+            out = folder.join("heard.wav").display(),
+            tone = folder.join("tone.wav").display(),
+        );
+        std::fs::write(folder.join("tone.wav"), wav(440.0)).unwrap();
+        std::fs::write(folder.join("config"), config).unwrap();
+        std::fs::write(folder.join("accounts"), format!("<sip:agent@{ip}>;regint=0;answermode=auto;audio_codecs={codec}\n")).unwrap();
+        std::fs::write(folder.join("contacts"), "").unwrap();
+        let mut command = Command::new(program);
+        command.arg("-f").arg(&folder).args(["-t", "60"]).stdin(Stdio::null());
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        command.stderr(log.try_clone().unwrap()).stdout(log);
+        let baresip = Self { child: command.spawn().unwrap(), port, console, log: folder.join("log") };
+        // Its console is the last that is there.
+        let until = std::time::Instant::now() + LIMIT;
+        while !baresip.has_said("baresip is ready") {
+            assert!(std::time::Instant::now() < until, "baresip does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(baresip)
+    }
+
+    fn has_said(&self, wanted: &str) -> bool {
+        std::fs::read(&self.log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(wanted))
+    }
+
+    /// Waits until it has said this.
+    async fn says(&self, wanted: &str) {
+        let said = async {
+            while !self.has_said(wanted) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, said).await.expect("baresip does not say it");
+    }
+
+    /// Types this at its console.
+    fn types(&self, text: &str) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(text.as_bytes(), ("127.0.0.1", self.console)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn baresip_is_an_agent_in_the_other_law() {
+    let Some(baresip) = Baresip::start("agent", "PCMA") else { return };
+    let (gateway, mut told) = gateway_at(here().unwrap()).await;
+    let phone = Phone::start(PhoneSettings::new(here().unwrap(), "+12025550123")).await.unwrap();
+    let line = phone.call(&format!("sip:+12025550100@{}", gateway.address())).await.unwrap();
+    assert!(line.until(LIMIT, |ear| ear.hears(500.0)).await);
+    assert!(line.press(&format!("*{}#", baresip.port)).await);
+    assert_eq!(next(&mut told).await, format!("*{}", baresip.port));
+    assert!(line.until(LIMIT, |ear| ear.hears(440.0)).await, "the agent is not heard");
+    drop(baresip);
+    line.hang_up().await;
+    assert_eq!(next(&mut told).await, "Caller");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn baresip_calls_and_keys() {
+    let Some(baresip) = Baresip::start("caller", "PCMU") else { return };
+    let (gateway, mut told) = gateway_at(here().unwrap()).await;
+    baresip.types(&format!("/dial sip:+12025550100@{}\n", gateway.address()));
+    baresip.says("Call established").await;
+    for key in ["4", "7", "1", "1", "#"] {
+        // At the pace of a hand.
+        baresip.types(key);
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
     assert_eq!(next(&mut told).await, "4711");
     assert_eq!(next(&mut told).await, "Us");
 }

@@ -27,10 +27,10 @@ use audio::Audio;
 use crate::clip::Clip;
 use crate::g711::Law;
 use crate::sdp::{Description, Local};
-use crate::talk::{Renewed, renew};
+use crate::talk::{GOODBYE, Renewed, renew};
 
 /// How a telephone is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PhoneSettings {
     /// Where it is.
     pub ip: IpAddr,
@@ -237,7 +237,7 @@ impl Dialled {
 
     /// Gives up (CANCEL).
     pub async fn cancel(self) -> u16 {
-        let _ = self.dialog.cancel().await;
+        let _ = tokio::time::timeout(GOODBYE, self.dialog.cancel()).await;
         self.audio.close();
         let answer = self.answer.await.ok().and_then(Result::ok).and_then(|(_, response)| response);
         answer.map_or(0, |response| u16::from(response.status_code))
@@ -413,7 +413,7 @@ impl Line {
 
     /// Hangs up.
     pub async fn hang_up(self) {
-        let _ = self.dialog.bye().await;
+        let _ = tokio::time::timeout(GOODBYE, self.dialog.bye()).await;
     }
 }
 
@@ -424,7 +424,7 @@ impl Drop for Line {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 if !dialog.state().is_terminated() {
-                    let _ = dialog.hangup().await;
+                    let _ = tokio::time::timeout(GOODBYE, dialog.hangup()).await;
                 }
                 dialogs.remove_dialog(&dialog.id());
             });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use countersign_sip::caller::{CallError, Phone, PhoneSettings};
 use countersign_sip::digest::Algorithm;
-use countersign_sip::{Answer, Digest, Ended, Gateway, GatewayError, Rate, Settings, Step, Steps};
+use countersign_sip::{Answer, Digest, Ended, Gateway, GatewayError, Rate, Registered, Settings, Step, Steps, Trunk};
 
 use crate::script::{HERE, LIMIT, Script, Stage, Told, gather, phone, settings, tone};
 use crate::wire::{Wire, sdp};
@@ -171,4 +171,38 @@ async fn what_the_network_says_of_the_caller_is_handed_over() {
         identity: vec!["a.b.c;info=<https://example.com/c>".into()],
     };
     assert_eq!(told, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trunk_that_asks_for_the_password_gets_it_and_knows_us() {
+    let registrar = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let trunk = Trunk {
+        registrar: format!("sip:{}", registrar.local_addr().unwrap()),
+        user: "center".into(),
+        password: "open sesame".into(),
+        expires: Duration::from_secs(600),
+    };
+    assert!(!format!("{trunk:?}").contains("sesame"));
+    let stage = stage(Settings { trunk: Some(trunk), ..settings() }).await;
+    let mut buffer = vec![0; 4096];
+    let mut answer = async |status: &str, extra: &str| {
+        let (length, from) = tokio::time::timeout(LIMIT, registrar.recv_from(&mut buffer)).await.unwrap().unwrap();
+        let asked = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let copied = ["Via: ", "From: ", "To: ", "Call-ID: ", "CSeq: ", "Contact: "];
+        let copied: Vec<&str> = asked.lines().filter(|line| copied.iter().any(|name| line.starts_with(name))).collect();
+        let text = format!("SIP/2.0 {status}\r\n{}\r\n{extra}Content-Length: 0\r\n\r\n", copied.join("\r\n"));
+        registrar.send_to(text.as_bytes(), from).await.unwrap();
+        asked
+    };
+    let mut registered = stage.gateway.registered();
+    let first = answer("401 Unauthorized", "WWW-Authenticate: Digest realm=\"example.com\", nonce=\"n1\", algorithm=MD5, qop=\"auth\"\r\n").await;
+    assert!(first.starts_with("REGISTER ") && !first.contains("Authorization"));
+    let second = answer("200 OK", "Expires: 300\r\n").await;
+    assert!(second.contains("username=\"center\"") && second.contains("nonce=\"n1\""), "{second}");
+    let known = tokio::time::timeout(LIMIT, registered.wait_for(|now| matches!(now, Registered::For(_)))).await.unwrap().unwrap();
+    assert_eq!(*known, Registered::For(Duration::from_secs(300)));
+    drop(known);
+    // Whoever stops says so.
+    let (last, ()) = tokio::join!(answer("200 OK", ""), stage.gateway.stop());
+    assert!(last.contains("Expires: 0\r\n"), "{last}");
 }

@@ -1,9 +1,11 @@
 //! How calls begin, change and end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_sip::caller::{Phone, PhoneSettings};
 use countersign_sip::g711::Law;
-use countersign_sip::{Answer, Ended, Settings, Step, Steps};
+use countersign_sip::{Answer, CallKey, Ended, Flow, Gateway, Incoming, Rate, RtpSource, Settings, Step, Steps};
 use tokio::net::UdpSocket;
 
 use crate::script::{LIMIT, Stage, Told, gather, phone, settings, tone};
@@ -147,27 +149,58 @@ async fn a_bye_before_the_ack_ends_the_call() {
     stage.is_empty().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn audio_from_elsewhere_is_not_heard() {
-    let mut stage = Stage::playing(vec![gather(1)], vec![]).await;
-    let (wire, audio, thief) = (
-        Wire::new(stage.gateway.address()).await,
-        UdpSocket::bind("127.0.0.1:0").await.unwrap(),
-        UdpSocket::bind("127.0.0.1:0").await.unwrap(),
-    );
+/// A packet with the first of a key.
+fn key(code: u8) -> [u8; 16] {
+    [0x80, 101, 0, code, 0, 0, 0, code, 0, 0, 0, 1, code, 0x0a, 0, 160]
+}
+
+/// A call whose audio is wanted at `audio`: where the gateway wants its own.
+async fn up(stage: &mut Stage, wire: &Wire, audio: &UdpSocket) -> (&'static str, u16) {
     let answer = wire.ask(&wire.invite(1, "", &sdp(audio.local_addr().unwrap().port()))).await;
     wire.send(&wire.request("ACK", 1, Some(&answer), "", "")).await;
     stage.incoming().await;
-    let port: u16 = answer.body().split("m=audio ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    let key = |code: u8| [0x80, 101, 0, code, 0, 0, 0, code, 0, 0, 0, 1, code, 0x0a, 0, 160];
     // The call is up: audio comes.
+    frame(audio).await;
+    ("127.0.0.1", answer.body().split("m=audio ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap())
+}
+
+async fn frame(audio: &UdpSocket) {
     tokio::time::timeout(LIMIT, audio.recv(&mut [0; 400])).await.unwrap().unwrap();
+}
+
+async fn socket() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn audio_from_elsewhere_is_not_heard() {
+    let mut stage = Stage::playing(vec![gather(1)], vec![]).await;
+    let (wire, audio, thief) = (Wire::new(stage.gateway.address()).await, socket().await, socket().await);
+    let to = up(&mut stage, &wire, &audio).await;
     for _ in 0..3 {
-        thief.send_to(&key(9), ("127.0.0.1", port)).await.unwrap();
+        thief.send_to(&key(9), to).await.unwrap();
     }
-    tokio::time::timeout(LIMIT, audio.recv(&mut [0; 400])).await.unwrap().unwrap();
-    audio.send_to(&key(5), ("127.0.0.1", port)).await.unwrap();
+    frame(&audio).await;
+    audio.send_to(&key(5), to).await.unwrap();
     stage.expect(Told::Digits("5".into())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_address_translation_the_first_who_sends_is_it_and_nobody_after() {
+    let settings = Settings { rtp_source: RtpSource::Latch, ..settings() };
+    let mut stage = Stage::with(settings, Answer::Accept(Steps::new([gather(2)])), vec![], false).await;
+    let (wire, said, real, thief) = (Wire::new(stage.gateway.address()).await, socket().await, socket().await, socket().await);
+    let to = up(&mut stage, &wire, &said).await;
+    real.send_to(&key(5), to).await.unwrap();
+    // From now on audio goes there.
+    frame(&real).await;
+    thief.send_to(&key(9), to).await.unwrap();
+    said.send_to(&key(9), to).await.unwrap();
+    for _ in 0..3 {
+        frame(&real).await;
+    }
+    real.send_to(&key(6), to).await.unwrap();
+    stage.expect(Told::Digits("56".into())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,4 +241,88 @@ async fn calls_come_over_streams_too() {
     assert!(line.ends(LIMIT).await);
     stage.expect(Told::HungUp(Ended::Us)).await;
     stage.is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn noise_on_the_wire_harms_nothing() {
+    let many = Rate { per_second: 100_000, burst: 100_000 };
+    let settings = Settings { calls: 5000, packets: many, new_calls: many, t1: Duration::from_millis(20), ..settings() };
+    let mut stage = Stage::with(settings, Answer::Accept(Steps::new([Step::Hold(tone(500.0, 1000))])), vec![], false).await;
+    let wire = Wire::new(stage.gateway.address()).await;
+    let whole = wire.invite(1, "P-Asserted-Identity: <sip:+12025550142@example.com>\r\n", &sdp(wire.port()));
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    for number in 0..2000 {
+        let mut bytes = whole.replace("wire-", &format!("noise{number}-")).into_bytes();
+        for _ in 0..=random(6) {
+            let at = random(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+            match random(4) {
+                0 => bytes[at] = random(256) as u8,
+                1 if bytes.len() > 1 => drop(bytes.remove(at)),
+                2 => bytes.insert(at, random(256) as u8),
+                _ => bytes.truncate(at.max(20)),
+            }
+        }
+        wire.send_bytes(&bytes).await;
+    }
+    let phone = phone().await;
+    let line = phone.call(&stage.uri()).await.unwrap();
+    while !matches!(stage.next().await, Told::Incoming { from, .. } if from == "+12025550123") {}
+    assert!(line.until(LIMIT, |ear| ear.hears(500.0)).await);
+    line.hang_up().await;
+    // Those that were calls were never acknowledged.
+    stage.is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_come_over_the_newer_internet_too() {
+    let here = std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+    if std::net::UdpSocket::bind((here, 0)).is_err() {
+        println!("skipped: this machine has no IPv6");
+        return;
+    }
+    let settings = Settings { peers: vec!["::1".parse().unwrap()], ..Settings::new((here, 0).into()) };
+    let mut stage = Stage::with(settings, Answer::Accept(Steps::new([gather(2)])), vec![], false).await;
+    let phone = Phone::start(PhoneSettings::new(here, "+12025550123")).await.unwrap();
+    let line = phone.call(&stage.uri()).await.unwrap();
+    stage.incoming().await;
+    assert!(line.press("42").await);
+    stage.expect(Told::Digits("42".into())).await;
+    line.hang_up().await;
+    stage.expect(Told::HungUp(Ended::Caller)).await;
+    stage.is_empty().await;
+}
+
+/// A flow that is broken.
+struct Broken(tokio::sync::mpsc::UnboundedSender<Ended>);
+
+#[async_trait::async_trait]
+impl Flow for Broken {
+    async fn incoming(&self, _: &Incoming) -> Answer {
+        Answer::Accept(Steps::new([gather(1)]))
+    }
+    async fn digits(&self, _: &CallKey, _: &str) -> Option<Steps> {
+        panic!("on purpose")
+    }
+    async fn no_keys(&self, _: &CallKey) -> Option<Steps> {
+        None
+    }
+    async fn hung_up(&self, _: &CallKey, how: Ended) {
+        let _ = self.0.send(how);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_that_panics_ends_its_call_and_no_other() {
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let gateway = Gateway::start(settings(), Arc::new(Broken(sender))).await.unwrap();
+    let (phone, uri) = (phone().await, format!("sip:+12025550100@{}", gateway.address()));
+    let (broken, other) = (phone.call(&uri).await.unwrap(), phone.call(&uri).await.unwrap());
+    assert!(broken.press("1").await);
+    assert_eq!(told.recv().await, Some(Ended::Us));
+    assert!(broken.ends(LIMIT).await);
+    assert!(other.until(LIMIT, |ear| ear.packets > 10).await && !other.said().ended);
 }

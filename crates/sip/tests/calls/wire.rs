@@ -65,7 +65,11 @@ impl Wire {
     }
 
     pub async fn send(&self, text: &str) {
-        self.socket.send_to(text.as_bytes(), self.to).await.unwrap();
+        self.send_bytes(text.as_bytes()).await;
+    }
+
+    pub async fn send_bytes(&self, bytes: &[u8]) {
+        self.socket.send_to(bytes, self.to).await.unwrap();
     }
 
     /// The next message, whatever it is.
