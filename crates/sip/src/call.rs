@@ -317,7 +317,7 @@ impl Call {
         let ahead = std::mem::take(&mut self.ahead);
         self.advance()?;
         for key in ahead.chars() {
-            self.entry_key(key);
+            self.typed(key)?;
         }
         Ok(())
     }
@@ -417,6 +417,11 @@ impl Call {
         if *self.keys_by_rtp.get_or_insert(by_rtp) != by_rtp {
             return Ok(());
         }
+        self.typed(key)
+    }
+
+    /// A key, whenever it was pressed: what is played before an entry ends with it.
+    fn typed(&mut self, key: char) -> Flowing {
         let entry_next = || self.steps.iter().find(|step| !matches!(step, Step::Play(_)));
         if matches!(self.now, Now::Playing) && matches!(entry_next(), Some(Step::Gather(_))) {
             while !matches!(self.now, Now::Gathering(..)) {

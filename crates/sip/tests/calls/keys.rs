@@ -120,6 +120,23 @@ async fn keys_that_come_while_the_flow_decides_begin_the_next_entry() {
     stage.expect(Told::Digits("345".into())).await;
 }
 
+/// All of an entry is keyed before its prompt has begun: none of it is lost, and none out of its order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_is_keyed_ahead_of_its_prompt_is_whole() {
+    let mut stage = Stage::playing(vec![gather(1)], vec![vec![Step::Play(vec![tone(500.0, 30_000)]), Step::Play(vec![tone(600.0, 30_000)]), gather(4)]]).await;
+    let phone = phone().await;
+    let line = phone.call(&stage.uri()).await.unwrap();
+    stage.incoming().await;
+    let script = stage.script.clone();
+    let slow = script.slow.lock().await;
+    assert!(line.press("2").await);
+    stage.expect(Told::Digits("2".into())).await;
+    assert!(line.press("40").await);
+    drop(slow);
+    assert!(line.press("71").await);
+    stage.expect(Told::Digits("4071".into())).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hanging_up_during_a_prompt_is_the_end() {
     let mut stage = Stage::playing(vec![Step::Play(vec![tone(500.0, 60_000)])], vec![]).await;

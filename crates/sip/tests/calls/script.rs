@@ -32,6 +32,8 @@ pub struct Script {
     told: mpsc::UnboundedSender<(CallKey, Told)>,
     /// The first answer waits for this.
     pub gate: Option<tokio::sync::Semaphore>,
+    /// While somebody holds this, no entry is answered.
+    pub slow: tokio::sync::Mutex<()>,
 }
 
 impl Script {
@@ -53,7 +55,9 @@ impl Flow for Script {
         self.answer.clone()
     }
     async fn digits(&self, call: &CallKey, keys: &str) -> Option<Steps> {
-        self.tell(call, Told::Digits(keys.to_owned()))
+        let steps = self.tell(call, Told::Digits(keys.to_owned()));
+        drop(self.slow.lock().await);
+        steps
     }
     async fn no_keys(&self, call: &CallKey) -> Option<Steps> {
         self.tell(call, Told::NoKeys)
@@ -92,7 +96,7 @@ impl Stage {
     pub async fn with(settings: Settings, answer: Answer, then: Vec<Option<Steps>>, gated: bool) -> Self {
         let (sender, told) = mpsc::unbounded_channel();
         let gate = gated.then(|| tokio::sync::Semaphore::new(0));
-        let script = Arc::new(Script { answer, then: Mutex::new(then.into()), told: sender, gate });
+        let script = Arc::new(Script { answer, then: Mutex::new(then.into()), told: sender, gate, slow: tokio::sync::Mutex::default() });
         let gateway = Gateway::start(settings, script.clone()).await.unwrap();
         Self { gateway, script, told, call: None }
     }

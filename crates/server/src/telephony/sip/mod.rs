@@ -212,7 +212,9 @@ async fn follow(sip: Arc<Sip>, mut notices: tokio::sync::broadcast::Receiver<Not
 
 #[async_trait]
 impl Telephone for Sip {
-    async fn push(&self, call: &Call, _line: &Line, _reply: Reply) { self.refresh(call.id).await; }
+    /// Nothing: whoever moved the call holds it until this returns, and words take a while to be spoken.
+    /// The notice that follows every commit, on every node, brings the telephone up to date.
+    async fn push(&self, _call: &Call, _line: &Line, _reply: Reply) {}
 }
 
 #[async_trait]

@@ -60,7 +60,9 @@ impl Voice {
     async fn spoken(&self, lang: Lang, text: &str) -> Result<Arc<Clip>, String> {
         let [program, arguments @ ..] = self.command.as_slice() else { return Err("no program is named".into()) };
         let arguments = arguments.iter().map(|argument| argument.replace("{lang}", lang.code()));
-        let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true)
+        // Our environment may hold keys; the program needs to be found, and no more.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut child = Command::new(program).args(arguments).env_clear().env("PATH", path).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true)
             .spawn().map_err(|e| format!("it does not start: {e}"))?;
         let mut input = child.stdin.take().ok_or("it takes no text")?;
         let text = text.to_owned();
