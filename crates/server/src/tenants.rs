@@ -78,7 +78,7 @@ pub fn read(desk: &Config) -> Result<Vec<(String, PathBuf, Config)>, TenantsErro
     if desk.tenants.is_empty() {
         return Ok(Vec::new());
     }
-    let secret = |name: &str| name.starts_with("COUNTERSIGN_") && ["KEY", "TOKEN", "SECRET", "PASSWORD", "PIN"].iter().any(|end| name.ends_with(end));
+    let secret = |name: &str| name.starts_with("COUNTERSIGN_") && ["KEY", "TOKEN", "SECRET", "PASSWORD", "PIN", "USERS"].iter().any(|end| name.ends_with(end));
     if let Some(name) = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).find(|name| secret(name)) {
         return Err(TenantsError::Environment(name));
     }

@@ -227,7 +227,7 @@ pub async fn an_event_is_redacted_in_its_place(store: Store) {
     refused.redactions = vec![redact(stream(1), 1, "gone")];
     assert_eq!(store.commit(refused).await, Err(CommitError::Conflict));
     assert!(matches!(store.commit(commit).await, Err(CommitError::Duplicate(_))));
-    assert_eq!(bodies(stream(1)).await[0], was(1, "a"));
+    assert_eq!(bodies(stream(1)).await.first(), Some(&was(1, "a")));
     // The stream goes on where it was.
     store.commit(at(NOW).append(stream(1), 3, &["e"])).await.unwrap();
 }

@@ -96,9 +96,9 @@ impl Sip {
     /// The calling number: what the network asserts, if that counts, or what the caller says.
     fn number(&self, call: &Incoming) -> Option<E164> {
         let withheld = call.privacy.as_deref().is_some_and(|privacy| privacy.split(';').any(|part| matches!(part.trim(), "id" | "user" | "header")));
+        // A network may tell us all the same who it is: who does not want to be known is not known.
         let asserted = call.asserted.iter().filter(|_| self.trust_asserted);
-        let said = std::iter::once(&call.from).filter(|_| !withheld);
-        asserted.chain(said).find_map(|text| self.e164(text))
+        asserted.chain([&call.from]).filter(|_| !withheld).find_map(|text| self.e164(text))
     }
 
     fn e164(&self, text: &str) -> Option<E164> {
@@ -154,16 +154,20 @@ impl Sip {
     async fn moved(&self, key: &CallKey, make: impl Fn() -> Input + Send) -> Option<Steps> {
         let (app, ours) = (self.app.get()?, self.known(key)?);
         let command = format!("sip/{}/{}", key.as_str(), ours.n);
-        match app.runner.run(ours.id, command, make).await {
-            Ok(reply) => self.told(key, ours.id, &reply).await,
-            // The call went on in the meantime; what it is to do was pushed.
-            Err(RunError::Rejected(_)) => None,
+        let reply = match app.runner.run(ours.id, command, make).await {
+            Ok(reply) => reply,
+            Err(RunError::Rejected(_)) => self.present(ours.id).await?,
             Err(e) => {
                 tracing::error!(call = %ours.id, error = %e, "an entry by telephone could not be taken; the caller is asked again");
-                let reply = self.present(ours.id).await?;
-                self.told(key, ours.id, &reply).await
+                self.present(ours.id).await?
             }
+        };
+        let mut steps = self.told(key, ours.id, &reply).await?;
+        if reply.n <= ours.n {
+            // Nothing was put on record, and the caller is asked the same again: a set that was told before.
+            steps.number = None;
         }
+        Some(steps)
     }
 
     async fn told(&self, key: &CallKey, id: CallId, reply: &Reply) -> Option<Steps> {
@@ -205,7 +209,9 @@ async fn follow(sip: Arc<Sip>, mut notices: tokio::sync::broadcast::Receiver<Not
             Err(RecvError::Closed) => return,
         };
         for id in ids {
-            sip.refresh(id).await;
+            // Words take a while: nobody waits behind another's. A set that comes late is dropped by its number.
+            let sip = sip.clone();
+            tokio::spawn(async move { sip.refresh(id).await });
         }
     }
 }
