@@ -4,6 +4,7 @@
 mod calls;
 mod checks;
 mod http;
+mod lag;
 mod log;
 mod otp;
 mod peer;
@@ -24,6 +25,7 @@ use crate::{
     calls::{Customers, Floor, Load},
     checks::{Target, Tokens, hammer},
     http::Client,
+    lag::Lag,
     peer::{Peer, Setting},
     site::Site,
     twilio::Rest,
@@ -204,10 +206,13 @@ async fn whole_calls(cli: &Cli, site: &Rc<Site>, rest: &Rc<Rest>, customers: &Rc
     let before = report::on_record(site).await?;
     let floor = Floor::new(site.clone(), rest.clone(), customers.clone());
     let load = Load { calls: cli.calls, warm_up: cli.warm_up(), length: cli.length(), refresh: Duration::from_millis(cli.refresh) };
+    let lag = Lag::watch(site.address);
     let mut measured = floor.load(&server, load, &cookies).await?;
+    let lag = lag.json();
     server.stop()?;
     let after = report::on_record(site).await?;
     if let Some(measured) = measured.as_object_mut() {
+        measured.insert("log".into(), lag);
         measured.insert("record".into(), json!({ "answered": floor.durable(), "commands": after.commands - before.commands, "events": after.events - before.events }));
     }
     Ok(measured)

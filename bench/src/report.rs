@@ -148,6 +148,10 @@ fn whole_calls(calls: &Value, out: &mut String) -> Result<bool, Fail> {
     writeln!(out, "- the server had {:.0} MiB (RSS), {:.0} MiB of it anonymous", figure("/server_rss_mib"), figure("/server_anon_mib"))?;
     let (answered, commands) = (figure("/record/answered"), figure("/record/commands"));
     writeln!(out, "- {answered:.0} durable commands were answered; {commands:.0} commands and {:.0} events are on record", figure("/record/events"))?;
+    writeln!(
+        out, "- the Merkle log took in {:.0} events/s; an event waited {:.0} ms for its checkpoint (99 of 100 looks below {:.0} ms, {:.0} looks), {:.0} events at most",
+        figure("/log/events_per_second"), figure("/log/waiting/p50_ms"), figure("/log/waiting/p99_ms"), figure("/log/looks"), figure("/log/most_behind")
+    )?;
     // More than were answered: reports on texts, and clocks.
     let mut sound = commands >= answered;
     if !sound {
