@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    io,
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
@@ -13,7 +14,7 @@ use tokio::task::spawn_local;
 
 use crate::{
     Fail,
-    http::Client,
+    http::{Answer, Client},
     otp, process,
     site::{Site, token_account, token_key},
     stats::Recorder,
@@ -30,15 +31,30 @@ pub enum Target {
 impl Target {
     pub fn countersign(site: &Site) -> Self { Self::Countersign { bearer: site.bearer() } }
 
-    async fn check(&self, line: &mut Client, token: u32, code: &str) -> Result<(), Fail> {
-        let (answer, yes) = match self {
+    /// Presents a code; whoever asks judges the answer.
+    pub async fn ask<'l>(&self, line: &'l mut Client, token: u32, code: &str) -> io::Result<Answer<'l>> {
+        match self {
             Self::Countersign { bearer } => {
                 let body = format!("{{\"account_number\":\"{}\",\"kind\":\"hotp\",\"code\":\"{code}\"}}", token_account(token));
-                (line.json("/api/v1/authenticators/check", &[("authorization", bearer)], &body).await?, "\"accepted\":true")
+                line.json("/api/v1/authenticators/check", &[("authorization", bearer)], &body).await
             }
-            Self::PrivacyIdea => (line.form("/validate/check", &[], &format!("serial={}&pass={code}", serial(token))).await?, "\"value\": true"),
+            Self::PrivacyIdea => line.form("/validate/check", &[], &format!("serial={}&pass={code}", serial(token))).await,
+        }
+    }
+
+    /// Whether an answer says that the code was right.
+    pub fn accepted(&self, answer: &Answer<'_>) -> bool {
+        let yes = match self {
+            Self::Countersign { .. } => "\"accepted\":true",
+            Self::PrivacyIdea => "\"value\": true",
         };
-        if answer.ok() && answer.body.contains(yes) { Ok(()) } else { Err(format!("a right code was answered with {}: {}", answer.status, answer.body).into()) }
+        answer.ok() && answer.body.contains(yes)
+    }
+
+    /// Presents a code that is right.
+    pub async fn check(&self, line: &mut Client, token: u32, code: &str) -> Result<(), Fail> {
+        let answer = self.ask(line, token, code).await?;
+        if self.accepted(&answer) { Ok(()) } else { Err(format!("a right code was answered with {}: {}", answer.status, answer.body).into()) }
     }
 }
 

@@ -33,6 +33,14 @@ pub struct Client {
 impl Client {
     pub fn new(to: SocketAddr) -> Self { Self { to, stream: None, out: Vec::new(), buffer: Vec::new() } }
 
+    /// Connects before there is anything to ask, so that a request does not wait for it.
+    pub async fn open(&mut self) -> io::Result<()> {
+        let stream = TcpStream::connect(self.to).await?;
+        stream.set_nodelay(true)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
     pub async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> io::Result<Answer<'_>> { self.send("GET", path, headers, None).await }
 
     pub async fn form(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Answer<'_>> {
@@ -59,14 +67,10 @@ impl Client {
         } else {
             text.extend_from_slice(b"\r\n");
         }
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => {
-                let stream = TcpStream::connect(self.to).await?;
-                stream.set_nodelay(true)?;
-                stream
-            }
-        };
+        if self.stream.is_none() {
+            self.open().await?;
+        }
+        let mut stream = self.stream.take().ok_or(io::ErrorKind::NotConnected)?;
         stream.write_all(&self.out).await?;
         let (head, length) = read(&mut stream, &mut self.buffer).await?;
         let all = std::str::from_utf8(self.buffer.get(..head + length).unwrap_or_default()).map_err(io::Error::other)?;

@@ -1,8 +1,10 @@
 //! The benchmark: a whole Countersign from outside, on this machine, with nothing but the loopback.
 //! `cargo xtask bench` builds and starts it; docs/benchmarks.md says what the figures mean.
 
+mod accounts;
 mod calls;
 mod checks;
+mod fill;
 mod http;
 mod lag;
 mod log;
@@ -10,6 +12,7 @@ mod otp;
 mod peer;
 mod portal;
 mod process;
+mod race;
 mod report;
 mod site;
 mod standing;
@@ -27,6 +30,7 @@ use crate::{
     http::Client,
     lag::Lag,
     peer::{Peer, Setting},
+    race::Race,
     site::Site,
     twilio::Rest,
 };
@@ -77,6 +81,18 @@ struct Cli {
     /// Open pages of customers
     #[arg(long, default_value_t = 10_000)]
     pages: u32,
+    /// Guesses at one token at the same time
+    #[arg(long, default_value_t = 1000)]
+    guesses: usize,
+    /// How often that is done
+    #[arg(long, default_value_t = 10)]
+    rounds: u32,
+    /// Accounts of the largest record: 10000000 takes 50 GB in PostgreSQL
+    #[arg(long, default_value_t = 1_000_000)]
+    accounts_most: u64,
+    /// Leave privacyIDEA out: nothing is downloaded
+    #[arg(long)]
+    no_peer: bool,
     /// Keep the record in this PostgreSQL server instead of a file
     #[arg(long)]
     postgres: Option<String>,
@@ -102,6 +118,10 @@ enum Part {
     Portal,
     /// A large Merkle log: verified offline, and proofs from it
     Log,
+    /// A thousand guesses at one token at once, here and at privacyIDEA
+    Race,
+    /// Commands and look-ups as accounts grow
+    Accounts,
 }
 
 /// What went wrong, in words for whoever started it.
@@ -174,7 +194,17 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
         say(&measured.to_string());
         out.insert("log".into(), measured);
     }
-    if cli.wants(Part::Peer) {
+    if cli.wants(Part::Race) {
+        out.insert("race".into(), Value::Array(races(cli, &site, &rest, &dir).await?));
+    }
+    if cli.wants(Part::Accounts) {
+        let mut seen = vec![accounts::measure(&site.server, &dir, &rest, None, cli.accounts_most, cli.length() / 4).await?];
+        if let Some(postgres) = &cli.postgres {
+            seen.push(accounts::measure(&site.server, &dir, &rest, Some(postgres), cli.accounts_most, cli.length() / 4).await?);
+        }
+        out.insert("accounts".into(), Value::Array(seen));
+    }
+    if cli.wants(Part::Peer) && !cli.no_peer {
         let peers = [Setting::Default, Setting::Light];
         let mut heard = Vec::new();
         for setting in peers {
@@ -185,6 +215,7 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
     }
     let sound = report::write(&cli.out, &Value::Object(out))?;
     if !cli.keep {
+        site.forget().await?;
         fs::remove_dir_all(&dir)?;
     }
     Ok(sound)
@@ -248,6 +279,24 @@ async fn customers_side(cli: &Cli, site: &Rc<Site>) -> Result<Value, Fail> {
     server.stop()?;
     let assertions = portal::assertions(Duration::from_secs(3))?;
     Ok(json!({ "streams": streams, "polls": polls, "passkeys": passkeys, "assertions": assertions }))
+}
+
+/// The race of guesses against both, one after the other.
+async fn races(cli: &Cli, site: &Site, rest: &Rest, dir: &std::path::Path) -> Result<Vec<Value>, Fail> {
+    let race = Race { guesses: cli.guesses, rounds: cli.rounds };
+    say(&format!("{} guesses at once, {} times", cli.guesses, cli.rounds));
+    let own = Site::prepare(&site.server, &dir.join("race"), rest.address, cli.postgres.as_deref())?;
+    let mut seen = vec![race.countersign(&own, rest.address).await?];
+    own.forget().await?;
+    if !cli.no_peer {
+        say("the same at privacyIDEA");
+        let peer = async {
+            fs::create_dir_all(&cli.cache)?;
+            race.peer(&peer::install(&cli.cache.canonicalize()?)?, &dir.join("race-peer")).await
+        };
+        seen.push(peer.await.unwrap_or_else(|e: Fail| json!({ "who": "privacyIDEA", "not_measured": e.to_string() })));
+    }
+    Ok(seen)
 }
 
 async fn peer_checks(cli: &Cli, dir: &std::path::Path, setting: Setting) -> Result<Value, Fail> {

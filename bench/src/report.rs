@@ -15,11 +15,7 @@ pub struct OnRecord {
 
 pub async fn on_record(site: &Site) -> Result<OnRecord, Fail> {
     let Some(database) = &site.postgres else { return in_file(&site.store()) };
-    let (client, connection) = tokio_postgres::connect(&database.address, tokio_postgres::NoTls).await?;
-    let connection = tokio::spawn(connection);
-    let text = format!("SELECT (SELECT COUNT(*) FROM {0}.command), (SELECT COUNT(*) FROM {0}.event)", database.schema);
-    let row = client.query_one(&text, &[]).await?;
-    connection.abort();
+    let row = database.connect().await?.query_one("SELECT (SELECT COUNT(*) FROM command), (SELECT COUNT(*) FROM event)", &[]).await?;
     Ok(OnRecord { commands: row.get(0), events: row.get(1) })
 }
 
@@ -81,6 +77,12 @@ fn markdown(report: &Value) -> Result<(String, bool), Fail> {
             figure("/entries"), figure("/verify_seconds"), figure("/entries") / figure("/verify_seconds").max(0.001), figure("/verify_peak_mib"), figure("/proofs_per_second"),
         )?;
     }
+    if let Some(races) = report.get("race").and_then(Value::as_array) {
+        sound &= race(races, &mut out)?;
+    }
+    for store in report.get("accounts").and_then(Value::as_array).into_iter().flatten() {
+        sound &= accounts(store, &mut out)?;
+    }
     Ok((out, sound))
 }
 
@@ -89,13 +91,21 @@ fn aims(report: &Value, out: &mut String) -> Result<(), Fail> {
     let best = report.get("checks").and_then(Value::as_array).map(|runs| runs.iter().filter_map(|r| number(r, "/checks_per_second")).fold(0.0, f64::max));
     let peer = report.pointer("/peer/0/checks").and_then(Value::as_array).map(|runs| runs.iter().filter_map(|r| number(r, "/checks_per_second")).fold(0.0, f64::max));
     let ratio = best.zip(peer).filter(|(_, peer)| *peer > 0.0).map(|(best, peer)| best / peer);
-    let lines: [(&str, f64, bool, Option<f64>, &str); 6] = [
+    let most = report.pointer("/race/0/rounds").and_then(Value::as_array).and_then(|rounds| rounds.iter().filter_map(|round| number(round, "/after_the_limit")).reduce(f64::max));
+    let growth = |store: usize| {
+        let sizes = report.pointer(&format!("/accounts/{store}/sizes"))?.as_array()?;
+        Some(number(sizes.last()?, "/durable/p50_ms")? / number(sizes.first()?, "/durable/p50_ms")?)
+    };
+    let lines: [(&str, f64, bool, Option<f64>, &str); 9] = [
         ("Durable commands per second, whole calls", 8000.0, true, number(report, "/calls/durable_commands_per_second"), "/s"),
         ("99 of 100 durable commands at that load", 60.0, false, number(report, "/calls/durable/p99_ms"), " ms"),
         ("Memory with the calls waiting", 150.0, false, number(report, "/waiting/waiting/rss_mib"), " MiB"),
         ("Ready after a start, empty store", 300.0, false, number(report, "/empty_start/ready_ms"), " ms"),
         ("Ready after a start, with the calls waiting", 300.0, false, number(report, "/waiting/ready_ms"), " ms"),
         ("Checks of a one-time code, beside privacyIDEA as installed", 200.0, true, ratio, " times"),
+        ("Guesses that were evaluated after the limit, in any race", 0.0, false, most, ""),
+        ("A command with the most accounts, beside a thousand (p50), SQLite", 1.3, false, growth(0), " times"),
+        ("The same, PostgreSQL", 1.3, false, growth(1), " times"),
     ];
     writeln!(out, "| What | Aim | Seen | |\n|---|---|---|---|")?;
     for (what, aim, at_least, seen, unit) in lines {
@@ -103,9 +113,9 @@ fn aims(report: &Value, out: &mut String) -> Result<(), Fail> {
         match seen {
             Some(seen) => {
                 let met = if at_least { seen >= aim } else { seen <= aim };
-                writeln!(out, "| {what} | {sign} {aim:.0}{unit} | {seen:.0}{unit} | {} |", if met { "met" } else { "NOT MET" })?;
+                writeln!(out, "| {what} | {sign} {aim}{unit} | {seen:.*}{unit} | {} |", usize::from(aim < 10.0) * 2, if met { "met" } else { "NOT MET" })?;
             }
-            None => writeln!(out, "| {what} | {sign} {aim:.0}{unit} | not measured | |")?,
+            None => writeln!(out, "| {what} | {sign} {aim}{unit} | not measured | |")?,
         }
     }
     Ok(writeln!(out)?)
@@ -174,6 +184,75 @@ fn whole_calls(calls: &Value, out: &mut String) -> Result<bool, Fail> {
 fn row(times: &Value) -> String {
     let ms = |key: &str| number(times, key).map_or_else(|| "–".into(), |m| format!("{m:.1} ms"));
     format!("| {:.0} | {} | {} | {} ", number(times, "/count").unwrap_or(0.0), ms("/p50_ms"), ms("/p99_ms"), ms("/max_ms"))
+}
+
+fn race(races: &[Value], out: &mut String) -> Result<bool, Fail> {
+    let mut sound = true;
+    writeln!(out, "## Guesses at one token at once\n\nOne of them is right: in the middle of the others, and in every second round soon after the limit. Each round is at a token of its own. Smallest, middle and largest over the rounds.\n")?;
+    writeln!(out, "| Who | Guesses | Rounds | Limit | Evaluated | Of these after the limit | The right one accepted after the limit | Not decided | Seconds |\n|---|---|---|---|---|---|---|---|---|")?;
+    for race in races {
+        let text = |key: &str| race.get(key).and_then(Value::as_str).unwrap_or_default();
+        if let Some(why) = race.get("not_measured").and_then(Value::as_str) {
+            sound = false;
+            writeln!(out, "| **{} COULD NOT BE MEASURED**: {why} | | | | | | | | |", text("who"))?;
+            continue;
+        }
+        let rounds = race.get("rounds").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let spread = |keys: &[&str], digits: usize| {
+            let mut seen: Vec<f64> = rounds.iter().map(|round| keys.iter().filter_map(|key| number(round, key)).sum()).collect();
+            seen.sort_by(f64::total_cmp);
+            let at = |place: usize| seen.get(place).copied().unwrap_or(0.0);
+            format!("{:.digits$} / {:.digits$} / {:.digits$}", at(0), at(seen.len() / 2), at(seen.len().saturating_sub(1)))
+        };
+        let right = rounds.iter().filter(|round| number(round, "/accepted_after_the_limit").is_some_and(|n| n > 0.0)).count();
+        writeln!(
+            out, "| {}, {} | {:.0} | {} | {:.0} | {} | {} | in {right} rounds | {} | {} |",
+            text("who"), text("how"), number(race, "/guesses").unwrap_or(0.0), rounds.len(), number(race, "/limit").unwrap_or(0.0),
+            spread(&["/evaluated"], 0), spread(&["/after_the_limit"], 0), spread(&["/busy", "/broken"], 0), spread(&["/seconds"], 2),
+        )?;
+        // Of the peer it is told, of ourselves it must not be.
+        sound &= text("who") != "Countersign" || rounds.iter().all(|round| number(round, "/after_the_limit") == Some(0.0));
+    }
+    writeln!(out)?;
+    Ok(sound)
+}
+
+fn accounts(store: &Value, out: &mut String) -> Result<bool, Fail> {
+    let figure = |path: &str| number(store, path).unwrap_or(0.0);
+    let sizes = store.get("sizes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    writeln!(
+        out, "## As accounts grow: {}\n\n{:.0} whole calls, {:.0} at a time, each from an account that is not in memory; the middle of {:.0} rounds over all sizes.\n",
+        store.get("store").and_then(Value::as_str).unwrap_or_default(), figure("/calls"), figure("/at_a_time"), figure("/rounds"),
+    )?;
+    let columns: Vec<String> = sizes.iter().map(|size| format!("{:.0}", number(size, "/accounts").unwrap_or(0.0))).collect();
+    writeln!(out, "| Accounts | {} | largest by smallest |\n|---|{}---|", columns.join(" | "), "---|".repeat(columns.len()))?;
+    let line = |name: &str, path: &str, digits: usize| {
+        let seen: Vec<Option<f64>> = sizes.iter().map(|size| number(size, path)).collect();
+        let cells: Vec<String> = seen.iter().map(|seen| seen.map_or_else(|| "–".into(), |s| format!("{s:.digits$}"))).collect();
+        let ratio = seen.last().copied().flatten().zip(seen.first().copied().flatten()).filter(|(_, first)| *first > 0.0);
+        format!("| {name} | {} | {} |", cells.join(" | "), ratio.map_or_else(|| "–".into(), |(last, first)| format!("{:.2}", last / first)))
+    };
+    for (name, path, digits) in [
+        ("accounts and index on disk, MiB", "/mib", 0), ("ready after a start, ms", "/ready_ms", 0),
+        ("CPU of the server for a durable command, µs", "/server_microseconds_per_command", 0), ("CPU of the database for one, µs", "/database_microseconds_per_command", 0),
+        ("all durable commands, p50 ms", "/durable/p50_ms", 2), ("all durable commands, p99 ms", "/durable/p99_ms", 2),
+        ("look-ups of unknown numbers through the program, per second", "/strangers_per_second", 0), ("CPU of the server for one, µs", "/strangers_microseconds", 1),
+        ("random account in the database itself, p50 ms", "/direct/p50_ms", 3), ("random account in the database itself, p99 ms", "/direct/p99_ms", 3),
+    ] {
+        writeln!(out, "{}", line(name, path, digits))?;
+    }
+    for kind in sizes.first().and_then(|size| size.get("by_request")?.as_object()).into_iter().flatten().map(|(kind, _)| kind) {
+        for rank in ["p50", "p99"] {
+            writeln!(out, "{}", line(&format!("{kind}, {rank} ms"), &format!("/by_request/{kind}/{rank}_ms"), 2))?;
+        }
+    }
+    writeln!(out)?;
+    let mut sound = true;
+    for errors in sizes.iter().filter_map(|size| size.get("errors")?.as_array()).flatten() {
+        sound = false;
+        writeln!(out, "- **ERROR**: {errors}")?;
+    }
+    Ok(sound)
 }
 
 fn checks(report: &Value, out: &mut String) -> Result<bool, Fail> {

@@ -55,8 +55,9 @@ pub struct Agent {
     key: Vec<u8>,
 }
 
+#[derive(Clone)]
 pub struct Site {
-    server: PathBuf,
+    pub server: PathBuf,
     pub dir: PathBuf,
     /// Where the record is, if not in a file.
     pub postgres: Option<Database>,
@@ -65,15 +66,24 @@ pub struct Site {
 }
 
 /// A schema of a PostgreSQL server that nobody used before.
+#[derive(Clone)]
 pub struct Database {
     pub address: String,
     pub schema: String,
 }
 
 impl Database {
+    /// A connection of the generator's own. It ends with the client.
+    pub async fn connect(&self) -> Result<tokio_postgres::Client, Fail> {
+        let (client, connection) = tokio_postgres::connect(&self.address, tokio_postgres::NoTls).await?;
+        tokio::spawn(connection);
+        client.batch_execute(&format!("SET search_path = {}", self.schema)).await?;
+        Ok(client)
+    }
+
     fn fresh(address: &str) -> Self {
         let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id());
-        Self { address: address.to_owned(), schema: format!("bench{random:x}") }
+        Self { address: address.to_owned(), schema: format!("bench_{random:x}") }
     }
 }
 
@@ -93,6 +103,25 @@ impl Site {
         site.configure(&site.config, &site.store(), twilio)?;
         Ok(site)
     }
+
+    /// Another node: the same keys and the same record, at an address of its own. Choose it while the nodes
+    /// before it run, so that theirs are taken.
+    pub fn node(&self, n: usize, twilio: SocketAddr) -> Result<Self, Fail> {
+        let site = Self { config: self.dir.join(format!("node-{n}.toml")), address: free_address()?, ..self.clone() };
+        site.configure(&site.config, &site.store(), twilio)?;
+        Ok(site)
+    }
+
+    /// Takes away what is not in the folder.
+    pub async fn forget(&self) -> Result<(), Fail> {
+        if let Some(database) = &self.postgres {
+            database.connect().await?.batch_execute(&format!("DROP SCHEMA IF EXISTS {} CASCADE", database.schema)).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything on record, one JSON object a line, as the program exports it.
+    pub fn exported(&self) -> Result<String, Fail> { run(Command::new(&self.server).args(["audit", "export"]).arg("--config").arg(&self.config)) }
 
     /// Writes a configuration. The store is the default one: every commit is on disk before its answer.
     pub fn configure(&self, file: &Path, store: &Path, twilio: SocketAddr) -> Result<(), Fail> {

@@ -19,7 +19,7 @@ use crate::{
 /// What to measure.
 #[derive(Args)]
 pub struct BenchArgs {
-    /// Two minutes instead of fifteen: to see that it works, not for figures
+    /// A few minutes instead of forty: to see that it works, not for figures
     #[arg(long)]
     quick: bool,
     /// Leave privacyIDEA out: nothing is downloaded
@@ -28,7 +28,7 @@ pub struct BenchArgs {
     /// Measure how long a first build takes as well, into an empty folder: ten minutes more
     #[arg(long)]
     build: bool,
-    /// Only these parts: calls, checks, log, peer, policy, portal, start, waiting
+    /// Only these parts: accounts, calls, checks, log, peer, policy, portal, race, start, waiting
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Keep the record in a PostgreSQL server of its own instead of a file
@@ -57,14 +57,14 @@ pub fn run(mut args: BenchArgs) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(&out)?;
     let mut command = Command::new(generator);
     command.arg("--server").arg(&server).arg("--out").arg(&out).arg("--cache").arg(shell::cache()?);
-    let parts = ["calls", "checks", "log", "peer", "portal", "start", "waiting"];
     if !args.only.is_empty() {
         command.args(["--only", &args.only.join(",")]);
-    } else if args.no_peer {
-        command.args(["--only", &parts.into_iter().filter(|p| *p != "peer").collect::<Vec<_>>().join(",")]);
+    }
+    if args.no_peer {
+        command.arg("--no-peer");
     }
     if args.quick {
-        command.args(["--seconds", "5", "--warm-up", "2", "--customers", "8000", "--tokens", "1000", "--agents", "32", "--waiting", "2000", "--pages", "1000", "--entries", "200000"]);
+        command.args(["--seconds", "5", "--warm-up", "2", "--customers", "8000", "--tokens", "1000", "--agents", "32", "--waiting", "2000", "--pages", "1000", "--entries", "200000", "--rounds", "2", "--accounts-most", "10000"]);
     }
     // Dropped at the end: it stops with the measurement.
     let postgres = if args.postgresql { Some(Postgres::start(true)?) } else { None };
