@@ -58,7 +58,7 @@ pub struct Metrics {
     /// Events on record that are in no checkpoint yet.
     pub log_behind: Gauge<i64, AtomicI64>,
     /// Seconds that the oldest of them has waited.
-    pub log_waiting: Gauge<i64, AtomicI64>,
+    pub log_waiting: Gauge<f64, AtomicU64>,
     /// Witnesses that have signed the last checkpoint.
     pub log_witnesses: Gauge<i64, AtomicI64>,
 }

@@ -50,7 +50,8 @@ impl Log {
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             runner.metrics.log_entries.set(gauge(now.size));
             runner.metrics.log_behind.set(gauge(now.behind));
-            runner.metrics.log_waiting.set(now.waiting.0 / 1000);
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds of waiting are far below 2^52")]
+            runner.metrics.log_waiting.set(now.waiting.0 as f64 / 1000.0);
             if now.added > 0 {
                 self.remember(now.size)?;
             }
