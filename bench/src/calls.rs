@@ -104,9 +104,7 @@ impl Floor {
     /// Callers and agents for a while; what it came to.
     pub async fn load(self: &Rc<Self>, server: &Server, load: Load, cookies: &[String]) -> Result<Value, Fail> {
         let callers: Vec<_> = (0..load.calls).map(|_| spawn_local(self.clone().caller())).collect();
-        let mut others: Vec<JoinHandle<()>> = cookies.iter().map(|cookie| spawn_local(self.clone().agent(cookie.clone()))).collect();
-        let looks = cookies.first().cloned().ok_or("nobody is at the desk: one agent at least")?;
-        others.push(spawn_local(self.clone().watch(looks, load.refresh)));
+        let others = self.desk(cookies, load.refresh)?;
         sleep(load.warm_up).await;
         self.recorder.open(load.length);
         let (began, server_cpu, own_cpu) = (Instant::now(), process::cpu(server.pid()), process::cpu(std::process::id()));
@@ -119,16 +117,57 @@ impl Floor {
             caller.await?;
         }
         others.iter().for_each(JoinHandle::abort);
-        Ok(self.report(load, cookies.len(), seconds, (server_cpu, own_cpu), memory))
+        Ok(self.report(load.calls, cookies.len(), seconds, (server_cpu, own_cpu), memory))
     }
 
-    fn report(&self, load: Load, agents: usize, seconds: f64, (server_cpu, own_cpu): (f64, f64), memory: Memory) -> Value {
+    /// A number of calls, few at a time; some before them are not measured.
+    pub async fn some(self: &Rc<Self>, server: &Server, (warm_up, count): (usize, usize), load: Load, cookies: &[String]) -> Result<Value, Fail> {
+        let others = self.desk(cookies, load.refresh)?;
+        self.take_turns(warm_up, load.calls).await?;
+        // For ever: it ends with the last call.
+        self.recorder.open(Duration::from_secs(86_400));
+        let (began, server_cpu, own_cpu) = (Instant::now(), process::cpu(server.pid()), process::cpu(std::process::id()));
+        self.take_turns(count, load.calls).await?;
+        let seconds = began.elapsed().as_secs_f64();
+        let (server_cpu, own_cpu) = (process::cpu(server.pid()) - server_cpu, process::cpu(std::process::id()) - own_cpu);
+        let memory = process::memory(server.pid());
+        others.iter().for_each(JoinHandle::abort);
+        Ok(self.report(load.calls, cookies.len(), seconds, (server_cpu, own_cpu), memory))
+    }
+
+    /// Agents, and somebody who looks at the list.
+    fn desk(self: &Rc<Self>, cookies: &[String], refresh: Duration) -> Result<Vec<JoinHandle<()>>, Fail> {
+        let mut others: Vec<JoinHandle<()>> = cookies.iter().map(|cookie| spawn_local(self.clone().agent(cookie.clone()))).collect();
+        let looks = cookies.first().cloned().ok_or("nobody is at the desk: one agent at least")?;
+        others.push(spawn_local(self.clone().watch(looks, refresh)));
+        Ok(others)
+    }
+
+    async fn take_turns(self: &Rc<Self>, count: usize, at_a_time: usize) -> Result<(), Fail> {
+        let left = Rc::new(Cell::new(count));
+        let callers: Vec<_> = (0..at_a_time).map(|_| {
+            let (this, left) = (self.clone(), left.clone());
+            spawn_local(async move {
+                let mut line = Client::new(this.site.address);
+                while left.get() > 0 {
+                    left.set(left.get() - 1);
+                    this.one(&mut line).await;
+                }
+            })
+        }).collect();
+        for caller in callers {
+            caller.await?;
+        }
+        Ok(())
+    }
+
+    fn report(&self, at_a_time: usize, agents: usize, seconds: f64, (server_cpu, own_cpu): (f64, f64), memory: Memory) -> Value {
         let kinds = self.recorder.kinds();
         let durable = self.recorder.all_durable();
         let calls = kinds.get("whole call").copied().unwrap_or_default();
         let requests: usize = kinds.iter().filter(|(kind, _)| **kind != "whole call").map(|(_, s)| s.count).sum();
         json!({
-            "calls_at_a_time": load.calls, "agents": agents, "seconds": seconds,
+            "calls_at_a_time": at_a_time, "agents": agents, "seconds": seconds,
             "calls_per_second": per(calls, seconds), "requests_per_second": requests as f64 / seconds,
             "durable_commands_per_second": per(durable, seconds), "durable": durable.json(),
             "by_request": kinds.iter().map(|(kind, s)| ((*kind).to_owned(), s.json())).collect::<serde_json::Map<_, _>>(),
@@ -197,14 +236,18 @@ impl Floor {
     async fn caller(self: Rc<Self>) {
         let mut line = Client::new(self.site.address);
         while !self.stopped.get() {
-            let (customer, code) = self.customer().await;
-            let mut caller = self.dial(&mut line, customer);
-            let sid = caller.sid.clone();
-            if let Err(e) = self.recorder.time("whole call", false, self.call(&mut caller, customer, &code)).await {
-                self.recorder.failed(format!("caller: {e}"));
-            }
-            self.rest.over(&sid);
+            self.one(&mut line).await;
         }
+    }
+
+    async fn one(&self, line: &mut Client) {
+        let (customer, code) = self.customer().await;
+        let mut caller = self.dial(line, customer);
+        let sid = caller.sid.clone();
+        if let Err(e) = self.recorder.time("whole call", false, self.call(&mut caller, customer, &code)).await {
+            self.recorder.failed(format!("caller: {e}"));
+        }
+        self.rest.over(&sid);
     }
 
     async fn call(&self, caller: &mut Caller<'_>, customer: Customer, code: &str) -> Result<(), Fail> {

@@ -1,8 +1,10 @@
 //! The benchmark: a whole Countersign from outside, on this machine, with nothing but the loopback.
 //! `cargo xtask bench` builds and starts it; docs/benchmarks.md says what the figures mean.
 
+mod accounts;
 mod calls;
 mod checks;
+mod fill;
 mod http;
 mod log;
 mod otp;
@@ -83,6 +85,9 @@ struct Cli {
     /// How often that is done
     #[arg(long, default_value_t = 10)]
     rounds: u32,
+    /// Accounts of the largest record: 10000000 takes 50 GB in PostgreSQL
+    #[arg(long, default_value_t = 1_000_000)]
+    accounts_most: u64,
     /// Leave privacyIDEA out: nothing is downloaded
     #[arg(long)]
     no_peer: bool,
@@ -113,6 +118,8 @@ enum Part {
     Log,
     /// A thousand guesses at one token at once, here and at privacyIDEA
     Race,
+    /// Commands and look-ups as accounts grow
+    Accounts,
 }
 
 /// What went wrong, in words for whoever started it.
@@ -187,6 +194,13 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
     }
     if cli.wants(Part::Race) {
         out.insert("race".into(), Value::Array(races(cli, &site, &rest, &dir).await?));
+    }
+    if cli.wants(Part::Accounts) {
+        let mut seen = vec![accounts::measure(&site.server, &dir, &rest, None, cli.accounts_most, cli.length() / 4).await?];
+        if let Some(postgres) = &cli.postgres {
+            seen.push(accounts::measure(&site.server, &dir, &rest, Some(postgres), cli.accounts_most, cli.length() / 4).await?);
+        }
+        out.insert("accounts".into(), Value::Array(seen));
     }
     if cli.wants(Part::Peer) && !cli.no_peer {
         let peers = [Setting::Default, Setting::Light];

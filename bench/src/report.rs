@@ -80,6 +80,9 @@ fn markdown(report: &Value) -> Result<(String, bool), Fail> {
     if let Some(races) = report.get("race").and_then(Value::as_array) {
         sound &= race(races, &mut out)?;
     }
+    for store in report.get("accounts").and_then(Value::as_array).into_iter().flatten() {
+        sound &= accounts(store, &mut out)?;
+    }
     Ok((out, sound))
 }
 
@@ -89,7 +92,11 @@ fn aims(report: &Value, out: &mut String) -> Result<(), Fail> {
     let peer = report.pointer("/peer/0/checks").and_then(Value::as_array).map(|runs| runs.iter().filter_map(|r| number(r, "/checks_per_second")).fold(0.0, f64::max));
     let ratio = best.zip(peer).filter(|(_, peer)| *peer > 0.0).map(|(best, peer)| best / peer);
     let most = report.pointer("/race/0/rounds").and_then(Value::as_array).and_then(|rounds| rounds.iter().filter_map(|round| number(round, "/after_the_limit")).reduce(f64::max));
-    let lines: [(&str, f64, bool, Option<f64>, &str); 7] = [
+    let growth = |store: usize| {
+        let sizes = report.pointer(&format!("/accounts/{store}/sizes"))?.as_array()?;
+        Some(number(sizes.last()?, "/durable/p50_ms")? / number(sizes.first()?, "/durable/p50_ms")?)
+    };
+    let lines: [(&str, f64, bool, Option<f64>, &str); 9] = [
         ("Durable commands per second, whole calls", 8000.0, true, number(report, "/calls/durable_commands_per_second"), "/s"),
         ("99 of 100 durable commands at that load", 60.0, false, number(report, "/calls/durable/p99_ms"), " ms"),
         ("Memory with the calls waiting", 150.0, false, number(report, "/waiting/waiting/rss_mib"), " MiB"),
@@ -97,6 +104,8 @@ fn aims(report: &Value, out: &mut String) -> Result<(), Fail> {
         ("Ready after a start, with the calls waiting", 300.0, false, number(report, "/waiting/ready_ms"), " ms"),
         ("Checks of a one-time code, beside privacyIDEA as installed", 200.0, true, ratio, " times"),
         ("Guesses that were evaluated after the limit, in any race", 0.0, false, most, ""),
+        ("A command with the most accounts, beside a thousand (p50), SQLite", 1.3, false, growth(0), " times"),
+        ("The same, PostgreSQL", 1.3, false, growth(1), " times"),
     ];
     writeln!(out, "| What | Aim | Seen | |\n|---|---|---|---|")?;
     for (what, aim, at_least, seen, unit) in lines {
@@ -201,6 +210,47 @@ fn race(races: &[Value], out: &mut String) -> Result<bool, Fail> {
         sound &= text("who") != "Countersign" || rounds.iter().all(|round| number(round, "/after_the_limit") == Some(0.0));
     }
     writeln!(out)?;
+    Ok(sound)
+}
+
+fn accounts(store: &Value, out: &mut String) -> Result<bool, Fail> {
+    let figure = |path: &str| number(store, path).unwrap_or(0.0);
+    let sizes = store.get("sizes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    writeln!(
+        out, "## As accounts grow: {}\n\n{:.0} whole calls, {:.0} at a time, each from an account that is not in memory; the middle of {:.0} rounds over all sizes.\n",
+        store.get("store").and_then(Value::as_str).unwrap_or_default(), figure("/calls"), figure("/at_a_time"), figure("/rounds"),
+    )?;
+    let columns: Vec<String> = sizes.iter().map(|size| format!("{:.0}", number(size, "/accounts").unwrap_or(0.0))).collect();
+    writeln!(out, "| Accounts | {} | largest by smallest |\n|---|{}---|", columns.join(" | "), "---|".repeat(columns.len()))?;
+    let line = |name: &str, path: &str, digits: usize| {
+        let seen: Vec<Option<f64>> = sizes.iter().map(|size| number(size, path)).collect();
+        let cells: Vec<String> = seen.iter().map(|seen| seen.map_or_else(|| "–".into(), |s| format!("{s:.digits$}"))).collect();
+        let ratio = seen.last().copied().flatten().zip(seen.first().copied().flatten()).filter(|(_, first)| *first > 0.0);
+        format!("| {name} | {} | {} |", cells.join(" | "), ratio.map_or_else(|| "–".into(), |(last, first)| format!("{:.2}", last / first)))
+    };
+    for (name, path, digits) in [
+        ("accounts and index on disk, MiB", "/mib", 0), ("ready after a start, ms", "/ready_ms", 0),
+        ("CPU of the server for a durable command, µs", "/server_microseconds_per_command", 0), ("CPU of the database for one, µs", "/database_microseconds_per_command", 0),
+        ("all durable commands, p50 ms", "/durable/p50_ms", 2), ("all durable commands, p99 ms", "/durable/p99_ms", 2),
+        ("look-ups of unknown numbers through the program, per second", "/strangers_per_second", 0), ("CPU of the server for one, µs", "/strangers_microseconds", 1),
+        ("random account in the database itself, p50 ms", "/direct/p50_ms", 3), ("random account in the database itself, p99 ms", "/direct/p99_ms", 3),
+    ] {
+        // A file has no process of its own.
+        if sizes.iter().any(|size| number(size, path).is_some()) {
+            writeln!(out, "{}", line(name, path, digits))?;
+        }
+    }
+    for kind in sizes.first().and_then(|size| size.get("by_request")?.as_object()).into_iter().flatten().map(|(kind, _)| kind) {
+        for rank in ["p50", "p99"] {
+            writeln!(out, "{}", line(&format!("{kind}, {rank} ms"), &format!("/by_request/{kind}/{rank}_ms"), 2))?;
+        }
+    }
+    writeln!(out)?;
+    let mut sound = true;
+    for errors in sizes.iter().filter_map(|size| size.get("errors")?.as_array()).flatten() {
+        sound = false;
+        writeln!(out, "- **ERROR**: {errors}")?;
+    }
     Ok(sound)
 }
 

@@ -61,6 +61,9 @@ impl Recorder {
         self.kinds.borrow().iter().map(|(kind, times)| (*kind, Spread::of(times.micros.clone()))).collect()
     }
 
+    /// One kind of request by itself.
+    pub fn kind(&self, kind: &str) -> Spread { self.kinds.borrow().get(kind).map(|times| Spread::of(times.micros.clone())).unwrap_or_default() }
+
     /// All durable requests together.
     pub fn all_durable(&self) -> Spread {
         Spread::of(self.kinds.borrow().values().filter(|t| t.durable).flat_map(|t| t.micros.iter().copied()).collect())

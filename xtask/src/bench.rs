@@ -19,7 +19,7 @@ use crate::{
 /// What to measure.
 #[derive(Args)]
 pub struct BenchArgs {
-    /// A few minutes instead of thirty: to see that it works, not for figures
+    /// A few minutes instead of forty: to see that it works, not for figures
     #[arg(long)]
     quick: bool,
     /// Leave privacyIDEA out: nothing is downloaded
@@ -28,7 +28,7 @@ pub struct BenchArgs {
     /// Measure how long a first build takes as well, into an empty folder: ten minutes more
     #[arg(long)]
     build: bool,
-    /// Only these parts: calls, checks, log, peer, policy, portal, race, start, waiting
+    /// Only these parts: accounts, calls, checks, log, peer, policy, portal, race, start, waiting
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Keep the record in a PostgreSQL server of its own instead of a file
@@ -64,7 +64,7 @@ pub fn run(mut args: BenchArgs) -> Result<ExitCode, Failure> {
         command.arg("--no-peer");
     }
     if args.quick {
-        command.args(["--seconds", "5", "--warm-up", "2", "--customers", "8000", "--tokens", "1000", "--agents", "32", "--waiting", "2000", "--pages", "1000", "--entries", "200000", "--rounds", "2"]);
+        command.args(["--seconds", "5", "--warm-up", "2", "--customers", "8000", "--tokens", "1000", "--agents", "32", "--waiting", "2000", "--pages", "1000", "--entries", "200000", "--rounds", "2", "--accounts-most", "10000"]);
     }
     // Dropped at the end: it stops with the measurement.
     let postgres = if args.postgresql { Some(Postgres::start(true)?) } else { None };
