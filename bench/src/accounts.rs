@@ -9,7 +9,7 @@ use tokio::task::spawn_local;
 
 use crate::{
     Fail, calls::{Customers, Floor, Load}, checks::Target, fill::{fill, mixed}, http::Client, process,
-    site::{Server, Site},
+    site::{Agent, Server, Site},
     stats::{Recorder, median},
     twilio::Rest,
 };
@@ -31,7 +31,9 @@ struct Size {
     accounts: u64,
     site: Rc<Site>,
     customers: Rc<RefCell<Customers>>,
-    agents: Vec<crate::site::Agent>,
+    agents: Vec<Agent>,
+    /// Of the agents, from the first round on: a code of theirs counts once, and rounds may be short.
+    cookies: Vec<String>,
     fill_seconds: f64,
     mib: f64,
     rounds: Vec<Value>,
@@ -50,7 +52,7 @@ pub async fn measure(server: &Path, dir: &Path, rest: &Rc<Rest>, postgres: Optio
         fill(&site, accounts.saturating_sub(u64::from(REAL))).await?;
         let mib = size(&site).await?;
         sizes.push(Size {
-            accounts, site: Rc::new(site), customers: Rc::new(RefCell::new(Customers::new(REAL))), agents,
+            accounts, site: Rc::new(site), customers: Rc::new(RefCell::new(Customers::new(REAL))), agents, cookies: Vec::new(),
             fill_seconds: began.elapsed().as_secs_f64(), mib, rounds: Vec::new(),
         });
     }
@@ -77,15 +79,14 @@ impl Size {
         let mut server = site.start(&site.config)?;
         let ready = server.ready().await?;
         let mut line = Client::new(site.address);
-        let mut cookies = Vec::new();
-        for agent in &self.agents {
-            cookies.push(site.sign_in(&mut line, agent).await?);
+        for agent in self.agents.drain(..) {
+            self.cookies.push(site.sign_in(&mut line, &agent).await?);
         }
         let database = Database::of(site).await?;
         let before = database.cpu();
         let floor = Floor::new(site.clone(), rest.clone(), self.customers.clone());
         let load = Load { calls: AT_A_TIME, warm_up: Duration::ZERO, length, refresh: Duration::from_millis(30) };
-        let mut calls = floor.some(&server, (WARM_UP, REAL as usize - WARM_UP), load, &cookies).await?;
+        let mut calls = floor.some(&server, (WARM_UP, REAL as usize - WARM_UP), load, &self.cookies).await?;
         let used = (database.cpu() - before) * 1e6 / floor.durable().max(1) as f64;
         let strangers = strangers(site, &server, length).await?;
         server.stop()?;

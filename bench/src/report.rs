@@ -239,7 +239,10 @@ fn accounts(store: &Value, out: &mut String) -> Result<bool, Fail> {
         ("look-ups of unknown numbers through the program, per second", "/strangers_per_second", 0), ("CPU of the server for one, µs", "/strangers_microseconds", 1),
         ("random account in the database itself, p50 ms", "/direct/p50_ms", 3), ("random account in the database itself, p99 ms", "/direct/p99_ms", 3),
     ] {
-        writeln!(out, "{}", line(name, path, digits))?;
+        // A file has no process of its own.
+        if sizes.iter().any(|size| number(size, path).is_some()) {
+            writeln!(out, "{}", line(name, path, digits))?;
+        }
     }
     for kind in sizes.first().and_then(|size| size.get("by_request")?.as_object()).into_iter().flatten().map(|(kind, _)| kind) {
         for rank in ["p50", "p99"] {
