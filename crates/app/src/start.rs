@@ -93,7 +93,9 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     let mut all = vec![company(&config, runner, agents, known).await?];
     all.extend(companies.into_iter().map(|(_, company)| company));
     let listener = listen(config.listen.address).await?;
-    tracing::info!(address = %listener.local_addr()?, companies = all.len(), "serving");
+    let own = all.first().map(|company| company.app.runner.clone());
+    let (calls, policy) = own.map_or_else(Default::default, |own| (own.live_count(), own.policy().version().to_owned()));
+    tracing::info!(address = %listener.local_addr()?, companies = all.len(), calls, policy, "serving");
     run_server(all, listener, stop()).await?;
     tracing::info!("stopped; every call is on record and goes on at the next start");
     Ok(ExitCode::SUCCESS)

@@ -100,6 +100,9 @@ pub(crate) struct Call {
     number: Option<u64>,
     entry: Zeroizing<String>,
     ahead: Zeroizing<String>,
+    /// What was pushed while the flow decides on keys: it may be older than what comes of them, and must
+    /// not take the keys that are meant for that.
+    held: Option<Steps>,
     /// How keys come in this call: by RTP (true) or by INFO. Some telephones send both.
     keys_by_rtp: Option<bool>,
     questions: VecDeque<Question>,
@@ -128,7 +131,7 @@ impl Call {
         Self {
             shared, incoming, dialog, session, local, mail, agent: None, legs: 0, states, inbox, offer, answer_due: None, waiting: None,
             confirmed: false, steps: VecDeque::new(), now: Now::Idle, turn: 0, number: None, entry: Zeroizing::default(),
-            ahead: Zeroizing::default(), keys_by_rtp: None, questions: VecDeque::new(), asking: None, end_at,
+            ahead: Zeroizing::default(), held: None, keys_by_rtp: None, questions: VecDeque::new(), asking: None, end_at,
         }
     }
 
@@ -246,7 +249,7 @@ impl Call {
 
     fn mailed(&mut self, mail: Mail) -> Flowing {
         match mail {
-            Mail::Push(steps) => self.push(steps),
+            Mail::Push(steps) => self.pushed(steps),
             Mail::Stop => Err(Ended::Stopping),
             Mail::Broken => {
                 tracing::error!(call = self.incoming.key.as_str(), "the flow panicked; the call is ended");
@@ -296,6 +299,23 @@ impl Call {
     }
 
     // Steps.
+
+    /// Steps that were pushed. Those that end the call wait for nobody.
+    fn pushed(&mut self, steps: Steps) -> Flowing {
+        let ends = steps.list.iter().any(|step| matches!(step, Step::HangUp));
+        if self.asking.is_none() || ends {
+            return self.push(steps);
+        }
+        // The latest by number; one without is as late as it came.
+        let later = match (&self.held, steps.number) {
+            (Some(Steps { number: Some(held), .. }), Some(number)) => number > *held,
+            _ => true,
+        };
+        if later {
+            self.held = Some(steps);
+        }
+        Ok(())
+    }
 
     fn push(&mut self, steps: Steps) -> Flowing {
         if let Some(number) = steps.number {
@@ -494,6 +514,9 @@ impl Call {
             if steps.number.is_some() || turn == self.turn {
                 self.push(steps)?;
             }
+        }
+        if let Some(held) = self.held.take() {
+            self.push(held)?;
         }
         if self.asking.is_none() {
             self.ask_next();

@@ -1,8 +1,8 @@
 use countersign_sip::caller::{Phone, PhoneSettings};
 use countersign_sip::g711::Law;
-use countersign_sip::{Ended, Step, Steps};
+use countersign_sip::{Answer, Ended, Step, Steps};
 
-use crate::script::{HERE, LIMIT, Stage, Told, gather, gather_for, phone, tone};
+use crate::script::{HERE, LIMIT, Stage, Told, gather, gather_for, phone, settings, tone};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prompt_is_heard_keys_arrive_and_the_call_is_ended() {
@@ -135,6 +135,31 @@ async fn an_entry_that_is_keyed_ahead_of_its_prompt_is_whole() {
     drop(slow);
     assert!(line.press("71").await);
     stage.expect(Told::Digits("4071".into())).await;
+}
+
+/// What is pushed while the flow decides may be older than what it decides: it takes no keys from that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_that_is_older_than_the_decision_takes_none_of_its_keys() {
+    let then = vec![Some(Steps::numbered(3, [Step::Play(vec![tone(500.0, 30_000)]), gather(4)]))];
+    let mut stage = Stage::with(settings(), Answer::Accept(Steps::numbered(1, [gather(1)])), then, false).await;
+    let phone = phone().await;
+    let line = phone.call(&stage.uri()).await.unwrap();
+    stage.incoming().await;
+    let script = stage.script.clone();
+    let slow = script.slow.lock().await;
+    assert!(line.press("2").await);
+    stage.expect(Told::Digits("2".into())).await;
+    // The prompt of before, told once more for some other reason.
+    assert!(stage.push(Steps::numbered(2, [gather(1)])));
+    assert!(line.press("40").await);
+    drop(slow);
+    assert!(line.press("71").await);
+    stage.expect(Told::Digits("4071".into())).await;
+    // Whatever ends the call does not wait.
+    let slow = script.slow.lock().await;
+    assert!(stage.push(Steps::new([Step::HangUp])));
+    stage.expect(Told::HungUp(Ended::Us)).await;
+    drop(slow);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -58,11 +58,13 @@ struct Calls {
 }
 
 /// A call that this node has on the line.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Ours {
     id: CallId,
     /// How many events it had when its telephone was last told what to do: names the next command.
     n: u64,
+    /// What it was told.
+    told: Vec<Directive>,
 }
 
 impl Sip {
@@ -91,7 +93,7 @@ impl Sip {
 
     fn calls(&self) -> std::sync::MutexGuard<'_, Calls> { self.calls.lock().unwrap_or_else(PoisonError::into_inner) }
 
-    fn known(&self, key: &CallKey) -> Option<Ours> { self.calls().by_key.get(key).copied() }
+    fn known(&self, key: &CallKey) -> Option<Ours> { self.calls().by_key.get(key).cloned() }
 
     /// The calling number: what the network asserts, if that counts, or what the caller says.
     fn number(&self, call: &Incoming) -> Option<E164> {
@@ -173,6 +175,7 @@ impl Sip {
     async fn told(&self, key: &CallKey, id: CallId, reply: &Reply) -> Option<Steps> {
         if let Some(ours) = self.calls().by_key.get_mut(key) {
             ours.n = ours.n.max(reply.n);
+            ours.told.clone_from(&reply.directives);
         }
         let call = self.app.get()?.runner.call(id).await.ok().flatten()?.call;
         Some(self.steps(&call, reply).await)
@@ -190,7 +193,11 @@ impl Sip {
     async fn refresh(&self, id: CallId) {
         let Some(key) = self.calls().by_id.get(&id).cloned() else { return };
         let Some(reply) = self.present(id).await else { return };
-        if self.known(&key).is_some_and(|ours| reply.n > ours.n)
+        let Some(ours) = self.known(&key) else { return };
+        // Something was put on record, and the caller is to do what they are doing: nobody begins a prompt
+        // anew for that, and takes keys for it that are meant for the next.
+        if reply.n > ours.n
+            && reply.directives != ours.told
             && let Some(steps) = self.told(&key, id, &reply).await
             && let Some(handle) = self.handle.get()
         {
@@ -240,7 +247,7 @@ impl Flow for Sip {
             Ok(reply) => {
                 {
                     let mut calls = self.calls();
-                    calls.by_key.insert(call.key.clone(), Ours { id, n: reply.n });
+                    calls.by_key.insert(call.key.clone(), Ours { id, n: reply.n, told: reply.directives.clone() });
                     calls.by_id.insert(id, call.key.clone());
                 }
                 match self.told(&call.key, id, &reply).await {
@@ -266,7 +273,7 @@ impl Flow for Sip {
         let ours = {
             let mut calls = self.calls();
             let ours = calls.by_key.remove(call);
-            if let Some(ours) = ours {
+            if let Some(ours) = &ours {
                 calls.by_id.remove(&ours.id);
             }
             ours
