@@ -173,8 +173,9 @@ impl Sip {
     }
 
     async fn told(&self, key: &CallKey, id: CallId, reply: &Reply) -> Option<Steps> {
-        if let Some(ours) = self.calls().by_key.get_mut(key) {
-            ours.n = ours.n.max(reply.n);
+        // One that is late is dropped by its number, and has told nothing.
+        if let Some(ours) = self.calls().by_key.get_mut(key).filter(|ours| reply.n >= ours.n) {
+            ours.n = reply.n;
             ours.told.clone_from(&reply.directives);
         }
         let call = self.app.get()?.runner.call(id).await.ok().flatten()?.call;
@@ -252,7 +253,11 @@ impl Flow for Sip {
                 }
                 match self.told(&call.key, id, &reply).await {
                     Some(steps) => Answer::Accept(steps),
-                    None => Answer::Reject(TEMPORARILY_UNAVAILABLE),
+                    None => {
+                        // It had begun: nobody hears of a call that is rejected, so its end is told here.
+                        self.hung_up(&call.key, Ended::Lost).await;
+                        Answer::Reject(TEMPORARILY_UNAVAILABLE)
+                    }
                 }
             }
             Err(e) => {
