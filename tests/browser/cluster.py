@@ -36,6 +36,22 @@ def programs() -> Path | None:
     return found[-1].parent if found else None
 
 
+def as_its_user() -> list[str]:
+    """PostgreSQL refuses to run as root: then all of it runs as the user that its package has made."""
+    return ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--"] if os.geteuid() == 0 else []
+
+
+def own(folder: Path) -> Path:
+    """A new folder that PostgreSQL's user may write and reach."""
+    folder.mkdir(parents=True)
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+        for parent in folder.parents:
+            if parent.stat().st_mode & 0o011 != 0o011 and parent != Path("/"):
+                parent.chmod(parent.stat().st_mode | 0o011)
+    return folder
+
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -50,12 +66,10 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        # PostgreSQL refuses to run as root: then all of it runs as the user that its package has made.
-        user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--"] if os.geteuid() == 0 else []
         clean = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "TMPDIR")} | {"HOME": str(self.log.parent)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603
-                [*user, which(self.args[0]) or self.args[0], *self.args[1:]],
+                [*as_its_user(), which(self.args[0]) or self.args[0], *self.args[1:]],
                 env=clean | self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.log.parent,
             )
 
@@ -113,13 +127,7 @@ class Cluster:
     """Three database nodes, one etcd, and HAProxy."""
 
     def __init__(self, folder: Path, web: list[int]) -> None:
-        folder.mkdir(parents=True)
-        self.folder = folder
-        if os.geteuid() == 0:
-            shutil.chown(folder, "postgres", "postgres")
-            for parent in folder.parents:
-                if parent.stat().st_mode & 0o011 != 0o011 and parent != Path("/"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
+        self.folder = own(folder)
         client, peer = free_port(), free_port()
         self.etcd = Service(
             folder, "etcd", "etcd", "--name", "one", "--data-dir", folder / "etcd-data", "--unsafe-no-fsync",

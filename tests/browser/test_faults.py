@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
+import signal
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cluster import Service, as_its_user, descendants, free_port, own, programs
 from conftest import keep_words
 from helpers import Http, until
 from installation import CUSTOMERS, Server, World
@@ -94,3 +98,97 @@ def test_a_full_disk_loses_nothing(world: World, request: pytest.FixtureRequest)
     assert said.returncode == 0 and "Verified" in said.stdout, said.stdout + said.stderr
     assert world.server.process.poll() is None
 
+
+
+class Database(Service):
+    """One PostgreSQL, small enough to fill its disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, self.data = free_port(), folder / "data"
+        bin = programs()
+        if bin is None:
+            assert "CI" not in os.environ, "PostgreSQL is not here"
+            pytest.skip("PostgreSQL is not here")
+        settings = ["fsync=off", "log_min_messages=warning", f"unix_socket_directories={folder}", "listen_addresses=127.0.0.1", f"port={self.port}"]
+        super().__init__(folder, "postgresql", bin / "postgres", "-D", self.data, *[word for setting in settings for word in ("-c", setting)])
+        own(folder)
+        # Segments of one megabyte: then a file of the database reaches the limit before the journal does.
+        made = Service(folder, "initdb", bin / "initdb", "-D", self.data, "-A", "trust", "-U", "countersign", "-N", "--wal-segsize=1")
+        made.start()
+        assert made.process and made.process.wait(timeout=60) == 0, made.said()
+
+    def up(self) -> None:
+        """Started, and answering."""
+        self.start()
+        ask = [str((programs() or Path()) / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        until("the database answers", lambda: subprocess.run(ask, check=False).returncode == 0)
+
+    def may_write_up_to(self, size: int | None) -> None:
+        """No file may be longer, for those that run and whatever they start."""
+        assert self.process
+        server = self.process.pid
+        for pid in [server, *descendants(server)]:
+            limit = ["prlimit", "--pid", str(pid), f"--fsize={'unlimited' if size is None else size}:unlimited"]
+            # Some of its children end by themselves in between.
+            done = subprocess.run([*as_its_user(), *limit], check=False, capture_output=True, text=True)  # noqa: S603
+            assert done.returncode == 0 or pid != server and "No such process" in done.stderr, done.stderr
+
+    @property
+    def address(self) -> str:
+        return f"postgres://countersign@127.0.0.1:{self.port}/postgres"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path / "database")
+    database.up()
+    yield database
+    database.kill(signal.SIGQUIT)
+
+
+@pytest.mark.parametrize("full", ["data", "journal"])
+def test_a_full_disk_of_the_database_loses_nothing(request: pytest.FixtureRequest, tmp_path: Path, small: Database, full: str) -> None:
+    """Its tables cannot grow, and it refuses; or its journal cannot, and it ends. Either way nobody is told of
+    what is not on disk, and once there is room all goes on."""
+    world = World(tmp_path / "world", store=f'postgres = "{small.address}"')
+    keep_words(request, world.server)
+    try:
+        caller = world.server.call(MAYA)
+        caller.arrive()
+        rows = [CUSTOMERS[0] | {"account_number": f"3{n:07}", "mobile": f"+1202555{n:04}", "email": f"c{n}@example.com", "pin": ""} for n in range(300, 2300)]
+        more = world.installation.customers(rows, "more.csv")
+        small.may_write_up_to(1 << 20 if full == "data" else 64 << 10)
+        refused = world.installation.run("import", more)
+        assert refused.returncode == 1 and "panicked" not in refused.stderr and "Lindqvist" not in refused.stderr, refused.stderr
+        taken, turned_away = 0, 0
+        for n in range(1500):
+            one = world.server.call(f"+1202555{7000 + n}")
+            status = one.send("/twilio/voice", one.form()).status
+            assert status in (200, 500, 503), status
+            taken, turned_away = taken + (status == 200), turned_away + (status != 200)
+            if turned_away > 5:
+                break
+        assert turned_away > 5, f"{taken} calls fitted"
+        assert world.server.process.poll() is None, world.server.said()
+        assert small.process
+        if full == "journal":
+            until("it is not ready", lambda: Http(world.server.url).get("/readyz").status == 503)
+            until("the database has ended", lambda: small.process.poll() is not None)
+            (small.data / "postmaster.pid").unlink(missing_ok=True)
+            small.up()
+        else:
+            assert small.process.poll() is None, small.said()
+            small.may_write_up_to(None)
+        until("it is ready again", lambda: Http(world.server.url).get("/readyz").status == 200, seconds=60)
+        assert caller.key("*").words
+        again = world.installation.run("import", more)
+        assert again.returncode == 0, again.stderr
+        events = [json.loads(line) for line in world.installation.run("audit", "export").stdout.splitlines()]
+        started = sum(1 for line in events if line["event"]["type"] == "started")
+        assert started >= taken + 1, (started, taken)
+        assert [line["seq"] for line in events] == list(range(1, len(events) + 1))
+        world.logged()
+        said = world.installation.run("audit", "verify")
+        assert said.returncode == 0 and "Verified" in said.stdout, said.stdout + said.stderr
+    finally:
+        world.close()

@@ -107,10 +107,17 @@ fn warn(config: &Config, tenant: &str) {
     }
 }
 
+/// Megabytes of a record from which on reading it takes longer than somebody at a terminal expects.
+const LARGE: u64 = 256;
+
 /// One company of a configuration, with its calls taken up again.
 async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tenants: Vec<Tenant>) -> Result<Served, Failure> {
     // A file has no server that watches over its pages: nothing is served out of a damaged one.
     if !runner.store.is_shared() {
+        let size = config.store.path.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |file| file.len() >> 20);
+        if size >= LARGE {
+            tracing::info!(megabytes = size, "reading the whole record for damaged pages before it is served");
+        }
         runner.store.verify().await.map_err(|e| format!("{e}. Nothing is served from it: move the file away, and put the latest backup in its place"))?;
     }
     agents.refresh().await?;

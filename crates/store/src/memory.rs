@@ -69,6 +69,10 @@ impl Rows for Tables {
         self.log.last().map_or(0, |row| row.seq)
     }
 
+    fn mark(&mut self, _value: i64) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn reply(&mut self, command: &str) -> Result<Option<Vec<u8>>, Fault> {
         Ok(self
             .commands

@@ -26,6 +26,8 @@ pub(crate) trait Rows {
     /// Open rows that are due, as they are before they are leased, earliest first.
     fn outbox_ready(&mut self, now: i64, limit: usize) -> Result<Vec<OutboxItem>, Fault>;
     fn apply(&mut self, change: &Change<'_>) -> Result<(), Fault>;
+    /// Writes this number where it means nothing, so that the transaction has to reach the disk.
+    fn mark(&mut self, value: i64) -> Result<(), Fault>;
     /// Whom to tell what changed, once the transaction is durable. Where there is nobody but this
     /// process, [`crate::board`] does it.
     fn tell(&mut self, _node: u64, _notes: &[Note]) {}

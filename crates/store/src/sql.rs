@@ -32,6 +32,8 @@ pub(crate) const COMPATIBLE: &str = "compatible";
 /// The sequence number of the last event. A counter of our own, not the database's: those leave gaps
 /// and, with many writers, are seen out of order by whoever follows the log.
 pub(crate) const HEAD: &str = "head";
+/// Changed by whoever asks whether the store takes writes.
+pub(crate) const CHECKED: &str = "checked";
 /// Present while a database is being filled from another: it is not to be served.
 pub(crate) const FILLING: &str = "filling";
 /// Present when a database was moved to another: it is not to be served any more.

@@ -43,6 +43,7 @@ pub(super) struct Writes {
     pub(super) retries: BTreeMap<Id, i64>,
     pub(super) ends: BTreeMap<Id, OutboxState>,
     pub(super) notes: Vec<(u64, Note)>,
+    pub(super) mark: Option<i64>,
 }
 
 pub(super) struct Event {
@@ -83,6 +84,7 @@ impl Writes {
             retries,
             ends,
             notes,
+            mark,
         } = self;
         commands.is_empty()
             && attempts.is_empty()
@@ -97,6 +99,7 @@ impl Writes {
             && retries.is_empty()
             && ends.is_empty()
             && notes.is_empty()
+            && mark.is_none()
     }
 }
 
@@ -240,6 +243,11 @@ impl Rows for Sheet {
                 self.writes.ends.insert(*id, state);
             }
         }
+        Ok(())
+    }
+
+    fn mark(&mut self, value: i64) -> Result<(), Fault> {
+        self.writes.mark = Some(value);
         Ok(())
     }
 

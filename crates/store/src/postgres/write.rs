@@ -11,7 +11,7 @@ use tokio_postgres::{Error, Statement};
 use super::link::Link;
 use super::sheet::Writes;
 use crate::rows::signed;
-use crate::sql::HEAD;
+use crate::sql::{CHECKED, HEAD};
 
 /// The longest text that PostgreSQL carries in one notification, less some.
 const NOTIFICATION: usize = 7_500;
@@ -62,6 +62,7 @@ fn changes<'a>(
         retries,
         ends,
         notes: _,
+        mark,
     } = writes;
     let mut all: Vec<(&Statement, Vec<Column<'a>>)> = Vec::new();
     if !commands.is_empty() {
@@ -168,6 +169,10 @@ fn changes<'a>(
             column(ends.iter().map(|_| wiped)),
         ];
         all.push((&run.outbox_end, columns));
+    }
+    if let Some(mark) = mark {
+        let columns: Vec<Column<'a>> = vec![Box::new(CHECKED), Box::new(*mark)];
+        all.push((&run.meta_put, columns));
     }
     for notice in notices(writes) {
         let channel = link.channel.as_str();

@@ -115,6 +115,11 @@ impl Rows for Writer<'_> {
         self.head
     }
 
+    fn mark(&mut self, value: i64) -> Result<(), Fault> {
+        self.run.meta_put.execute((sql::CHECKED, value))?;
+        Ok(())
+    }
+
     fn reply(&mut self, command: &str) -> Result<Option<Vec<u8>>, Fault> {
         Ok(self
             .run
