@@ -50,6 +50,13 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 PROGRAMS = pytest.StashKey[list[Program]]()
 
 
+def pytest_sessionfinish() -> None:
+    """What a failed test has left running."""
+    for program in Program.all:
+        if program.process.poll() is None:
+            program.kill()
+
+
 @pytest.fixture(autouse=True)
 def streams() -> Iterator[None]:
     yield

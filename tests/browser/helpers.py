@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 T = TypeVar("T")
@@ -68,9 +68,13 @@ def command(*args: str | Path, cwd: Path | None = None, stdin: str | None = None
 class Program:
     """A running `countersign demo` or `countersign serve`, with what it says kept in files."""
 
+    # So that a test that fails before it stops one leaves nothing behind: see conftest.py.
+    all: ClassVar[list[Program]] = []
+
     def __init__(self, folder: Path, *args: str | Path, **env: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.started = time.time()
+        Program.all.append(self)
         self.out, self.err = folder / "stdout.txt", folder / "stderr.txt"
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(  # noqa: S603

@@ -19,11 +19,11 @@ use countersign_core::{
     message::Change,
     secret::Secret,
     story::{self, Reader},
-    time::Span,
+    time::{Span, Timestamp},
     view::{Viewer, agent_view, queue_item},
 };
 use futures_util::{future::select_all, stream};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{
     App,
@@ -418,30 +418,65 @@ fn outcome(command: &Command, before: &Call, after: &Call) -> Option<Flash> {
     }
 }
 
+/// What an open page hears of, and as whom.
+struct Watch {
+    app: App,
+    token: Secret,
+    looked: Timestamp,
+    /// By the company's name in the configuration.
+    boards: Vec<(String, Receiver<Notice>)>,
+}
+
+impl Watch {
+    /// How long a stream may go on as what its reader was before they were signed out, or sent away from
+    /// a company. It says little, and a session is not read for every event of every desk.
+    const LOOK_AGAIN: Span = Span::seconds(5);
+
+    /// Whether somebody still may listen. Leaves out the companies that they do not serve any more.
+    async fn holds(&mut self) -> bool {
+        let now = self.app.runner.now();
+        if now < self.looked + Self::LOOK_AGAIN {
+            return true;
+        }
+        self.looked = now;
+        // A store that does not answer is no reason to end a page's stream: it would only ask again.
+        let Ok(found) = self.app.agents.at_desk(&self.token).await else { return true };
+        let Some((_, serves)) = found else { return false };
+        self.boards.retain(|(tenant, _)| tenant.is_empty() || serves.contains_key(tenant));
+        true
+    }
+}
+
 /// Tells a desk that something changed. Carries ids only; the page asks for what it may see.
 async fn events(State(app): State<App>, headers: HeaderMap) -> Result<Response, WebError> {
     let seat = seat(&app, &headers).await?;
-    let boards: Vec<_> = seat.floors.iter().map(|floor| floor.app.runner.hub.listen()).collect();
-    let notices = stream::unfold(boards, |mut boards| async move {
+    let boards = seat.floors.iter().map(|floor| (floor.tenant.clone(), floor.app.runner.hub.listen())).collect();
+    let token = cookie(&headers, COOKIE).ok_or(WebError::SignIn("/desk/sign-in"))?;
+    let watch = Watch { looked: app.runner.now(), app, token, boards };
+    let notices = stream::unfold(watch, |mut watch| async move {
         // Whichever company has something first. A wait that is given up loses nothing.
-        let (first, _, _) = select_all(boards.iter_mut().map(|board| Box::pin(board.recv()))).await;
+        let (first, at, _) = select_all(watch.boards.iter_mut().map(|(_, board)| Box::pin(board.recv()))).await;
+        let from = watch.boards.get(at).map(|(tenant, _)| tenant.clone());
         // A burst becomes one refresh of the list.
         tokio::time::sleep(Duration::from_millis(60)).await;
+        if !watch.holds().await {
+            return None;
+        }
         let mut calls = Vec::new();
         let mut take = |notice| if let Notice::Call(id) = notice && !calls.contains(&id) { calls.push(id) };
         match first {
-            Ok(notice) => take(notice),
-            Err(RecvError::Lagged(_)) => {}
+            Ok(notice) if watch.boards.iter().any(|(tenant, _)| Some(tenant) == from.as_ref()) => take(notice),
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return None,
         }
-        for board in &mut boards {
+        for (_, board) in &mut watch.boards {
             while let Ok(notice) = board.try_recv() {
                 take(notice);
             }
         }
         let mut events = vec![Ok::<_, Infallible>(SseEvent::default().event("list").data("1"))];
         events.extend(calls.into_iter().take(50).map(|id| Ok(SseEvent::default().event("call").data(id.to_string()))));
-        Some((stream::iter(events), boards))
+        Some((stream::iter(events), watch))
     });
     let flat = futures_util::StreamExt::flatten(notices);
     Ok(Sse::new(flat).keep_alive(axum::response::sse::KeepAlive::new().interval(Duration::from_secs(20))).into_response())

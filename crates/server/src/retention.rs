@@ -13,11 +13,11 @@ use countersign_core::{
     id::{AccountId, CallId},
     time::{Span, Timestamp},
 };
-use countersign_store::{Commit, CommitError, DocWrite, Expect, IndexWrite, Redaction, Stream};
+use countersign_store::{Commit, CommitError, DocWrite, Expect, IndexWrite, Note, Redaction, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ledger, privacy,
+    calls::note, ledger, privacy,
     record::{self, RetentionEvent},
     runner::{RunError, Runner, newest_first},
 };
@@ -225,7 +225,7 @@ impl Runner {
             let append = record::append(record::ACCOUNT, account.0, after.events, now, &event)?;
             after.events += 1;
             let writes = self.directory.update(&loaded, &after)?;
-            let commit = Commit { now: now.0, appends: vec![append], docs: writes.docs, index: writes.index, ..Commit::default() };
+            let commit = Commit { now: now.0, appends: vec![append], docs: writes.docs, index: writes.index, notes: vec![Note { kind: note::ACCOUNT, id: account.0 }], ..Commit::default() };
             n += usize::from(self.retained(commit).await?);
             self.directory.forget(account);
         }

@@ -1,9 +1,11 @@
 //! Several companies in one process: somebody of one tries every door of another.
 
-use axum::{body::Body, http::{Method, Request, StatusCode, header}};
-use countersign_core::action::Role;
+use axum::{body::{Body, BodyDataStream}, http::{Method, Request, StatusCode, header}};
+use countersign_core::{action::Role, time::Span};
 use countersign_store::{Commit, DocWrite, Expect};
+use futures_util::StreamExt;
 use serde_json::json;
+use tower::ServiceExt;
 
 use crate::common::{
     pages::{FORM, Page, form, own, send},
@@ -93,6 +95,33 @@ fn armed(method: &str, path: &str, cookie: &str) -> Request<Body> {
 }
 
 /// What an answer says, without what is new in every answer.
+/// A stream of events, read as it comes.
+struct Frames {
+    body: BodyDataStream,
+}
+
+impl Frames {
+    fn new(body: Body) -> Self { Self { body: body.into_data_stream() } }
+
+    /// What came until these words.
+    async fn until(&mut self, words: &str) -> String {
+        let mut told = String::new();
+        while !told.contains(words) {
+            told.push_str(std::str::from_utf8(&self.body.next().await.expect("more").unwrap()).unwrap());
+        }
+        told
+    }
+
+    /// What came until its end.
+    async fn rest(mut self) -> String {
+        let mut told = String::new();
+        while let Some(more) = self.body.next().await {
+            told.push_str(std::str::from_utf8(&more.unwrap()).unwrap());
+        }
+        told
+    }
+}
+
 fn told(page: &Page) -> (StatusCode, String) { (page.status, page.header("location").to_owned()) }
 
 /// Every route of a company, with the cookies, keys, signatures, ids and links of another: nothing is
@@ -219,6 +248,30 @@ async fn one_desk_takes_the_calls_of_several_companies() {
     uma.act("request", &[("action", "change:phone")]).await.is(404);
     uma.panel().await.is(404);
     uma.queue().await.ok().lacks("Juniper");
+}
+
+/// A page that was open stops hearing of a company with the desk's word, and of all with the session's end.
+#[tokio::test]
+async fn an_open_page_hears_no_more_of_a_company_that_its_agent_has_left() {
+    let street = Street::new().await;
+    let uma = street.agent("Uma", &[("juniper", Role::Agent), ("maple", Role::Agent)]).await;
+    let request = own(Method::GET, "/desk/events", Some(&uma.cookie), FORM, "");
+    let response = street.desk.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut heard = Frames::new(response.into_body());
+    let tina = street.maple.call(TINA_LINE).await;
+    heard.until(&tina.id.to_string()).await;
+    street.desk.app.agents.assign("Uma", "maple", None).await.unwrap();
+    street.desk.pass(Span::seconds(6));
+    let liam = street.maple.call(LIAM_LINE).await;
+    let ana = street.juniper.call(ANA_LINE).await;
+    let told = heard.until(&ana.id.to_string()).await;
+    assert!(!told.contains(&liam.id.to_string()), "{told}");
+    uma.post("/desk/sign-out", &[]).await.is(303);
+    street.desk.pass(Span::seconds(6));
+    let late = street.juniper.call(LIAM_LINE).await;
+    let told = heard.rest().await;
+    assert!(!told.contains(&late.id.to_string()), "{told}");
 }
 
 /// One customer of two companies is two customers.
