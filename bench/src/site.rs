@@ -115,7 +115,7 @@ impl Site {
     /// Takes away what is not in the folder.
     pub async fn forget(&self) -> Result<(), Fail> {
         if let Some(database) = &self.postgres {
-            database.connect().await?.batch_execute(&format!("DROP SCHEMA IF EXISTS {} CASCADE", database.schema)).await?;
+            database.connect().await?.batch_execute(&format!("DROP SCHEMA IF EXISTS {0}, {0}_keys CASCADE", database.schema)).await?;
         }
         Ok(())
     }

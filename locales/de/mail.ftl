@@ -78,7 +78,7 @@ mail-changed-online-subject = { $done } ({ $company })
 mail-changed-online-text =
     Guten Tag,
 
-    jemand, der auf unserer Website in Ihrem Konto angemeldet war, hat etwas geändert. { $done }.
+    jemand war auf unserer Website in Ihrem Konto angemeldet. { $done }.
 
     Sie bekommen diese Nachricht an einen Kontakt, den wir schon hatten. Zu Ihrer Sicherheit zeigt sie keine Ihrer Daten.
 
@@ -90,3 +90,12 @@ mail-changed-online-text =
     Betrug können Sie auch telefonisch melden: { $fraud }.
 
     { $company }
+
+## The first lines of the file of everything that is kept about a customer. In English the names of
+## its parts, which programs read.
+
+download-about =
+    Das ist alles, was { $company } über Sie aufbewahrt.
+    "profile" ist, was hinterlegt ist. "calls" sind Ihre Anrufe: was darin geschah, solange es um Sie ging oder Sie sprachen, und was dazu notiert wurde. "account_record" ist, was außerhalb von Anrufen mit Ihrem Konto geschah.
+    Nicht enthalten: womit Sie sich ausweisen, etwa PINs und Schlüssel, denn das könnte niemand sicher herausgeben; und wie wir uns gegen Betrug schützen, denn das hülfe denen, die ihn versuchen.
+    Bewahren Sie diese Datei sicher auf: Mit ihrem Inhalt könnte sich jemand anderswo als Sie ausgeben. Haben Sie Fragen, oder hat jemand anders sie heruntergeladen? Rufen Sie { $fraud } an.

@@ -46,3 +46,4 @@ done-do-end_freeze = Die Sperre Ihres Kontos wurde aufgehoben
 done-do-close_account = Ihr Konto wurde geschlossen
 done-do-redirect_parcel = Ein Paket wurde umgeleitet
 done-do-request_refund = Eine Erstattung wurde beantragt
+done-do-download_data = Eine Kopie aller Ihrer Daten wurde heruntergeladen

@@ -77,7 +77,7 @@ online-only = Es tut uns leid, niemand kann diesen Anruf annehmen. Auf unserer W
 call-code = Guten Tag, hier ist { $company }. Sie telefonieren gerade mit uns und möchten { $action }. Ihr Code lautet: { $code }, und noch einmal: { $code }, das war Ihr Code. Bitte geben Sie ihn in Ihrem Anruf bei uns ein. Wir bitten Sie nie, ihn zu sagen. Telefonieren Sie gerade nicht mit uns? Dann rufen Sie bitte { $fraud } an.
 call-notice = Guten Tag, hier ist { $company }. Zu Ihrem Konto gab es ein Telefonat. { $done }. Waren Sie das nicht? Dann rufen Sie bitte { $fraud } an.
 call-online = Guten Tag, hier ist { $company }. Laut Ihrem Anruf möchten Sie { $action }. Zu Ihrer Sicherheit geht das nur auf unserer Website, wenn Sie angemeldet sind. Waren Sie das nicht? Dann rufen Sie bitte { $fraud } an.
-call-changed-online = Hallo, hier ist { $company }. Jemand, der in Ihrem Konto angemeldet war, hat etwas geändert. { $done }. Wenn Sie das nicht waren, rufen Sie bitte { $fraud } an.
+call-changed-online = Hallo, hier ist { $company }. Jemand war in Ihrem Konto angemeldet. { $done }. Wenn Sie das nicht waren, rufen Sie bitte { $fraud } an.
 
 ## Nach »Sie möchten …« und »möchten Sie …«.
 

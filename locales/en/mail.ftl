@@ -78,7 +78,7 @@ mail-changed-online-subject = { $done } ({ $company })
 mail-changed-online-text =
     Hello,
 
-    Somebody who was signed in to your account on our website changed something. { $done }.
+    Somebody was signed in to your account on our website. { $done }.
 
     You get this message at a contact that we already had on file. For your safety it shows none of your data.
 
@@ -90,3 +90,12 @@ mail-changed-online-text =
     You can also report fraud by phone: { $fraud }.
 
     { $company }
+
+## The first lines of the file of everything that is kept about a customer. In English the names of
+## its parts, which programs read.
+
+download-about =
+    This is everything that { $company } keeps about you.
+    "profile" is what is on file. "calls" are your calls: what happened on them while they were about you or you were speaking, and what was noted. "account_record" is what happened to your account outside of calls.
+    Not in it: what you prove with, such as PINs and keys, which nobody could read out safely; and how we guard against fraud, which would help those who try it.
+    Keep this file safe: with what is in it, somebody could pretend to be you elsewhere. Questions, or somebody else has fetched it? Call { $fraud }.

@@ -12,7 +12,7 @@ sms-summary-many = { $company }: thank you for your call. { $count ->
    *[other] { $count } things were
 } done for your account. This wasn't you? Freeze your account: { $link } or call { $fraud }
 sms-online = { $company }: to { $action }, please sign in at { $link } - for your safety, it cannot be done by phone. Not you? Call { $fraud }
-sms-changed-online = { $company }: somebody signed in to your account changed something. { $done }. Not you? Freeze your account: { $link } or call { $fraud }
+sms-changed-online = { $company }: somebody was signed in to your account. { $done }. Not you? Freeze your account: { $link } or call { $fraud }
 
 ## Why a code was sent, in few letters: "on the phone with us now to …".
 
@@ -48,3 +48,4 @@ done-do-end_freeze = The freeze on your account was lifted
 done-do-close_account = Your account was closed
 done-do-redirect_parcel = A parcel was redirected
 done-do-request_refund = A refund was requested
+done-do-download_data = A copy of all your data was downloaded

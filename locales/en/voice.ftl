@@ -77,7 +77,7 @@ online-only = We are sorry, nobody can take this call. When you are signed in on
 call-code = Hello, this is { $company }. You are on the phone with us now to { $action }. Here is your code: { $code }. Once more: { $code }. Please enter it in your call with us. We never ask you to say it. If you are not on the phone with us, please call { $fraud }.
 call-notice = Hello, this is { $company }. There was a phone call about your account. { $done }. If this was not you, please call { $fraud }.
 call-online = Hello, this is { $company }. You asked by phone to { $action }. For your safety, this can only be done on our website, when you are signed in. If this was not you, please call { $fraud }.
-call-changed-online = Hello, this is { $company }. Somebody who was signed in to your account changed something. { $done }. If this was not you, please call { $fraud }.
+call-changed-online = Hello, this is { $company }. Somebody was signed in to your account. { $done }. If this was not you, please call { $fraud }.
 
 ## What the caller wants, after "to": "we need to check it is you, to …".
 

@@ -78,7 +78,7 @@ mail-changed-online-subject = { $done } ({ $company })
 mail-changed-online-text =
     Hola:
 
-    Alguien que tenía la sesión iniciada en su cuenta, en nuestra página web, cambió algo. { $done }.
+    Alguien tenía la sesión iniciada en su cuenta, en nuestra página web. { $done }.
 
     Recibe este mensaje en un contacto que ya teníamos registrado. Por su seguridad no muestra ningún dato suyo.
 
@@ -90,3 +90,12 @@ mail-changed-online-text =
     También puede denunciar el fraude por teléfono: { $fraud }.
 
     { $company }
+
+## The first lines of the file of everything that is kept about a customer. In English the names of
+## its parts, which programs read.
+
+download-about =
+    Esto es todo lo que { $company } conserva sobre usted.
+    "profile" es lo que tenemos registrado. "calls" son sus llamadas: lo que ocurrió en ellas mientras trataban de usted o usted hablaba, y lo que se anotó. "account_record" es lo que ocurrió en su cuenta fuera de las llamadas.
+    No figura aquí aquello con lo que demuestra quién es, como PIN y claves, porque nadie podría entregarlo con seguridad; ni cómo nos protegemos del fraude, porque ayudaría a quien lo intenta.
+    Guarde este archivo en un lugar seguro: con su contenido alguien podría hacerse pasar por usted en otro sitio. ¿Tiene preguntas, o lo ha descargado otra persona? Llame al { $fraud }.

@@ -11,7 +11,7 @@ sms-summary-many = { $company }: gracias por su llamada. { $count ->
    *[other] Se han hecho { $count } gestiones
 } en su cuenta. ¿No fue usted? Bloquee su cuenta: { $link } o llame al { $fraud }
 sms-online = { $company }: para { $action }, inicie sesión en { $link } - por su seguridad, no se hace por teléfono. ¿No fue usted? Llame al { $fraud }
-sms-changed-online = { $company }: cambio hecho con la sesión iniciada. { $done }. ¿No fue usted? Bloquee su cuenta: { $link } o llame al { $fraud }
+sms-changed-online = { $company }: alguien tenía la sesión iniciada en su cuenta. { $done }. ¿No fue usted? Bloquee su cuenta: { $link } o llame al { $fraud }
 
 ##
 
@@ -47,3 +47,4 @@ done-do-end_freeze = Se ha quitado el bloqueo de su cuenta
 done-do-close_account = Se ha cerrado su cuenta
 done-do-redirect_parcel = Se ha desviado un paquete
 done-do-request_refund = Se ha solicitado un reembolso
+done-do-download_data = Se ha descargado una copia de todos sus datos

@@ -76,7 +76,7 @@ online-only = Lo sentimos, nadie puede atender esta llamada. En nuestra página 
 call-code = Hola, le llama { $company }. Usted está ahora al teléfono con nosotros para { $action }. Este es su código: { $code }. De nuevo: { $code }. Márquelo en su llamada con nosotros. Nunca le pedimos que lo diga. Si no está al teléfono con nosotros, llame al número { $fraud }.
 call-notice = Hola, le llama { $company }. Hubo una llamada telefónica sobre su cuenta. { $done }. Si no fue usted, llame al número { $fraud }.
 call-online = Hola, le llama { $company }. Usted pidió por teléfono { $action }. Por su seguridad, solo puede hacerse en nuestra página web, con la sesión iniciada. Si no fue usted, llame al número { $fraud }.
-call-changed-online = Hola, le llamamos de { $company }. Alguien que tenía la sesión iniciada en su cuenta cambió algo. { $done }. Si no fue usted, llame al { $fraud }.
+call-changed-online = Hola, le llamamos de { $company }. Alguien tenía la sesión iniciada en su cuenta. { $done }. Si no fue usted, llame al { $fraud }.
 
 ##
 

@@ -267,8 +267,18 @@ def test_a_backup_is_whole_and_replaces_nothing(installation: Installation) -> N
     assert again.returncode == 1 and copy.read_bytes() == before, again.stderr
     # The copy is a record: the same events come out of it.
     original = installation.run("audit", "export").stdout
-    installation.config.write_text(installation.config.read_text().replace(str(installation.record), str(copy)))
+    was = f'path = "{installation.record}"'
+    installation.config.write_text(installation.config.read_text().replace(was, f'path = "{copy}"'))
+    # It does not begin with keys of its own, which would open nothing of what is in it.
+    alone = installation.run("audit", "export")
+    assert alone.returncode == 1 and "latest copy of the key store" in alone.stderr, alone.stderr
+    assert not copy.with_name("copy.keys.db").exists()
+    keys = installation.record.with_name("record.keys.db")
+    beside = f'path = "{copy}"\nkeys = "{keys}"'
+    installation.config.write_text(installation.config.read_text().replace(f'path = "{copy}"', beside))
     assert installation.run("audit", "export").stdout == original
+    kept = installation.run("backup", installation.folder / "keys.db", "--keys")
+    assert kept.returncode == 0 and "destroy it" in kept.stdout, kept.stderr
     none_of([p for p in PERSONAL if len(p) > 6], before.decode("latin-1"), "the copy")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import keep_words
-from helpers import command
+from helpers import command, until
 from installation import PERSONAL, World
 from test_log import called
 
@@ -61,6 +61,8 @@ def test_a_customer_is_told_everything_and_then_erased(world: World, tmp_path: P
     assert world.installation.run("privacy", "release", MAYA_NUMBER).returncode == 0
     slip = world.installation.run("privacy", "erase", MAYA_NUMBER, "--confirm", TOMASZ_NUMBER)
     assert slip.returncode == 1 and "nothing was destroyed" in slip.stderr
+    backup = tmp_path / "backup.db"
+    assert world.installation.run("backup", backup).returncode == 0
     done = world.installation.run("privacy", "erase", MAYA_NUMBER, "--confirm", MAYA_NUMBER)
     assert done.returncode == 0, done.stderr
     gone = world.installation.run("privacy", "export", MAYA_NUMBER)
@@ -71,3 +73,16 @@ def test_a_customer_is_told_everything_and_then_erased(world: World, tmp_path: P
     # The running server, which had her in memory, knows her no more.
     assert "We know the number" not in world.server.call("+12025550171").arrive().words
     assert not any(value.encode() in world.stored() for value in PERSONAL)
+    # The backup of before comes back, and she does not come with it.
+    world.server.stop()
+    record = world.installation.record
+    for old in record.parent.glob("record.db*"):
+        old.unlink()
+    backup.rename(record)
+    world.start()
+    assert "We know the number" not in world.server.call("+12025550171").arrive().words
+    gone = world.installation.run("privacy", "export", MAYA_NUMBER)
+    assert gone.returncode == 1 and "no account has this number" in gone.stderr
+    others = world.installation.run("privacy", "export", TOMASZ_NUMBER)
+    assert others.returncode == 0 and json.loads(others.stdout)["profile"]["account_number"] == TOMASZ_NUMBER, others.stderr
+    until("she is erased again", lambda: "had come back, and are erased again" in world.said(), seconds=20)

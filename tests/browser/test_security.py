@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import urlsplit
 
 from playwright.sync_api import CDPSession, Page, expect
@@ -104,3 +105,21 @@ def test_without_a_script_the_forms_work(demo: Demo, open_browser: Open) -> None
     page.get_by_role("button", name="Remove the PIN").click()
     page.get_by_role("button", name="Remove it").click()
     expect(page.get_by_text("It is removed.")).to_be_visible()
+
+
+def test_everything_is_downloaded_as_one_file(demo: Demo, open_browser: Open) -> None:
+    start = open_browser(demo.url).new_page()
+    start.goto(f"{demo.url}/")
+    page = enter(start)
+    page.goto(f"{demo.url}/me/security")
+    assert page.get_by_role("button", name="Download everything").count() == 0
+    confirm(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download everything").click()
+    assert download.value.suggested_filename == "my-data.json"
+    text = download.value.path().read_text()
+    file = json.loads(text)
+    assert file["data"]["profile"]["name"] == "Ana Torres" and "everything" in file["about"][0], text
+    assert "argon2" not in text
+    page.goto(f"{demo.url}/me")
+    expect(page.get_by_text("Everything that we keep about you was downloaded here.")).to_be_visible()

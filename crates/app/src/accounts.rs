@@ -87,7 +87,7 @@ pub async fn import(config: &Path, file: &Path, dry_run: bool) -> Result<ExitCod
         return Ok(ExitCode::SUCCESS);
     }
     write(&runner, &profiles).await?;
-    runner.store.close().await;
+    start::close(&runner).await;
     good(&format!("{} customers imported.", profiles.len()));
     Ok(ExitCode::SUCCESS)
 }
@@ -96,14 +96,16 @@ async fn write(runner: &Runner, profiles: &[Profile]) -> Result<(), Failure> {
     let now = runner.now();
     let bar = progress(profiles.len() as u64, "sealing");
     let mut commit = Commit { now: now.0, ..Commit::default() };
-    for profile in profiles {
-        let mut profile = profile.clone();
-        commit.appends.push(record::append(record::ACCOUNT, profile.id.0, 0, now, &AccountEvent::Imported)?);
-        profile.events = 1;
-        let writes = runner.directory.insert(&profile)?;
+    for profiles in profiles.chunks(1000) {
+        let mut sealed = profiles.to_vec();
+        for profile in &mut sealed {
+            commit.appends.push(record::append(record::ACCOUNT, profile.id.0, 0, now, &AccountEvent::Imported)?);
+            profile.events = 1;
+        }
+        let writes = runner.directory.insert_all(&sealed).await?;
         commit.docs.extend(writes.docs);
         commit.index.extend(writes.index);
-        bar.inc(1);
+        bar.inc(sealed.len() as u64);
     }
     bar.finish_and_clear();
     runner.store.commit(commit).await?;
@@ -233,7 +235,7 @@ pub async fn unlock(config: &Path, number: &str) -> Result<ExitCode, Failure> {
     let writes = runner.directory.update(&before, &after)?;
     let commit = Commit { now: now.0, guards, appends: vec![append], docs: writes.docs, index: writes.index, ..Commit::default() };
     runner.store.commit(commit).await?;
-    runner.store.close().await;
+    start::close(&runner).await;
     good("The counts of wrong entries are back at nothing.");
     Ok(ExitCode::SUCCESS)
 }
@@ -249,7 +251,7 @@ pub async fn add_agent(config: &Path, name: &str, role: Role) -> Result<ExitCode
     let totp = Agents::new(runner.clone()).add(name, role, &Secret::new(password.trim_end_matches(['\r', '\n']))).await?;
     good(&format!("{name} may sign in as {}. Key for their authenticator app (shown once):", role.name()));
     anstream::println!("{}", base32(&hex::decode(totp.key.expose()).unwrap_or_default()));
-    runner.store.close().await;
+    start::close(&runner).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -263,7 +265,7 @@ pub async fn assign_agent(config: &Path, name: &str, tenant: &str, role: Option<
     };
     let runner = Arc::new(start::open(&config).await?);
     Agents::new(runner.clone()).assign(name, &at.name, role).await?;
-    runner.store.close().await;
+    start::close(&runner).await;
     good(&match role {
         Some(role) => format!("{name} takes calls of {tenant} as {}.", role.name()),
         None => format!("{name} takes no calls of {tenant} any more."),

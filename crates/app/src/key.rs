@@ -1,10 +1,10 @@
 //! `countersign key`: master keys and data keys.
 
-use std::{path::{Path, PathBuf}, process::ExitCode};
+use std::{collections::BTreeMap, path::{Path, PathBuf}, process::ExitCode};
 
 use clap::Subcommand;
-use countersign_core::time::Span;
-use countersign_server::{config::Config, keyring::{self, KeyInfo, LEAD, Master}, reseal, serve::system_clock, token::TokenKey, vault::Vault};
+use countersign_core::time::{Span, Timestamp};
+use countersign_server::{config::Config, customers, keyring::{self, KeyInfo, LEAD, Master}, reseal, serve::system_clock, token::TokenKey, vault::Vault};
 use countersign_store::Store;
 
 use crate::{
@@ -60,6 +60,12 @@ pub enum KeyCommand {
         #[arg(long, default_value = "countersign.toml")]
         config: PathBuf,
     },
+    /// Seal with a key for each customer from now on: after an upgrade, once no node of an older release is left
+    Customers {
+        /// The configuration file
+        #[arg(long, default_value = "countersign.toml")]
+        config: PathBuf,
+    },
     /// Destroy data keys that seal nothing any more
     DropOld {
         /// The configuration file
@@ -81,9 +87,48 @@ fn on_token(config: &Config) -> Result<&TokenKey, Failure> {
     config.keys.pkcs11.as_ref().ok_or_else(|| "the configuration names no token: write [keys.pkcs11] with module and token".into())
 }
 
-async fn opened(config: &Path) -> Result<(Master, Store), Failure> {
+async fn opened(config: &Path) -> Result<(Master, Stores), Failure> {
     let config = Config::read(config)?;
-    Ok((master(&config)?, config.store.open().await?))
+    Ok((master(&config)?, Stores { record: config.store.open().await?, keys: config.store.open_keys().await? }))
+}
+
+/// The record, and the key store beside it: each has a keyring, and both go one way.
+struct Stores {
+    record: Store,
+    keys: Store,
+}
+
+impl Stores {
+    async fn close(&self) {
+        self.record.close().await;
+        self.keys.close().await;
+    }
+
+    /// Those that have a keyring: the key store has one from the first start of this release on.
+    async fn with_keyring(&self) -> Result<Vec<&Store>, Failure> {
+        let mut out = vec![&self.record];
+        if keyring::is_there(&self.keys).await? {
+            out.push(&self.keys);
+        }
+        Ok(out)
+    }
+
+    /// Lets another master key open both. An older copy of the record may be beside a key store that it
+    /// opens already.
+    async fn let_in(&self, old: &Master, new: &Master) -> Result<(), Failure> {
+        let mut let_in = 0;
+        for store in self.with_keyring().await? {
+            if keyring::opens(new, store).await? {
+                continue;
+            }
+            keyring::add_master(old, new, store, system_clock()).await?;
+            let_in += 1;
+        }
+        if let_in == 0 {
+            return Err("that key opens this record already".into());
+        }
+        Ok(())
+    }
 }
 
 /// Runs one of them.
@@ -103,11 +148,11 @@ pub async fn run(command: KeyCommand) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         KeyCommand::RotateMaster { to: None, config, .. } => {
-            let (old, store) = opened(&config).await?;
+            let (old, stores) = opened(&config).await?;
             let config = Config::read(&config)?;
             let token = on_token(&config)?;
-            keyring::add_master(&old, &token.master()?, &store, system_clock()).await?;
-            store.close().await;
+            stores.let_in(&old, &token.master()?).await?;
+            stores.close().await;
             term::good(&format!(
                 "The key {} on the token {} opens the record as well. Take keys.file away on each node and start them again, one by one; then: countersign key retire-masters",
                 token.key, token.token
@@ -115,27 +160,45 @@ pub async fn run(command: KeyCommand) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         KeyCommand::RotateMaster { to: Some(to), config, .. } => {
-            let (old, store) = opened(&config).await?;
+            let (old, stores) = opened(&config).await?;
             let new = Vault::master(Some(&to), None)?;
-            keyring::add_master(&old, &new, &store, system_clock()).await?;
-            store.close().await;
+            stores.let_in(&old, &new).await?;
+            stores.close().await;
             term::good(&format!(
                 "{} opens the record as well. Name it in keys.file on each node and start them again, one by one; then: countersign key retire-masters", to.display()
             ));
             Ok(ExitCode::SUCCESS)
         }
         KeyCommand::RetireMasters { config } => {
-            let (only, store) = opened(&config).await?;
-            let n = keyring::retire_masters(&only, &store, system_clock()).await?;
-            store.close().await;
+            let (only, stores) = opened(&config).await?;
+            let mut n = 0;
+            for store in stores.with_keyring().await? {
+                n = n.max(keyring::retire_masters(&only, store, system_clock()).await?);
+            }
+            stores.close().await;
             term::good(&format!("Only the master key {} opens the record now; {n} others do not any more. A backup of before still opens with them.", only.name()));
             Ok(ExitCode::SUCCESS)
         }
         KeyCommand::RotateData { config } => {
-            let (master, store) = opened(&config).await?;
-            let id = keyring::add_data_key(&master, &store, system_clock()).await?;
-            store.close().await;
-            term::good(&format!("Data key {id} seals from {} seconds on, when every node knows it; then a running server seals everything anew. See: countersign key status", LEAD.0 / 1000));
+            let (master, stores) = opened(&config).await?;
+            let mut ids = Vec::new();
+            for store in stores.with_keyring().await? {
+                ids.push(keyring::add_data_key(&master, store, system_clock()).await?);
+            }
+            stores.close().await;
+            let id = ids.first().copied().unwrap_or_default();
+            term::good(&format!("Data key {id} seals from {} seconds on, when every node knows it; then a running server seals everything anew, and wraps customers' keys anew. See: countersign key status", LEAD.0 / 1000));
+            Ok(ExitCode::SUCCESS)
+        }
+        KeyCommand::Customers { config } => {
+            let config = Config::read(&config)?;
+            let runner = crate::start::open(&config).await?;
+            let begun = runner.customers.begin(&runner.store, system_clock()).await?;
+            crate::start::close(&runner).await;
+            term::good(&match begun {
+                true => format!("From {} seconds on everything about a customer is sealed with that customer's key; a running server seals what is there anew. See: countersign key status", LEAD.0 / 1000),
+                false => "Everything about a customer is sealed with that customer's key already.".to_owned(),
+            });
             Ok(ExitCode::SUCCESS)
         }
         KeyCommand::DropOld { config } => drop_old(&config).await,
@@ -143,44 +206,64 @@ pub async fn run(command: KeyCommand) -> Result<ExitCode, Failure> {
 }
 
 async fn status(config: &Path) -> Result<ExitCode, Failure> {
-    let (master, store) = opened(config).await?;
+    let (master, stores) = opened(config).await?;
     let now = system_clock();
-    let (keys, masters) = keyring::status(&master, &store, now).await?;
+    let (keys, masters) = keyring::status(&master, &stores.record, now).await?;
     let bar = term::spinner("records looked at");
-    let counts = reseal::sealed_by(&store, |n| bar.set_position(n)).await?;
+    let counts = reseal::sealed_by(&stores.record, |n| bar.set_position(n)).await?;
     bar.finish_and_clear();
-    store.close().await;
-    let missing = counts.keys().copied().find(|id| !keys.iter().any(|key| key.id == *id));
     for name in masters {
         let here = if name == master.name() { "the one of this configuration" } else { "another: retire it once no node uses it" };
         anstream::println!("{STRONG}master {name}{STRONG:#}  {DIM}{here}{DIM:#}");
     }
+    let mut whole = told(&keys, &counts, now, "records", "record");
+    if keyring::is_there(&stores.keys).await? {
+        let (keys, _) = keyring::status(&master, &stores.keys, now).await?;
+        let (counts, kept, erased) = customers::wrapped_by(&stores.keys).await?;
+        anstream::println!("{STRONG}customers' keys{STRONG:#}  {kept:>10}  {DIM}{erased} customers were erased{DIM:#}");
+        whole &= told(&keys, &counts, now, "keys", "key store");
+    }
+    stores.close().await;
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The data keys of a keyring, and what each has sealed. False: one is missing.
+fn told(keys: &[KeyInfo], counts: &BTreeMap<u32, u64>, now: Timestamp, what: &str, place: &str) -> bool {
     for KeyInfo { id, from, current } in keys {
-        let count = counts.get(&id).copied().unwrap_or(0);
-        let state = if current { format!("{GOOD}seals{GOOD:#}") } else if from > now { format!("seals from {from}") } else { "old".to_owned() };
-        anstream::println!("data key {id:>3}  {count:>10} records  {state}");
+        let count = counts.get(id).copied().unwrap_or(0);
+        let state = if *current { format!("{GOOD}seals{GOOD:#}") } else if *from > now { format!("seals from {from}") } else { "old".to_owned() };
+        anstream::println!("data key {id:>3}  {count:>10} {what}  {state}");
     }
+    let missing = counts.keys().copied().find(|id| !keys.iter().any(|key| key.id == *id));
     if let Some(id) = missing {
-        anstream::println!("{BAD}data key {id} is missing{BAD:#}, and records are sealed with it: this keyring is older than the record. Restore the latest backup");
-        return Ok(ExitCode::FAILURE);
+        anstream::println!("{BAD}data key {id} is missing{BAD:#}, and {what} are sealed with it: this keyring is older than the {place}. Restore the latest backup");
     }
-    Ok(ExitCode::SUCCESS)
+    missing.is_none()
 }
 
 async fn drop_old(config: &Path) -> Result<ExitCode, Failure> {
-    let (master, store) = opened(config).await?;
+    let (master, stores) = opened(config).await?;
     let now = system_clock();
-    let (keys, _) = keyring::status(&master, &store, now).await?;
-    let current = keys.iter().find(|key| key.current).ok_or("no data key seals yet")?;
-    if current.from + AGE > now {
-        return Err(format!("data key {} seals since {} only: messages and calls of before may still need the old ones. Wait a day", current.id, current.from).into());
+    let mut n = 0;
+    // Everything is looked at before anything is destroyed.
+    for really in [false, true] {
+        for (place, store) in stores.with_keyring().await?.into_iter().enumerate() {
+            if really {
+                n += keyring::drop_old_keys(&master, store, now).await?;
+                continue;
+            }
+            let (keys, _) = keyring::status(&master, store, now).await?;
+            let current = keys.iter().find(|key| key.current).ok_or("no data key seals yet")?;
+            if keys.iter().any(|key| key.id < current.id) && current.from + AGE > now {
+                return Err(format!("data key {} seals since {} only: messages and calls of before may still need the old ones. Wait a day", current.id, current.from).into());
+            }
+            let counts = if place == 0 { reseal::sealed_by(store, |_| {}).await? } else { customers::wrapped_by(store).await?.0 };
+            if let Some((id, n)) = counts.iter().find(|(id, _)| **id < current.id) {
+                return Err(format!("{n} records are still sealed with data key {id}: let a server run until `countersign key status` shows none").into());
+            }
+        }
     }
-    let counts = reseal::sealed_by(&store, |_| {}).await?;
-    if let Some((id, n)) = counts.iter().find(|(id, _)| **id < current.id) {
-        return Err(format!("{n} records are still sealed with data key {id}: let a server run until `countersign key status` shows none").into());
-    }
-    let n = keyring::drop_old_keys(&master, &store, now).await?;
-    store.close().await;
+    stores.close().await;
     term::good(&format!("{n} old data keys are destroyed. A backup of before opens only with the keyring that is in it."));
     Ok(ExitCode::SUCCESS)
 }

@@ -106,6 +106,9 @@ enum Command {
     Backup {
         /// The new file
         to: PathBuf,
+        /// Copy the key store instead, where customers' keys are: keep that copy a few days only
+        #[arg(long)]
+        keys: bool,
         /// The configuration file
         #[arg(long, default_value = "countersign.toml")]
         config: PathBuf,
@@ -274,11 +277,15 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Call(args) => call::run(args).await,
         Command::Stir(command) => stir::run(&command),
         Command::Survey(survey) => survey::run(survey),
-        Command::Backup { to, config } => {
+        Command::Backup { to, keys, config } => {
             let runner = start::open(&countersign_server::config::Config::read(&config)?).await?;
-            runner.store.backup(&to).await?;
-            runner.store.close().await;
-            term::good(&format!("A copy of the record is in {}.", to.display()));
+            let store = if keys { &runner.customers.keys } else { &runner.store };
+            store.backup(&to).await?;
+            start::close(&runner).await;
+            term::good(&match keys {
+                true => format!("A copy of the customers' keys is in {}. Whoever is erased from now on is in it still: keep it a few days, then destroy it.", to.display()),
+                false => format!("A copy of the record is in {}. It opens with the customers' keys, which are not in it: countersign backup --keys FILE", to.display()),
+            });
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -25,6 +25,9 @@ pub struct Args {
     /// Finish: the old record takes no more commits. Without, the log is brought over as far as it goes, while a server runs
     #[arg(long)]
     finish: bool,
+    /// The SQLite file of customers' keys; the one beside the record if it is left out
+    #[arg(long, value_name = "PATH")]
+    keys_from: Option<PathBuf>,
     /// The configuration file that names the new database
     #[arg(long, default_value = "countersign.toml")]
     config: PathBuf,
@@ -41,6 +44,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
         None => Config::read(&args.config)?.store,
     };
     let server = storage.server()?.ok_or("--to names a PostgreSQL server: write postgres://user@host/database")?;
+    let keys_from = args.keys_from.clone().or_else(|| Storage::file(from.into()).of_keys().path).filter(|path| path.exists());
     let bar = term::bar("rows");
     let shown = bar.clone();
     let moved = transfer(from.as_ref(), &server, args.finish, move |table, done, of| {
@@ -50,6 +54,11 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     })
     .await?;
     bar.finish_and_clear();
+    if let Some(path) = &keys_from {
+        let to = storage.of_keys().server()?.ok_or("--to names a PostgreSQL server: write postgres://user@host/database")?;
+        transfer(path, &to, args.finish, |_, _, _| {}).await?;
+        anstream::println!("{:>12}  customers' keys, in {}", "", to.name());
+    }
     for (table, rows) in &moved.rows {
         anstream::println!("{rows:>12}  {table}");
     }

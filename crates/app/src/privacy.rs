@@ -59,7 +59,7 @@ pub async fn run(command: PrivacyCommand) -> Result<ExitCode, Failure> {
             let runner = open(&config).await?;
             let account = runner.customer(&account_number).await?;
             let told = runner.export_customer(account).await?;
-            runner.store.close().await;
+            start::close(&runner).await;
             println!("{}", serde_json::to_string_pretty(&told)?);
         }
         PrivacyCommand::Erase { account_number, confirm, config } => {
@@ -69,9 +69,9 @@ pub async fn run(command: PrivacyCommand) -> Result<ExitCode, Failure> {
             let runner = open(&config).await?;
             let account = runner.customer(&account_number).await?;
             let erased = runner.erase(account).await?;
-            runner.store.close().await;
+            start::close(&runner).await;
             term::good(&format!(
-                "Everything about this customer is destroyed: {} documents, {} keys of look-ups, notes and salts of {} calls. Backups and exports of before still hold it: see docs/privacy.md.",
+                "Everything about this customer is destroyed: their key, {} documents, {} keys of look-ups, notes and salts of {} calls. Backups of the record cannot be opened for them any more; copies of the key store of before, and exports, still hold what they hold: see docs/privacy.md.",
                 erased.documents, erased.keys, erased.calls
             ));
         }
@@ -79,14 +79,14 @@ pub async fn run(command: PrivacyCommand) -> Result<ExitCode, Failure> {
             let runner = open(&config).await?;
             let account = runner.customer(&account_number).await?;
             runner.set_hold(account, Some(reason)).await?;
-            runner.store.close().await;
+            start::close(&runner).await;
             term::good("Nothing of this customer is destroyed until the hold is released.");
         }
         PrivacyCommand::Release { account_number, config } => {
             let runner = open(&config).await?;
             let account = runner.customer(&account_number).await?;
             runner.set_hold(account, None).await?;
-            runner.store.close().await;
+            start::close(&runner).await;
             term::good("The hold is released.");
         }
     }

@@ -7,6 +7,7 @@ use countersign_server::{
     App, Parts,
     agents::Agents,
     config::{Config, read_secret, scope},
+    customers::Customers,
     demo,
     hub::Hub,
     keyring::Master,
@@ -59,8 +60,20 @@ pub async fn open(config: &Config) -> Result<Runner, Failure> { open_with(config
 async fn open_with(config: &Config, master: &Master) -> Result<Runner, Failure> {
     let store = config.store.open().await?;
     let vault = Arc::new(Vault::of(master, &store, system_clock()).await?);
+    let place = |e| format!("the key store, where customers' keys are: {e}");
+    if !config.store.of_keys().is_there() {
+        Customers::may_be_new(&store).await.map_err(place)?;
+    }
+    let keys = config.store.open_keys().await?;
+    let customers = Customers::open(master, &store, &keys, system_clock()).await.map_err(place)?;
     let metrics = Arc::new(Metrics::default());
-    Ok(Runner::new(store, vault, policy::configured(Some(config))?, policy::limits(config)?, Arc::new(Hub::default()), metrics, system_clock))
+    Ok(Runner::new(store, vault, Arc::new(customers), policy::configured(Some(config))?, policy::limits(config)?, Arc::new(Hub::default()), metrics, system_clock))
+}
+
+/// Closes the record and the key store.
+pub async fn close(runner: &Runner) {
+    runner.store.close().await;
+    runner.customers.keys.close().await;
 }
 
 /// `serve`.
@@ -113,12 +126,14 @@ const LARGE: u64 = 256;
 /// One company of a configuration, with its calls taken up again.
 async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tenants: Vec<Tenant>) -> Result<Served, Failure> {
     // A file has no server that watches over its pages: nothing is served out of a damaged one.
-    if !runner.store.is_shared() {
-        let size = config.store.path.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |file| file.len() >> 20);
-        if size >= LARGE {
-            tracing::info!(megabytes = size, "reading the whole record for damaged pages before it is served");
+    let size = config.store.path.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |file| file.len() >> 20);
+    if size >= LARGE && !runner.store.is_shared() {
+        tracing::info!(megabytes = size, "reading the whole record for damaged pages before it is served");
+    }
+    for store in [&runner.store, &runner.customers.keys] {
+        if !store.is_shared() {
+            store.verify().await.map_err(|e| format!("{e}. Nothing is served from it: move the file away, and put the latest backup in its place"))?;
         }
-        runner.store.verify().await.map_err(|e| format!("{e}. Nothing is served from it: move the file away, and put the latest backup in its place"))?;
     }
     agents.refresh().await?;
     let name = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };
@@ -275,7 +290,8 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     let metrics = Arc::new(Metrics::default());
     // Cooling off for a week would hide half of the story in five minutes of play.
     let params = Params { cooling_off: Span::minutes(2), ..Params::default() };
-    let runner = Arc::new(Runner::new(store, vault, policy::configured(None)?, params, Arc::new(Hub::default()), metrics, system_clock));
+    let customers = Arc::new(Customers::over(Store::memory(), Vault::new(&master)));
+    let runner = Arc::new(Runner::new(store, vault, customers, policy::configured(None)?, params, Arc::new(Hub::default()), metrics, system_clock));
     let agents = Arc::new(Agents::new(runner.clone()));
     let people = demo::seed(&runner, &agents).await.map_err(|e| format!("the demo's record is not empty, or cannot be written: {e}"))?;
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], port))).await?;

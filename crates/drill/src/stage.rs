@@ -25,6 +25,7 @@ use countersign_server::{
     App, Parts,
     agents::Agents,
     config::ApiClient,
+    customers::Customers,
     hub::Hub,
     i18n::Texts,
     metrics::Metrics,
@@ -145,8 +146,9 @@ impl Stage {
         let vault = Arc::new(Vault::with_entropy(&props.master, entropy));
         let clock = Arc::new(AtomicI64::new(START.0));
         let now = clock.clone();
+        let customers = Arc::new(Customers::over(Store::memory(), Vault::new(&props.master)));
         let runner = Arc::new(Runner::new(
-            Store::memory(), vault, Policies::new(setting.policy.clone()), setting.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
+            Store::memory(), vault, customers, Policies::new(setting.policy.clone()), setting.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
             move || Timestamp(now.load(Ordering::SeqCst)),
         ));
         let agents = Arc::new(Agents::new(runner.clone()));
@@ -175,7 +177,7 @@ impl Stage {
         let stage = Self(Arc::new(inner));
         for profile in &props.cast {
             let runner = stage.runner();
-            let writes = runner.directory.insert(profile).map_err(|e| Halt::broken("a customer", e))?;
+            let writes = runner.directory.insert(profile).await.map_err(|e| Halt::broken("a customer", e))?;
             let commit = Commit { now: stage.now().0, docs: writes.docs, index: writes.index, ..Commit::default() };
             runner.store.commit(commit).await.map_err(|e| Halt::broken("a customer", e))?;
         }

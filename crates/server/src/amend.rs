@@ -29,6 +29,8 @@ pub enum Notify {
     Nobody,
     /// Everybody who was on file before: a thief may be signed in, too.
     Everybody,
+    /// The same, of something that was taken along and changed nothing.
+    Taken,
 }
 
 /// What else belongs to the commit of a change.
@@ -62,9 +64,13 @@ impl Runner {
             }
             let mut commit = Commit { now: now.0, guards: extra.guards.clone(), docs: extra.docs.clone(), index: extra.index.clone(), ..Commit::default() };
             commit.appends.extend(entries(account, &mut after, now, &events)?);
-            if notify == Notify::Everybody {
-                after.changed = Some(now);
-                self.notices(&before.profile, now, &mut commit)?;
+            match notify {
+                Notify::Nobody => {}
+                Notify::Everybody => {
+                    after.changed = Some(now);
+                    self.notices(&before.profile, now, Action::new(Verb::Change, "factors"), &mut commit).await?;
+                }
+                Notify::Taken => self.notices(&before.profile, now, Action::new(Verb::Do, "download_data"), &mut commit).await?,
             }
             let writes = self.directory.update(&before, &after).map_err(RunError::from)?;
             commit.docs.extend(writes.docs);
@@ -87,12 +93,12 @@ impl Runner {
     }
 
     /// Tells the contacts that were on file before, with a link that says "this wasn't me".
-    fn notices(&self, before: &Profile, now: Timestamp, commit: &mut Commit) -> Result<(), RunError> {
+    async fn notices(&self, before: &Profile, now: Timestamp, action: Action, commit: &mut Commit) -> Result<(), RunError> {
         let report = self.vault.token()?;
         let until = now + countersign_core::account::NOTICE_PERIOD;
-        commit.docs.push(link_doc(&self.vault, &report, &Link::Report { account: before.id, call: None }, Some(until.0))?);
+        commit.docs.extend(link_doc(self, &report, &Link::Report { account: before.id, call: None }, Some(until.0)).await?);
         for contact in first_of_each_kind(&before.brief(now).notices) {
-            let body = Body::ChangedOnline { action: Action::new(Verb::Change, "factors"), report: report.clone() };
+            let body = Body::ChangedOnline { action: action.clone(), report: report.clone() };
             let to = OnFile { account: before.id, contact };
             let message = Message { id: MessageId(self.vault.id()?), to, lang: before.language.unwrap_or_default(), body };
             commit.outbox.push(outbox_row(self, &message, NO_CALL)?);

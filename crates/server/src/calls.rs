@@ -280,6 +280,7 @@ impl Runner {
             Heard::Note { kind, id } => (kind.as_str(), *id),
             Heard::Missed => {
                 self.directory.forget_all();
+                self.customers.forget_all();
                 for (id, _) in self.calls.all() {
                     self.calls.moved(id);
                 }
@@ -313,6 +314,8 @@ impl Runner {
             }
             note::ACCOUNT => {
                 self.directory.forget(AccountId(id));
+                // It may have been the last that is heard of them.
+                self.customers.forget(AccountId(id));
                 self.hub.tell_account(AccountId(id));
             }
             note::POLICY => {

@@ -135,7 +135,7 @@ pub async fn seed(runner: &Runner, agents: &Agents) -> Result<Vec<Person>, RunEr
     (dina.orders, dina.authenticators) = (Vec::new(), Vec::new());
     profiles.push(dina);
     for profile in &profiles {
-        let writes = runner.directory.insert(profile)?;
+        let writes = runner.directory.insert(profile).await?;
         let commit = Commit { now: now.0, docs: writes.docs, index: writes.index, ..Commit::default() };
         runner.store.commit(commit).await.map_err(|e| RunError::Store(e.to_string()))?;
     }

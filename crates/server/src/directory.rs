@@ -16,11 +16,13 @@ use countersign_core::{
     secret::{Blind, E164, Secret},
     time::{Span, Timestamp},
 };
-use countersign_store::{DocWrite, Expect, IndexWrite, ReadError, Store};
+use countersign_store::{DocWrite, Expect, IndexWrite, ReadError, Store, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    customers::{CustomerKey, Customers, FRESH, KeyError, Standing},
     passkeys,
+    record::{self, AccountEvent},
     vault::{Vault, VaultError},
 };
 
@@ -37,6 +39,9 @@ pub enum DirectoryError {
     /// A record does not open.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The key store does not answer.
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }
 
 /// A profile with the version of its record.
@@ -46,19 +51,27 @@ pub struct Loaded {
     pub version: u64,
     /// The profile.
     pub profile: Profile,
+    /// The customer's key. None: the profile is from before customers had keys.
+    pub key: Option<Arc<CustomerKey>>,
 }
+
+/// What time it is.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The directory.
 pub struct Directory {
     store: Store,
     vault: Arc<Vault>,
+    customers: Arc<Customers>,
+    clock: Clock,
     cache: Mutex<Cache>,
 }
 
-/// Clear copies, and how often one was forgotten: what was read before that is not kept.
+/// Clear copies with the time at which they were read, and how often one was forgotten: what was read
+/// before that is not kept.
 #[derive(Default)]
 struct Cache {
-    known: HashMap<AccountId, Arc<Loaded>>,
+    known: HashMap<AccountId, (Arc<Loaded>, Timestamp)>,
     forgotten: u64,
 }
 
@@ -78,28 +91,66 @@ impl Loaded {
 
 impl Directory {
     /// A directory over a store.
-    pub fn new(store: Store, vault: Arc<Vault>) -> Self { Self { store, vault, cache: Mutex::default() } }
+    pub fn new(store: Store, vault: Arc<Vault>, customers: Arc<Customers>, clock: Clock) -> Self {
+        Self { store, vault, customers, clock, cache: Mutex::default() }
+    }
 
-    /// The profile of an account.
+    /// The profile of an account. Nobody who was erased is found, whatever the record still holds.
     pub async fn load(&self, id: AccountId) -> Result<Option<Arc<Loaded>>, DirectoryError> {
+        let now = (self.clock)();
         let forgotten = {
             let cache = self.cached();
-            if let Some(found) = cache.known.get(&id) {
+            if let Some((found, read)) = cache.known.get(&id)
+                && now < *read + FRESH
+            {
                 return Ok(Some(found.clone()));
             }
             cache.forgotten
         };
-        let Some(doc) = self.store.doc(KIND, &id.0).await? else { return Ok(None) };
-        let loaded = Arc::new(Loaded { version: doc.version, profile: self.vault.unseal(KIND, &id.0, &doc.body)? });
+        // In a box: every step of a call asks here, and few of them have to read.
+        Box::pin(self.read(id, now, forgotten)).await
+    }
+
+    async fn read(&self, id: AccountId, now: Timestamp, forgotten: u64) -> Result<Option<Arc<Loaded>>, DirectoryError> {
+        let stream = Stream { kind: record::ACCOUNT, id: id.0 };
+        // At once: a profile costs the time of one read.
+        let (doc, standing, events) = tokio::join!(self.store.doc(KIND, &id.0), self.customers.standing(id, now), self.store.count(stream));
+        let Some(doc) = doc? else { return Ok(None) };
+        let key = match standing? {
+            Standing::Erased => {
+                tracing::warn!(account = %id, "the record holds a customer who was erased: it is an older copy");
+                return Ok(None);
+            }
+            standing => standing.key(),
+        };
+        let profile: Profile = match (Vault::owner_of(&doc.body), &key) {
+            (None, _) => self.vault.unseal(KIND, &id.0, &doc.body)?,
+            (Some(_), Some(key)) => self.vault.unseal_for(key, KIND, &id.0, &doc.body)?,
+            (Some(_), None) => return Err(VaultError::NoCustomerKey.into()),
+        };
+        if events? > profile.events && self.was_erased(stream, profile.events).await? {
+            tracing::error!(account = %id, "the record holds a customer who was erased, with a key that was destroyed: somebody has put both back");
+            return Ok(None);
+        }
+        // What is not sealed with it yet is not: see `reseal`.
+        let key = key.filter(|_| Vault::owner_of(&doc.body).is_some());
+        let loaded = Arc::new(Loaded { version: doc.version, profile, key });
         let mut cache = self.cached();
         if cache.known.len() >= CACHED {
             cache.known.clear();
         }
         // A write may have come in between: this copy would be its elder for ever.
         if cache.forgotten == forgotten {
-            cache.known.insert(id, loaded.clone());
+            cache.known.insert(id, (loaded.clone(), now));
         }
         Ok(Some(loaded))
+    }
+
+    /// Whether the account's own record says so: it goes on where the profile ends.
+    async fn was_erased(&self, stream: Stream, after: u64) -> Result<bool, DirectoryError> {
+        let later = self.store.events_after(stream, after).await?;
+        let erased = |body: &str| serde_json::from_str::<AccountEvent>(body).is_ok_and(|event| event == AccountEvent::Erased);
+        Ok(later.iter().any(|event| erased(&event.body)))
     }
 
     /// What the machine may know of an account.
@@ -168,10 +219,22 @@ impl Directory {
         })
     }
 
-    /// The writes for a new account.
-    pub fn insert(&self, profile: &Profile) -> Result<Writes, VaultError> {
-        let index = self.hashes(profile).into_iter().map(|(space, key)| IndexWrite::Add { space, key: key.0, id: profile.id.0 }).collect();
-        Ok(Writes { docs: vec![self.put(profile, Expect::New)?], index })
+    /// The writes for a new account. Its key is made first: one that seals nothing does no harm.
+    pub async fn insert(&self, profile: &Profile) -> Result<Writes, DirectoryError> { self.insert_all(std::slice::from_ref(profile)).await }
+
+    /// The writes for new accounts.
+    pub async fn insert_all(&self, profiles: &[Profile]) -> Result<Writes, DirectoryError> {
+        let now = (self.clock)();
+        let keys = match self.customers.in_force(now) {
+            true => self.customers.keep(&profiles.iter().map(|profile| profile.id).collect::<Vec<_>>(), now).await?,
+            false => HashMap::new(),
+        };
+        let mut writes = Writes::default();
+        for profile in profiles {
+            writes.index.extend(self.hashes(profile).into_iter().map(|(space, key)| IndexWrite::Add { space, key: key.0, id: profile.id.0 }));
+            writes.docs.push(self.put(profile, keys.get(&profile.id).map(|key| &**key), Expect::New)?);
+        }
+        Ok(writes)
     }
 
     /// The writes for a changed account: only the hashes that differ.
@@ -180,7 +243,7 @@ impl Directory {
         let id = after.id.0;
         let gone = old.iter().filter(|e| !new.contains(e)).map(|(space, key)| IndexWrite::Remove { space, key: key.0, id });
         let came = new.iter().filter(|e| !old.contains(e)).map(|(space, key)| IndexWrite::Add { space, key: key.0, id });
-        Ok(Writes { docs: vec![self.put(after, Expect::Version(before.version))?], index: gone.chain(came).collect() })
+        Ok(Writes { docs: vec![self.put(after, before.key.as_deref(), Expect::Version(before.version))?], index: gone.chain(came).collect() })
     }
 
     /// The writes that take an account away.
@@ -197,8 +260,11 @@ impl Directory {
         hashes
     }
 
-    fn put(&self, profile: &Profile, expected: Expect) -> Result<DocWrite, VaultError> {
-        let body = self.vault.seal(KIND, &profile.id.0, profile)?;
+    fn put(&self, profile: &Profile, key: Option<&CustomerKey>, expected: Expect) -> Result<DocWrite, VaultError> {
+        let body = match key {
+            Some(key) => self.vault.seal_for(key, KIND, &profile.id.0, profile)?,
+            None => self.vault.seal(KIND, &profile.id.0, profile)?,
+        };
         Ok(DocWrite::Put { kind: KIND, id: profile.id.0.to_vec(), expected, body, due: None })
     }
 }

@@ -58,6 +58,15 @@ pub enum Link {
     },
 }
 
+impl Link {
+    /// Whose.
+    pub fn account(&self) -> AccountId {
+        match self {
+            Self::Undo { account, .. } | Self::Report { account, .. } | Self::Portal { account, .. } => *account,
+        }
+    }
+}
+
 /// The kind under which links are kept.
 pub const LINK: &str = "link";
 
@@ -116,17 +125,21 @@ pub fn errand<T: Serialize>(runner: &Runner, topic: &'static str, owner: CallId,
 }
 
 /// Adds the writes of all effects to the commit.
-pub async fn write(runner: &Runner, call: &Call, out: &Outputs, commit: &mut Commit) -> Result<(), RunError> {
+pub async fn write(runner: &Runner, before: &Call, call: &Call, out: &Outputs, commit: &mut Commit) -> Result<(), RunError> {
     for effect in &out.effects {
         match effect {
             Effect::Send(message) => commit.outbox.push(outbox_row(runner, message, call.id)?),
             Effect::Change(change) => write_change(runner, call, change, commit).await?,
             Effect::Note { id, text } => {
-                let body = runner.vault.seal("note", &id.0, text)?;
-                commit.docs.push(DocWrite::Put { kind: "note", id: id.0.to_vec(), expected: Expect::New, body, due: None });
+                let body = match about(before, call) {
+                    Some(account) => runner.seal_about("note", &id.0, account, text).await?,
+                    None => Some(runner.vault.seal("note", &id.0, text)?),
+                };
+                // Who was erased in this moment has no notes.
+                commit.docs.extend(body.map(|body| DocWrite::Put { kind: "note", id: id.0.to_vec(), expected: Expect::New, body, due: None }));
             }
             Effect::ReportLink { token, account } => {
-                commit.docs.push(link_doc(&runner.vault, token, &Link::Report { account: *account, call: Some(call.id) }, None)?);
+                commit.docs.extend(link_doc(runner, token, &Link::Report { account: *account, call: Some(call.id) }, None).await?);
             }
             Effect::RingBack { account, contact } => {
                 let row = errand(runner, RING_BACK, call.id, &Wanted { account: *account, contact: *contact })?;
@@ -157,11 +170,11 @@ pub fn outbox_row(runner: &Runner, message: &Message, owner: CallId) -> Result<O
     Ok(OutboxRow { id: message.id.0, topic: "message", owner: owner.0, body, due: runner.now().0 })
 }
 
-/// A link for the store.
-pub fn link_doc(vault: &Vault, token: &Secret, link: &Link, due: Option<i64>) -> Result<DocWrite, RunError> {
+/// A link for the store. `None`: whose it would be was erased.
+pub async fn link_doc(runner: &Runner, token: &Secret, link: &Link, due: Option<i64>) -> Result<Option<DocWrite>, RunError> {
     let id = Vault::token_id(token);
-    let body = vault.seal(LINK, &id, link)?;
-    Ok(DocWrite::Put { kind: LINK, id, expected: Expect::New, body, due })
+    let body = runner.seal_about(LINK, &id, link.account(), link).await?;
+    Ok(body.map(|body| DocWrite::Put { kind: LINK, id, expected: Expect::New, body, due }))
 }
 
 /// An alert for the store.
@@ -171,6 +184,9 @@ pub fn alert_doc(runner: &Runner, alert: Alert, call: Option<CallId>, account: O
     let id = newest_first(at, runner.vault.id()?);
     Ok(DocWrite::Put { kind: "alert", id, expected: Expect::New, body, due: None })
 }
+
+/// Whom a note of a step is about: also the one whom the step has given up.
+pub(crate) fn about(before: &Call, after: &Call) -> Option<AccountId> { [after.subject, after.principal, before.subject, before.principal].into_iter().flatten().next() }
 
 /// Carries a permitted change out: the profile, its look-up hashes, the account's own record, the
 /// undo link, and a notice to everybody who was on file **before** (`hotelx_misheard`).
@@ -194,7 +210,7 @@ async fn write_change(runner: &Runner, call: &Call, permitted: &PermittedChange,
             let token = runner.vault.token()?;
             let until = now + runner.params.undo;
             let link = Link::Undo { account: permitted.account, change: permitted.id, action: action.clone(), undo, until };
-            commit.docs.push(link_doc(&runner.vault, &token, &link, Some(until.0))?);
+            commit.docs.extend(link_doc(runner, &token, &link, Some(until.0)).await?);
             Some(token)
         }
     };

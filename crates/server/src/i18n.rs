@@ -436,6 +436,9 @@ impl Texts {
         Mail { subject: self.text(lang, subject, &args), text: self.text(lang, text, &args) }
     }
 
+    /// What a customer reads first in the file of everything that is kept about them.
+    pub fn about_download(&self, lang: Lang) -> String { self.text(lang, "download-about", &self.args()) }
+
     /// What is said when we ring the number on file: the code, digit by digit and twice. Other
     /// messages are told without their links, which nobody can follow by ear.
     pub fn voice_code(&self, lang: Lang, body: &Body) -> String {

@@ -181,14 +181,30 @@ impl Ring {
     /// The keyring of a record. The first start makes it; a record from before there were keyrings goes
     /// on with the keys that its master key was derived into, under number 0.
     pub(crate) async fn open(master: &Master, store: &Store, now: Timestamp) -> Result<Self, KeyringError> {
+        Self::open_or(master, store, now, || {
+            let derived = |purpose| Key(master.derive(purpose));
+            let old = DataKey { key: derived("seal"), from: Timestamp(0) };
+            let keys = BTreeMap::from([(0, old), (1, DataKey { key: Key::fresh()?, from: now })]);
+            Ok(Secrets { index: derived("index"), pepper: derived("pepper"), keys })
+        })
+        .await
+    }
+
+    /// The keyring of a key store: nothing in it is derived from a master key, and it is no other's.
+    pub(crate) async fn open_keys(master: &Master, keys: &Store, now: Timestamp) -> Result<Self, KeyringError> {
+        Self::open_or(master, keys, now, || {
+            let keys = BTreeMap::from([(1, DataKey { key: Key::fresh()?, from: now })]);
+            Ok(Secrets { index: Key::fresh()?, pepper: Key::fresh()?, keys })
+        })
+        .await
+    }
+
+    async fn open_or(master: &Master, store: &Store, now: Timestamp, fresh: impl Fn() -> Result<Secrets, VaultError>) -> Result<Self, KeyringError> {
         for _ in 0..TRIES {
             if let Some(ring) = Self::read(master, store).await? {
                 return Ok(ring);
             }
-            let derived = |purpose| Key(master.derive(purpose));
-            let old = DataKey { key: derived("seal"), from: Timestamp(0) };
-            let keys = BTreeMap::from([(0, old), (1, DataKey { key: Key::fresh()?, from: now })]);
-            let secrets = Secrets { index: derived("index"), pepper: derived("pepper"), keys };
+            let secrets = fresh()?;
             let root = Key::fresh()?.0;
             let ring = Self { wraps: vec![master.wrap(&root)?], secrets, root, version: 0 };
             // If another node was faster, its keyring counts.
@@ -257,6 +273,18 @@ impl Ring {
     fn info(&self, now: Timestamp) -> Vec<KeyInfo> {
         let current = self.current(now);
         self.secrets.keys.iter().map(|(id, data)| KeyInfo { id: *id, from: data.from, current: *id == current }).collect()
+    }
+}
+
+/// Whether a store has a keyring.
+pub async fn is_there(store: &Store) -> Result<bool, ReadError> { Ring::is_there(store).await }
+
+/// Whether this master key opens a store's keyring.
+pub async fn opens(master: &Master, store: &Store) -> Result<bool, KeyringError> {
+    match Ring::read(master, store).await {
+        Ok(ring) => Ok(ring.is_some()),
+        Err(KeyringError::WrongKey(..)) => Ok(false),
+        Err(e) => Err(e),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod amend;
 pub mod api;
 pub mod calls;
 pub mod config;
+pub mod customers;
 pub mod demo;
 pub mod deny;
 pub mod desk;

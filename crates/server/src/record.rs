@@ -85,6 +85,8 @@ pub enum AccountEvent {
     Released,
     /// Everything that is kept about the customer was given out.
     Exported,
+    /// The customer fetched everything that is kept about them, signed in.
+    Downloaded,
     /// Numbers or addresses that were replaced long ago were taken off the file.
     ContactsForgotten,
     /// Everything about the customer was destroyed. The last event of the account.

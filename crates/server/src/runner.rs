@@ -21,11 +21,12 @@ use countersign_core::{
     time::Timestamp,
 };
 use countersign_store::{Append, Commit, CommitError, DocWrite, Expect, Guard, IndexWrite, NewEvent, Outcome, ReadError, Store, Stream, WriteError};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::Semaphore;
 
 use crate::{
     calls::{self, Calls, Consulted},
+    customers::{Customers, KeyError, Standing},
     directory::{ChangeError, Directory, DirectoryError, Loaded, authenticator},
     effects,
     hub::{Hub, Notice},
@@ -89,6 +90,17 @@ impl From<DirectoryError> for RunError {
         match e {
             DirectoryError::Read(e) => e.into(),
             DirectoryError::Vault(e) => e.into(),
+            DirectoryError::Key(e) => e.into(),
+        }
+    }
+}
+impl From<KeyError> for RunError {
+    fn from(e: KeyError) -> Self {
+        match e {
+            KeyError::Read(e) => e.into(),
+            KeyError::Vault(e) => e.into(),
+            KeyError::Busy => Self::Busy,
+            KeyError::Write(_) => Self::Store(e.to_string()),
         }
     }
 }
@@ -130,6 +142,8 @@ pub struct Runner {
     pub store: Store,
     /// The keys.
     pub vault: Arc<Vault>,
+    /// A key for each customer.
+    pub customers: Arc<Customers>,
     /// The customers.
     pub directory: Arc<Directory>,
     /// What decides: the one place.
@@ -142,7 +156,7 @@ pub struct Runner {
     pub metrics: Arc<Metrics>,
     /// What calls that ended come to.
     pub digests: crate::grade::Digests,
-    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    clock: crate::directory::Clock,
     pub(crate) calls: Calls,
     hashing: Semaphore,
     attestors: Mutex<HashMap<FactorKind, Arc<dyn Attestor>>>,
@@ -175,12 +189,13 @@ struct Turned {
 impl Runner {
     /// A runner over its parts.
     pub fn new(
-        store: Store, vault: Arc<Vault>, policies: impl Into<Policies>, params: Params, hub: Arc<Hub>, metrics: Arc<Metrics>,
+        store: Store, vault: Arc<Vault>, customers: Arc<Customers>, policies: impl Into<Policies>, params: Params, hub: Arc<Hub>, metrics: Arc<Metrics>,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
-        let directory = Arc::new(Directory::new(store.clone(), vault.clone()));
+        let clock: crate::directory::Clock = Arc::new(clock);
+        let directory = Arc::new(Directory::new(store.clone(), vault.clone(), customers.clone(), clock.clone()));
         Self {
-            store, vault, directory, policies: policies.into(), params, hub, metrics, digests: Default::default(), clock: Box::new(clock), calls: Calls::default(),
+            store, vault, customers, directory, policies: policies.into(), params, hub, metrics, digests: Default::default(), clock, calls: Calls::default(),
             hashing: Semaphore::new(HASHES_AT_ONCE), attestors: Mutex::default(), looks_up: AtomicBool::new(false), watch: Watch::default(),
         }
     }
@@ -192,6 +207,28 @@ impl Runner {
 
     /// Now.
     pub fn now(&self) -> Timestamp { (self.clock)() }
+
+    /// Seals what is about a customer, with their key. `None`: they were erased, and nothing of theirs is
+    /// kept any more.
+    pub async fn seal_about<T: Serialize + Sync>(&self, kind: &'static str, id: &[u8], account: AccountId, value: &T) -> Result<Option<Vec<u8>>, RunError> {
+        let now = self.now();
+        let standing = self.customers.standing(account, now).await?;
+        Ok(match standing {
+            Standing::Erased => None,
+            Standing::Kept(key) if self.customers.in_force(now) => Some(self.vault.seal_for(&key, kind, id, value)?),
+            Standing::Kept(_) | Standing::Unknown => Some(Vault::seal(&self.vault, kind, id, value)?),
+        })
+    }
+
+    /// Opens what is about a customer, or what was sealed before customers had keys. `None`: they were erased.
+    pub async fn unseal_about<T: DeserializeOwned>(&self, kind: &'static str, id: &[u8], sealed: &[u8]) -> Result<Option<T>, RunError> {
+        let Some(account) = Vault::owner_of(sealed) else { return Ok(Some(self.vault.unseal(kind, id, sealed)?)) };
+        match self.customers.standing(account, self.now()).await? {
+            Standing::Kept(key) => Ok(Some(self.vault.unseal_for(&key, kind, id, sealed)?)),
+            Standing::Erased => Ok(None),
+            Standing::Unknown => Err(VaultError::NoCustomerKey.into()),
+        }
+    }
 
     /// Begins a call. The same command id gets the same answer.
     pub async fn begin(&self, id: CallId, command: String, line: Line, incoming: impl Fn() -> Input + Send) -> Result<Reply, RunError> {
@@ -497,7 +534,7 @@ impl Runner {
         seen::write(self, &live.call, call, &live.line, &mut commit);
         intel::write(self, live.call.n, call, &mut commit)?;
         commit.appends.push(turned.policies.still());
-        effects::write(self, call, &turned.out, &mut commit).await?;
+        effects::write(self, &live.call, call, &turned.out, &mut commit).await?;
         ping::write(self, call, &turned.out.events, &mut commit).await?;
         Ok((commit, denials))
     }

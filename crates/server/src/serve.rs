@@ -1,6 +1,6 @@
 //! Brings a server up, keeps its clockwork going, and takes it down without losing a call.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::{Arc, atomic::{AtomicBool, Ordering}}, time::Duration};
 
 use countersign_core::time::{Span, Timestamp};
 use countersign_sip::Gateway;
@@ -64,7 +64,7 @@ pub enum ServeError {
 pub async fn serve(companies: Vec<Company>, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
     let (off, on) = watch::channel(false);
     let apps: Vec<App> = companies.iter().map(|company| company.app.clone()).collect();
-    let stores: Vec<_> = apps.iter().map(|app| app.runner.store.clone()).collect();
+    let stores: Vec<_> = apps.iter().flat_map(|app| [app.runner.store.clone(), app.runner.customers.keys.clone()]).collect();
     // One company answers under whatever name it is reached.
     let routes = match apps.as_slice() {
         [app] => router(app.clone()),
@@ -153,6 +153,11 @@ fn keep_going(company: Company, work: &mut JoinSet<()>, on: &watch::Receiver<boo
             Ok(())
         }
     }));
+    let (runner, looked) = (app.runner.clone(), Arc::new(AtomicBool::new(false)));
+    work.spawn(every(SWEEP, on.clone(), move || {
+        let (runner, looked) = (runner.clone(), looked.clone());
+        async move { erasures(&runner, &looked).await }
+    }));
     if retention != Retention::default() {
         let (runner, rules) = (app.runner.clone(), Arc::new(retention));
         work.spawn(every(SWEEP, on.clone(), move || {
@@ -206,10 +211,32 @@ where
     }
 }
 
+/// Erasings that a crash has cut short; and once after the start, those that an older copy has forgotten.
+async fn erasures(runner: &Runner, looked: &AtomicBool) -> Result<(), String> {
+    if !runner.leads("erasures").await.map_err(|e| e.to_string())? {
+        return Ok(());
+    }
+    runner.finish_erasures().await.map_err(|e| e.to_string())?;
+    if !looked.load(Ordering::Relaxed) {
+        let n = runner.reconcile().await.map_err(|e| e.to_string())?;
+        looked.store(true, Ordering::Relaxed);
+        if n > 0 {
+            tracing::warn!(customers = n, "the record or the key store is an older copy: customers who were erased since had come back, and are erased again. Erase by hand whom you erased after the copy of both was made");
+        }
+    }
+    Ok(())
+}
+
 /// Looks at the keyring, and seals a little anew if there is a new key.
 async fn keys(runner: &Runner) -> Result<(), String> {
     runner.vault.refresh(&runner.store, runner.now()).await.map_err(|e| e.to_string())?;
+    runner.customers.refresh(&runner.store, runner.now()).await.map_err(|e| e.to_string())?;
     if runner.leads("reseal").await.map_err(|e| e.to_string())? {
+        for _ in 0..RESEAL {
+            if !runner.customers.rewrap(runner.now()).await.map_err(|e| e.to_string())? {
+                break;
+            }
+        }
         for _ in 0..RESEAL {
             if !runner.reseal().await.map_err(|e| e.to_string())? {
                 break;

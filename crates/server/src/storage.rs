@@ -18,6 +18,12 @@ pub struct Storage {
     /// Its schema.
     #[serde(default = "schema")]
     pub schema: String,
+    /// The SQLite file of customers' keys; `record.keys.db` beside `record.db` if it is left out.
+    pub keys: Option<PathBuf>,
+    /// The PostgreSQL server of customers' keys, if it is another; the same password opens it.
+    pub keys_postgres: Option<String>,
+    /// The schema of customers' keys; that of the record and `_keys` if it is left out.
+    pub keys_schema: Option<String>,
     /// A file with the password. `COUNTERSIGN_DATABASE_PASSWORD` in the environment comes first.
     pub password_file: Option<PathBuf>,
     /// A PEM file with the authorities that may have signed the server's certificate; without, the
@@ -78,6 +84,36 @@ impl Storage {
         })
     }
 
+    /// The same for the key store, where customers' keys are: never the record's own place.
+    ///
+    /// # Errors
+    /// See [`Storage::open`].
+    pub async fn open_keys(&self) -> Result<Store, StorageError> {
+        let path = self.keys_path();
+        if path.is_some() && path == self.path {
+            return Err(StorageError::Which("one place for the record and for customers' keys"));
+        }
+        let of_keys = self.of_keys();
+        if self.path.is_none() && (&of_keys.postgres, &of_keys.schema) == (&self.postgres, &self.schema) {
+            return Err(StorageError::Which("one place for the record and for customers' keys"));
+        }
+        of_keys.open().await
+    }
+
+    /// Where the key store is, as a section of its own.
+    #[must_use]
+    pub fn of_keys(&self) -> Self {
+        Self {
+            path: self.keys_path(), postgres: self.keys_postgres.clone().or_else(|| self.postgres.clone()),
+            schema: self.keys_schema.clone().unwrap_or_else(|| format!("{}_keys", self.schema)), keys: None, keys_postgres: None, keys_schema: None, ..self.clone()
+        }
+    }
+
+    fn keys_path(&self) -> Option<PathBuf> {
+        let path = self.path.as_ref()?;
+        Some(self.keys.clone().unwrap_or_else(|| path.with_extension("keys.db")))
+    }
+
     /// Whether there is a record already, as far as can be told without opening it.
     pub fn is_there(&self) -> bool { self.path.as_ref().is_none_or(|path| path.exists()) }
 
@@ -91,6 +127,9 @@ impl Storage {
                 }
                 if self.postgres.as_deref().and_then(|address| url::Url::parse(address).ok()).is_some_and(|url| url.password().is_some()) {
                     say(Severity::Unsafe, "store.postgres", "holds the password: keep it in a file of its own, store.password_file".into());
+                }
+                if self.keys.is_some() {
+                    say(Severity::Note, "store.keys", "is for store.path, and is not used with a server".into());
                 }
                 if server.is_open_to_listeners() {
                     say(Severity::Unsafe, "store.postgres", "says sslmode=disable: sealed records, codes in use and who calls when would cross the network in clear".into());
@@ -106,7 +145,11 @@ impl Storage {
                 if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
                     say(Severity::Missing, "store.path", format!("the folder {} does not exist", dir.display()));
                 }
-                for (set, setting) in [(self.password_file.is_some(), "store.password_file"), (self.ca_file.is_some(), "store.ca_file")] {
+                let (keys_postgres, keys_schema) = (self.keys_postgres.is_some(), self.keys_schema.is_some());
+                for (set, setting) in [
+                    (self.password_file.is_some(), "store.password_file"), (self.ca_file.is_some(), "store.ca_file"),
+                    (keys_postgres, "store.keys_postgres"), (keys_schema, "store.keys_schema"),
+                ] {
                     if set {
                         say(Severity::Note, setting, "is for store.postgres, and is not used with a file".into());
                     }

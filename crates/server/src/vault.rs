@@ -14,6 +14,7 @@ use chacha20poly1305::{
 use countersign_core::{
     claim::IndexKey,
     factor::Pepper,
+    id::AccountId,
     secret::{Blind, Secret},
     time::Timestamp,
 };
@@ -23,12 +24,17 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::keyring::{KeyringError, Master, Ring};
+use crate::{
+    customers::CustomerKey,
+    keyring::{KeyringError, Master, Ring},
+};
 
 /// First byte of a sealed record: this cipher, by key number 0.
 const SEAL_FIRST: u8 = 1;
 /// First byte of a sealed record: this cipher, by the key whose number follows in four bytes.
 const SEAL_NUMBERED: u8 = 2;
+/// First byte of a sealed record: this cipher, by the key of the customer whose account follows.
+const SEAL_CUSTOMER: u8 = 3;
 pub(crate) const NONCE: usize = 24;
 
 /// What can go wrong with keys and sealed records.
@@ -54,6 +60,9 @@ pub enum VaultError {
     /// A record was sealed with a key that is not in the keyring, or not yet.
     #[error("a stored record is sealed with data key {0}, which this node does not have: if it was just made, ask again in a second")]
     NoKey(u32),
+    /// A record is sealed with the key of a customer who has none any more.
+    #[error("a stored record is sealed with the key of a customer who was erased, or whose key is not in this key store: see docs/operations.md, Backup and restore")]
+    NoCustomerKey,
     /// A record opened, but is not what it should be.
     #[error("a stored record has an unknown shape: {0}")]
     Json(#[from] serde_json::Error),
@@ -108,17 +117,26 @@ impl Vault {
         if !Ring::is_there(store).await? {
             // A record from before there were keyrings must not be given one by another key than its own.
             for kind in ["agent", "account"] {
-                if let Some((id, doc)) = store.docs(kind, None, 1).await?.pop() {
+                if let Some((id, doc)) = store.docs(kind, None, 1).await?.pop().filter(|(_, doc)| Self::owner_of(&doc.body).is_none()) {
                     let opened = vault.unseal::<serde_json::Value>(kind, &id, &doc.body);
                     opened.map_err(|_| KeyringError::WrongKey(master.name(), "the key that it was written with".into()))?;
                 }
             }
         }
-        let ring = Ring::open(master, store, now).await?;
+        Ok(Self::over(vault, Ring::open(master, store, now).await?, now))
+    }
+
+    /// The keys that seal customers' keys: the keyring of the key store itself, so that it opens whatever
+    /// copy of the record stands beside it.
+    pub(crate) async fn of_keys(master: &Master, keys: &Store, now: Timestamp) -> Result<Self, KeyringError> {
+        Ok(Self::over(Self::new(master.bytes()), Ring::open_keys(master, keys, now).await?, now))
+    }
+
+    fn over(vault: Self, ring: Ring, now: Timestamp) -> Self {
         let (index, pepper) = (*ring.secrets.index.0, *ring.secrets.pepper.0);
         let vault = Self { index: IndexKey::new(index), pepper: Pepper::new(pepper), ..vault };
         vault.take(ring, now);
-        Ok(vault)
+        vault
     }
 
     fn take(&self, ring: Ring, now: Timestamp) {
@@ -206,6 +224,48 @@ impl Vault {
         self.seal_bytes(kind, id, &Zeroizing::new(serde_json::to_vec(value)?))
     }
 
+    /// Seals a value for one place with the key of the customer whom it is about: once that key is
+    /// destroyed, no copy of what this returns opens anywhere.
+    pub fn seal_for<T: Serialize>(&self, key: &CustomerKey, kind: &str, id: &[u8], value: &T) -> Result<Vec<u8>, VaultError> {
+        self.seal_bytes_for(key, kind, id, &Zeroizing::new(serde_json::to_vec(value)?))
+    }
+
+    fn seal_bytes_for(&self, key: &CustomerKey, kind: &str, id: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let account = key.account().0;
+        let mut out = [&[SEAL_CUSTOMER], account.as_slice()].concat();
+        let head = out.len();
+        out.extend(self.seed()?.iter().take(NONCE));
+        let nonce: [u8; NONCE] = out.get(head..).and_then(|n| n.try_into().ok()).ok_or(VaultError::Sealed)?;
+        let aad = [account.as_slice(), &place(kind, id)].concat();
+        out.extend(key.cipher(kind).encrypt(&nonce.into(), Payload { msg: plain, aad: &aad }).map_err(|_| VaultError::Sealed)?);
+        Ok(out)
+    }
+
+    /// Whose key has sealed a record. `None`: no customer's.
+    pub fn owner_of(sealed: &[u8]) -> Option<AccountId> {
+        match sealed.split_first()? {
+            (&SEAL_CUSTOMER, rest) => Some(AccountId(*rest.first_chunk()?)),
+            _ => None,
+        }
+    }
+
+    /// Opens what [`Vault::seal_for`] made for this place.
+    pub fn unseal_for<T: DeserializeOwned>(&self, key: &CustomerKey, kind: &str, id: &[u8], sealed: &[u8]) -> Result<T, VaultError> {
+        let account = Self::owner_of(sealed).filter(|owner| *owner == key.account()).ok_or(VaultError::Sealed)?;
+        let (nonce, body) = sealed.get(1 + account.0.len()..).and_then(|rest| rest.split_first_chunk::<NONCE>()).ok_or(VaultError::Sealed)?;
+        let aad = [account.0.as_slice(), &place(kind, id)].concat();
+        let plain = key.cipher(kind).decrypt(&(*nonce).into(), Payload { msg: body, aad: &aad }).map_err(|_| VaultError::Sealed)?;
+        Ok(serde_json::from_slice(&Zeroizing::new(plain))?)
+    }
+
+    /// The same record, sealed by a customer's key instead of the installation's. `None`: it is already.
+    pub fn reseal_for(&self, key: &CustomerKey, kind: &str, id: &[u8], sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        if Self::owner_of(sealed).is_some() {
+            return Ok(None);
+        }
+        Ok(Some(self.seal_bytes_for(key, kind, id, &self.unseal_bytes(kind, id, sealed)?)?))
+    }
+
     fn seal_bytes(&self, kind: &str, id: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
         let seals = self.seals();
         let number = seals.current;
@@ -242,9 +302,9 @@ impl Vault {
         Ok(Zeroizing::new(plain))
     }
 
-    /// The same record, sealed by the current key. `None`: it is already.
+    /// The same record, sealed by the current key. `None`: it is already, or by a customer's.
     pub fn reseal(&self, kind: &str, id: &[u8], sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
-        if Self::key_of(sealed) == Some(self.current_key()) {
+        if Self::owner_of(sealed).is_some() || Self::key_of(sealed) == Some(self.current_key()) {
             return Ok(None);
         }
         Ok(Some(self.seal_bytes(kind, id, &self.unseal_bytes(kind, id, sealed)?)?))

@@ -198,6 +198,12 @@ pub enum IndexWrite {
         /// What is no longer found.
         id: Id,
     },
+    /// Takes away every entry that finds this, in all parts of the index: a look at all of it. For
+    /// whoever does not know any more under what something was found.
+    Clear {
+        /// What is no longer found.
+        id: Id,
+    },
 }
 
 /// Something to send once the commit is durable. An id that was used before is a

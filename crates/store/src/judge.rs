@@ -145,6 +145,7 @@ impl<'r, 'c> Judge<'r, 'c> {
             self.changes.push(match write {
                 IndexWrite::Add { space, key, id } => Change::IndexAdd { space, key, id },
                 IndexWrite::Remove { space, key, id } => Change::IndexRemove { space, key, id },
+                IndexWrite::Clear { id } => Change::IndexClear { id },
             });
         }
         for row in outbox {

@@ -206,6 +206,11 @@ impl Rows for Tables {
             Change::IndexRemove { space, key, id } => {
                 self.lookup.entry(space).or_default().remove(&(*key, *id));
             }
+            Change::IndexClear { id } => {
+                for entries in self.lookup.values_mut() {
+                    entries.retain(|(_, found)| found != id);
+                }
+            }
             Change::OutboxAdd(row) => {
                 self.outbox.insert(row.id, record(row));
             }

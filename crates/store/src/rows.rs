@@ -148,6 +148,9 @@ pub(crate) enum Change<'a> {
         key: &'a Id,
         id: &'a Id,
     },
+    IndexClear {
+        id: &'a Id,
+    },
     OutboxAdd(&'a OutboxRow),
     OutboxLease {
         id: &'a Id,

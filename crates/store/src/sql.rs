@@ -109,6 +109,7 @@ pub(crate) const LOOKUP_ADD: &str = "INSERT INTO lookup (space, key, id) \
      ON CONFLICT DO NOTHING";
 pub(crate) const LOOKUP_REMOVE: &str = "DELETE FROM lookup \
      WHERE {in space text, key bytes, id bytes}";
+pub(crate) const LOOKUP_CLEAR: &str = "DELETE FROM lookup WHERE {in id bytes}";
 pub(crate) const LOOKUP_FIND: &str = "SELECT DISTINCT id FROM lookup \
      WHERE space = $2 AND {in key bytes} ORDER BY id LIMIT $3";
 

@@ -76,6 +76,7 @@ mount! {
     content: documents_are_paged_by_id,
     content: due_documents_come_earliest_first,
     content: the_index_finds_what_was_added,
+    content: what_is_cleared_is_found_under_nothing,
     content: a_document_that_was_read_is_still_the_same,
     content: a_stream_is_read_from_where_one_was,
     content: an_event_is_redacted_in_its_place,

@@ -21,7 +21,7 @@ use axum::{
 };
 use countersign_core::{
     account::{ContactKind, Profile},
-    call::{Alert, Call, Event, Input, Recorded, Stage},
+    call::{Alert, Event, Input, Recorded, Stage},
     factor::ServiceCode,
     id::{AccountId, CallId},
     random::Random,
@@ -39,6 +39,7 @@ use crate::{
     directory::apply_undo,
     effects::{LINK, Link, alert_doc, link_doc},
     hub::Notice,
+    privacy,
     pages::{self, CallSummary, LinkView, PortalView, ServiceCodeView, Shell, StoryLine},
     record::{self, AccountEvent},
     runner::{RunError, Runner},
@@ -107,7 +108,7 @@ pub(crate) async fn commit(runner: &Runner, commit: Commit) -> Result<(), WebErr
 pub async fn entry_link(runner: &Runner, account: AccountId, two_factors: bool) -> Result<(Secret, Timestamp), WebError> {
     let token = runner.vault.token()?;
     let until = runner.now() + ENTRY_LIFE;
-    let doc = link_doc(&runner.vault, &token, &Link::Portal { account, until, two_factors }, Some(until.0))?;
+    let doc = link_doc(runner, &token, &Link::Portal { account, until, two_factors }, Some(until.0)).await?.ok_or(WebError::NotFound)?;
     commit(runner, Commit { now: runner.now().0, docs: vec![doc], ..Commit::default() }).await?;
     Ok((token, until))
 }
@@ -117,7 +118,7 @@ async fn enter(State(app): State<App>, headers: HeaderMap, Query(query): Query<H
     let id = Vault::token_id(&token);
     let spent = || WebError::Bad("This link was used or is too old. Go back to the company's website and try again.".into());
     let doc = app.runner.store.doc(LINK, &id).await?.ok_or_else(spent)?;
-    let Link::Portal { account, until, two_factors } = app.runner.vault.unseal(LINK, &id, &doc.body)? else { return Err(spent()) };
+    let Some(Link::Portal { account, until, two_factors }) = app.runner.unseal_about(LINK, &id, &doc.body).await? else { return Err(spent()) };
     let now = app.runner.now();
     if until <= now {
         return Err(spent());
@@ -160,34 +161,15 @@ async fn home(State(app): State<App>, headers: HeaderMap, Query(query): Query<Ha
     Ok(Html(pages::portal(&shell, &view)?))
 }
 
-/// What happened on a call while it was about this account, or while its holder was speaking. What
-/// was done for another customer on the same call is not this one's to read.
+/// What the customer reads of a call: see [`privacy::own`].
 fn own_lines(app: &App, account: AccountId, id: CallId, events: &[Recorded]) -> Vec<StoryLine> {
-    let mut call = Call::new(id);
-    // From the ring until somebody is meant: it belongs to whoever is meant first.
-    let mut before = Vec::new();
-    let mut lines = Vec::new();
-    for recorded in events {
-        call.apply(recorded);
-        let (speaks, meant) = (call.principal == Some(account), call.subject == Some(account));
+    privacy::own(account, id, events, |recorded, speaks| {
         let text = match &recorded.event {
-            // The proofs are the speaker's, what is looked at is the subject's.
-            Event::Challenged { .. } | Event::ChallengeFailed { .. } | Event::ServiceCodeFailed if call.principal.is_some() && !speaks => None,
             Event::Proved { .. } if !speaks => Some("The caller proved who they are.".into()),
-            Event::Compared { .. } | Event::Revealed { .. } | Event::SpeaksFor { .. } if !meant => None,
             event => story::for_customer(event),
         };
-        let line = text.map(|text| StoryLine { at: recorded.at, text: named(app, text) });
-        match call.subject {
-            _ if speaks || meant => {
-                lines.append(&mut before);
-                lines.extend(line);
-            }
-            None if !matches!(recorded.event, Event::Switched { .. }) => before.extend(line),
-            _ => before.clear(),
-        }
-    }
-    lines
+        text.map(|text| StoryLine { at: recorded.at, text: named(app, text) })
+    })
 }
 
 /// What happened to the account outside of calls, latest first.
@@ -213,6 +195,7 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
             AccountEvent::ProviderLinked => "Your sign-in was linked: on a call, we can ask you there.".into(),
             AccountEvent::PushAdded => "A device was set up to wake when we ask for your approval.".into(),
             AccountEvent::PushRemoved => "A device is not woken any more.".into(),
+            AccountEvent::Downloaded => "Everything that we keep about you was downloaded here.".into(),
             AccountEvent::ContactsForgotten => "A number or address that you replaced long ago was taken off the file.".into(),
         };
         lines.push(StoryLine { at: Timestamp(event.at), text });
@@ -324,7 +307,7 @@ const LINK_DEAD: &str = "This link was used, or its time is over. Call us if som
 async fn read_link(app: &App, token: &str) -> Result<(Vec<u8>, Link), WebError> {
     let id = Vault::token_id(&Secret::new(token));
     let doc = app.runner.store.doc(LINK, &id).await?.ok_or_else(|| WebError::Bad(LINK_DEAD.into()))?;
-    let link: Link = app.runner.vault.unseal(LINK, &id, &doc.body)?;
+    let link: Link = app.runner.unseal_about(LINK, &id, &doc.body).await?.ok_or_else(|| WebError::Bad(LINK_DEAD.into()))?;
     match &link {
         Link::Undo { until, .. } if *until <= app.runner.now() => Err(WebError::Bad(LINK_DEAD.into())),
         Link::Portal { .. } => Err(WebError::Bad(LINK_DEAD.into())),

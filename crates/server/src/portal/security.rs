@@ -6,7 +6,7 @@ use axum::{
     Form, Json, Router,
     body::Bytes,
     extract::{Query, State},
-    http::HeaderMap,
+    http::{HeaderMap, header},
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -33,7 +33,9 @@ use crate::{
     amend::{Extra, Notify},
     pages::{self, Flash, FlashKind, PasskeyLine, RemoveView, SecurityView, StoryLine},
     passkeys::Passkeys,
+    privacy::PrivacyError,
     record::{self, AccountEvent},
+    runner::RunError,
     web::WebError,
 };
 
@@ -60,6 +62,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/me/security/word", post(word))
         .route("/me/security/codes", post(codes))
         .route("/me/security/preferences", post(preferences))
+        .route("/me/security/download", post(download))
 }
 
 /// Puts an authenticator in the place of all of its kind.
@@ -122,6 +125,7 @@ fn said(say: &str) -> Option<Flash> {
         "wrong" => (FlashKind::Bad, "This was not right, or was used before. Nothing was changed."),
         "not-now" => (FlashKind::Bad, "This cannot be confirmed at the moment. Try again tomorrow, or call us."),
         "again" => (FlashKind::Bad, "This took too long. Begin again."),
+        "enough" => (FlashKind::Bad, "Everything about you was downloaded three times within a day. Try again tomorrow."),
         "frozen" => (FlashKind::Bad, "Nothing was changed: your account is frozen. Call us to end that."),
         _ => return None,
     };
@@ -355,6 +359,25 @@ async fn codes(State(app): State<App>, headers: HeaderMap) -> Result<Html<String
     let shown: Vec<String> = list.iter().map(|code| super::grouped(code.expose())).collect();
     let (now, from) = (app.runner.now(), counts_from(&app, &me, &loaded.profile, app.runner.now()));
     Ok(Html(pages::portal_codes(&shell(&app), now, &shown, (from > now).then_some(from))?))
+}
+
+/// Everything that is kept about them, as a file. Not by a link: other sites could have it fetched.
+async fn download(State(app): State<App>, headers: HeaderMap) -> Result<Response, WebError> {
+    let me = signed(&app, &headers).await?;
+    let lang = fresh(&app, &me).await?.profile.language.unwrap_or_default();
+    let all = match app.runner.download(me.account).await {
+        Ok(all) => all,
+        Err(PrivacyError::Run(RunError::Spent)) => return Ok(back("/me/security?say=enough").into_response()),
+        Err(PrivacyError::NoCustomer) => return Err(WebError::NotFound),
+        Err(PrivacyError::Run(e)) => return Err(e.into()),
+        Err(e) => return Err(WebError::Broken(e.to_string())),
+    };
+    let file = json!({ "about": app.texts.about_download(lang).lines().collect::<Vec<_>>(), "data": all });
+    let headers = [
+        (header::CONTENT_TYPE, "application/json; charset=utf-8"), (header::CONTENT_DISPOSITION, "attachment; filename=\"my-data.json\""),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, serde_json::to_string_pretty(&file)?).into_response())
 }
 
 #[derive(Deserialize)]

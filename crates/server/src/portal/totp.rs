@@ -85,7 +85,7 @@ async fn new(State(app): State<App>, headers: HeaderMap) -> Result<Redirect, Web
     let (runner, now) = (&app.runner, app.runner.now());
     let key: Vec<u8> = runner.vault.seed()?.into_iter().take(KEY).collect();
     let pending = Pending { account: me.account, authenticator: AuthenticatorId(runner.vault.id()?), key: Secret::new(hex::encode(key)), until: now + LIFE };
-    let body = runner.vault.seal(PENDING, me.binding(), &pending)?;
+    let body = runner.seal_about(PENDING, me.binding(), me.account, &pending).await?.ok_or(WebError::NotFound)?;
     let docs = vec![DocWrite::Put { kind: PENDING, id: me.binding().to_vec(), expected: Expect::Any, body, due: Some(pending.until.0) }];
     commit(runner, Commit { now: now.0, docs, ..Commit::default() }).await?;
     Ok(Redirect::to("/me/security/totp"))
@@ -94,7 +94,7 @@ async fn new(State(app): State<App>, headers: HeaderMap) -> Result<Redirect, Web
 async fn pending(app: &App, me: &Signed) -> Result<Pending, WebError> {
     let again = || WebError::SignIn("/me/security?say=again");
     let doc = app.runner.store.doc(PENDING, me.binding()).await?.ok_or_else(again)?;
-    let pending: Pending = app.runner.vault.unseal(PENDING, me.binding(), &doc.body)?;
+    let pending: Pending = app.runner.unseal_about(PENDING, me.binding(), &doc.body).await?.ok_or_else(again)?;
     if pending.account == me.account && app.runner.now() < pending.until { Ok(pending) } else { Err(again()) }
 }
 

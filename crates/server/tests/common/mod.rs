@@ -41,6 +41,7 @@ use countersign_server::{
     App, Parts,
     agents::Agents,
     config::ApiClient,
+    customers::Customers,
     hub::Hub,
     i18n::{Company, Texts},
     intel::{Intel, NumberIntelligence, Use},
@@ -118,6 +119,8 @@ impl Default for Setup {
 /// What outlives a restart: the store, the time, the customers' letter boxes.
 pub struct Ground {
     pub store: Mutex<Store>,
+    /// Where customers' keys are.
+    pub key_store: Mutex<Store>,
     pub clock: Arc<AtomicI64>,
     pub post: Arc<Post>,
     pub setup: Setup,
@@ -146,18 +149,18 @@ pub struct World {
     pub outbox: Arc<Outbox>,
 }
 
-async fn store(folder: Option<&PathBuf>, setup: &Setup) -> Store {
+async fn store(folder: Option<&PathBuf>, setup: &Setup, name: &str) -> Store {
     match folder {
         None if setup.postgresql => {
             // A schema that nobody else has, also in a server that was used before.
-            let schema = format!("w{:x}", std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id()));
+            let schema = format!("w{:x}_{name}", std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id()));
             let server = Server::new(&postgresql().unwrap(), &schema).unwrap();
             Store::postgres(&server, Options { readers: 2, durable: false, ..Options::default() }).await.unwrap()
         }
         None => Store::memory(),
         Some(folder) => {
             let options = Options { queue: setup.queue, durable: false, ..Options::default() };
-            Store::sqlite(folder.join("record.db"), options).unwrap()
+            Store::sqlite(folder.join(name).with_extension("db"), options).unwrap()
         }
     }
 }
@@ -200,7 +203,7 @@ impl World {
             folder
         });
         let ground = Arc::new(Ground {
-            store: Mutex::new(store(folder.as_ref(), &setup).await), clock: Arc::new(AtomicI64::new(START.0)), post: Arc::default(), setup, stuck: Arc::default(),
+            store: Mutex::new(store(folder.as_ref(), &setup, "record").await), key_store: Mutex::new(store(folder.as_ref(), &setup, "keys").await), clock: Arc::new(AtomicI64::new(START.0)), post: Arc::default(), setup, stuck: Arc::default(),
             nodes: AtomicU64::new(0), numbers: AtomicU64::new(0), keys: Mutex::default(), folder,
         });
         let world = Self::node(ground.clone()).await;
@@ -221,11 +224,14 @@ impl World {
         let in_file = ground.folder.is_some();
         if in_file {
             app.runner.store.close().await;
+            app.runner.customers.keys.close().await;
         }
         drop((app, router, outbox));
         if in_file {
-            let opened = store(ground.folder.as_ref(), &ground.setup).await;
-            *ground.store.lock().unwrap() = opened;
+            for (place, name) in [(&ground.store, "record"), (&ground.key_store, "keys")] {
+                let opened = store(ground.folder.as_ref(), &ground.setup, name).await;
+                *place.lock().unwrap() = opened;
+            }
         }
         let world = Self::node(ground).await;
         world.app.runner.resume().await.unwrap();
@@ -250,8 +256,14 @@ impl World {
             true => Vault::of(&Master::new(house.master), &store, Timestamp(clock.load(Ordering::SeqCst))).await.unwrap(),
             false => Vault::with_entropy(&house.master, entropy),
         });
+        let keys = ground.key_store.lock().unwrap().node();
+        let now = Timestamp(clock.load(Ordering::SeqCst));
+        let customers = Arc::new(match setup.keyring {
+            true => Customers::open(&Master::new(house.master), &store, &keys, now).await.unwrap(),
+            false => Customers::over(keys, Vault::new(&house.master)),
+        });
         let runner = Arc::new(Runner::new(
-            store, vault, policies(), setup.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
+            store, vault, customers, policies(), setup.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
             move || Timestamp(clock.load(Ordering::SeqCst)),
         ));
         let agents = Agents::new(runner.clone());
@@ -313,7 +325,7 @@ impl World {
 
     /// Puts somebody on file.
     pub async fn add(&self, profile: &Profile) {
-        let writes = self.app.runner.directory.insert(profile).unwrap();
+        let writes = self.app.runner.directory.insert(profile).await.unwrap();
         let commit = Commit { now: self.now().0, docs: writes.docs, index: writes.index, ..Commit::default() };
         self.app.runner.store.commit(commit).await.unwrap();
     }

@@ -30,7 +30,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 113] = [
+pub const ROUTES: [(&str, &str, Who); 114] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -118,6 +118,7 @@ pub const ROUTES: [(&str, &str, Who); 113] = [
     ("POST", "/me/security/confirm", Who::Portal),
     ("POST", "/me/security/confirm/finish", Who::Portal),
     ("POST", "/me/security/confirm/start", Who::Portal),
+    ("POST", "/me/security/download", Who::Portal),
     ("POST", "/me/security/passkey/finish", Who::Portal),
     ("POST", "/me/security/passkey/start", Who::Portal),
     ("POST", "/me/security/preferences", Who::Portal),

@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod customer_keys;
 mod delegates;
 mod destinations;
 mod drills;

@@ -117,3 +117,63 @@ async fn another_node_does_not_know_an_erased_customer() {
     call.press("1").await;
     assert!(!two.tells(call.id, "Asked for pin").await);
 }
+
+/// The same file as the operator's, for the customer alone: confirmed, told, on record, and not too often.
+#[tokio::test]
+async fn a_customer_downloads_everything_that_is_kept() {
+    let world = World::new().await;
+    let call = called(&world).await;
+    // Another call, on which an agent marked Ana's line and gave her up for somebody else.
+    let (mut robin, kim) = (world.robin().await, world.kim().await);
+    let mut second = world.call(ANA_LINE).await;
+    second.presses(&["1", "4071", "1"]).await;
+    robin.take(&mut second).await;
+    robin.act("switch", &[("reason", "it is Mrs Torres's neighbour")]).await.says("Started again from nothing.");
+    robin.heard("account_number", "10004716").await;
+    robin.act("switch", &[("reason", "the neighbour is nobody's customer")]).await;
+    second.hang_up().await;
+    kim.post(&format!("/admin/calls/{call}/fraud"), &[("reason", "the same voice as last week")]).await.is(303);
+
+    let portal = Portal::enter(&world, ANA_NUMBER).await;
+    let path = "/me/security/download";
+    let none: [(&str, &str); 0] = [];
+    assert_eq!(portal.get(path).await.status, 405, "no link has it fetched");
+    portal.post(path, &none).await.is(303);
+    assert!(!world.log().await.contains("\"type\":\"downloaded\""), "not by an open session alone");
+    portal.get("/me/security").await.shows("Your data").hides(&["Download everything"]);
+
+    let portal = Portal::confirmed(&world, ANA_NUMBER).await;
+    world.deliver().await;
+    portal.get("/me/security").await.shows("Download everything");
+    let page = portal.post(path, &none).await;
+    page.ok();
+    assert_eq!((page.header("content-disposition"), page.header("cache-control")), ("attachment; filename=\"my-data.json\"", "no-store"));
+    let file: serde_json::Value = serde_json::from_str(&page.body).unwrap();
+    assert!(file["about"][0].as_str().unwrap().contains("everything that Juniper & Co keeps about you"), "{file}");
+    for told in ["Ana Torres", ANA_LINE, ANA_MAIL, ANA_NUMBER, &call.to_string(), "Proved: pin.", "it is Mrs Torres's neighbour"] {
+        assert!(page.body.contains(told), "{told}: {}", page.body);
+    }
+    hides(&page.body, &["4071", "argon2", "risk", "the same voice as last week", "nobody's customer", "Tina"]);
+    // On record, told at every address, and nothing about her has changed.
+    assert!(world.log().await.contains("\"type\":\"downloaded\""));
+    let told = world.deliver().await;
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|letter| letter.text.contains("A copy of all your data was downloaded")), "{told:?}");
+    told[0].link();
+    portal.home().await.shows("Everything that we keep about you was downloaded here.");
+    assert!(world.profile(ANA).await.changed.is_none());
+    for _ in 0..2 {
+        portal.post(path, &none).await.ok();
+    }
+    let page = portal.post(path, &none).await;
+    page.is(303);
+    assert_eq!(page.header("location"), "/me/security?say=enough");
+    // In the language of whoever it is, also for whoever lost the account to a freeze: not at all.
+    for (language, words) in [(countersign_core::prompt::Lang::De, "Das ist alles"), (countersign_core::prompt::Lang::Es, "Esto es todo")] {
+        assert!(world.app.texts.about_download(language).contains(words));
+    }
+    world.edit(ANA, |profile| profile.frozen = Some(world.now())).await;
+    world.pass(countersign_core::time::Span::days(2));
+    let portal = Portal::enter(&world, ANA_NUMBER).await;
+    assert_eq!(portal.post(path, &none).await.header("location"), "/me/security?say=frozen");
+}

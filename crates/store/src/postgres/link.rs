@@ -68,6 +68,7 @@ statements! {
     doc_delete: sql::DOC_DELETE,
     lookup_add: sql::LOOKUP_ADD,
     lookup_remove: sql::LOOKUP_REMOVE,
+    lookup_clear: sql::LOOKUP_CLEAR,
     lookup_find: sql::LOOKUP_FIND,
     outbox_get: sql::OUTBOX_GET,
     outbox_state: sql::OUTBOX_STATE,

@@ -1,7 +1,7 @@
 //! The rows that a group of commits is judged by, fetched beforehand, and what the group makes of
 //! them, written afterwards.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::commit::{Id, Note, Redaction, Stream};
 use crate::error::Fault;
@@ -37,6 +37,8 @@ pub(super) struct Writes {
     pub(super) events: Vec<Event>,
     pub(super) redactions: BTreeMap<(&'static str, Id, u64), String>,
     pub(super) docs: BTreeMap<(&'static str, Vec<u8>), Option<Doc>>,
+    /// Before what is added to the index or taken out of it.
+    pub(super) cleared: BTreeSet<Id>,
     pub(super) lookup: BTreeMap<(&'static str, Id, Id), bool>,
     pub(super) sends: Vec<Send>,
     pub(super) leases: BTreeMap<Id, i64>,
@@ -78,6 +80,7 @@ impl Writes {
             events,
             redactions,
             docs,
+            cleared,
             lookup,
             sends,
             leases,
@@ -93,6 +96,7 @@ impl Writes {
             && events.is_empty()
             && redactions.is_empty()
             && docs.is_empty()
+            && cleared.is_empty()
             && lookup.is_empty()
             && sends.is_empty()
             && leases.is_empty()
@@ -218,6 +222,10 @@ impl Rows for Sheet {
             }
             Change::IndexRemove { space, key, id } => {
                 writes.lookup.insert((space, *key, *id), false);
+            }
+            Change::IndexClear { id } => {
+                writes.lookup.retain(|(_, _, found), _| found != id);
+                writes.cleared.insert(*id);
             }
             Change::OutboxAdd(row) => {
                 self.outbox.insert(row.id, Some(OutboxState::Waiting));

@@ -56,6 +56,7 @@ fn changes<'a>(
         events,
         redactions,
         docs,
+        cleared: unfound,
         lookup,
         sends,
         leases,
@@ -131,6 +132,9 @@ fn changes<'a>(
         all.push((&run.event_redact, columns));
     }
     documents(link, docs, &mut all);
+    if !unfound.is_empty() {
+        all.push((&run.lookup_clear, vec![column(unfound.iter().map(|id| id.as_slice()))]));
+    }
     let found = |there: bool| lookup.iter().filter(move |(_, is)| **is == there);
     for (there, statement) in [(true, &run.lookup_add), (false, &run.lookup_remove)] {
         if found(there).next().is_some() {

@@ -45,6 +45,7 @@ statements!(Writing {
     doc_delete: DOC_DELETE,
     lookup_add: LOOKUP_ADD,
     lookup_remove: LOOKUP_REMOVE,
+    lookup_clear: LOOKUP_CLEAR,
     outbox_state: OUTBOX_STATE,
     outbox_add: OUTBOX_ADD,
     outbox_ready: OUTBOX_READY,
@@ -242,6 +243,7 @@ impl Rows for Writer<'_> {
                 run.lookup_remove
                     .execute((space, key.as_slice(), id.as_slice()))?
             }
+            Change::IndexClear { id } => run.lookup_clear.execute([id.as_slice()])?,
             Change::OutboxAdd(row) => {
                 let (id, owner) = (row.id.as_slice(), row.owner.as_slice());
                 run.outbox_add

@@ -1,6 +1,6 @@
 //! Documents and the index.
 
-use countersign_store::{CommitError, DocWrite, Expect, Redaction, Store};
+use countersign_store::{CommitError, DocWrite, Expect, IndexWrite, Redaction, Store};
 
 use crate::support::*;
 
@@ -153,6 +153,31 @@ pub async fn the_index_finds_what_was_added(store: Store) {
         .unwrap();
     assert_eq!(any(&[1, 2, 3], 10).await, [id(10), id(20), id(30)]);
     assert_eq!(store.find("phone", id(1), 10).await.unwrap(), [id(30)]);
+}
+
+pub async fn what_is_cleared_is_found_under_nothing(store: Store) {
+    let mail = |id| IndexWrite::Add {
+        space: "email",
+        key: self::id(7),
+        id,
+    };
+    let mut commit = at(NOW).add(1, 10).add(2, 10).add(2, 20);
+    commit.index.push(mail(id(10)));
+    commit.index.push(mail(id(20)));
+    store.commit(commit).await.unwrap();
+    let all = async || {
+        let phones = store.find_any("phone", &[id(1), id(2), id(3)], 10).await.unwrap();
+        (phones, store.find("email", id(7), 10).await.unwrap())
+    };
+    // What the same commit added before goes as well; what it adds later stays.
+    let mut commit = at(NOW).add(3, 10);
+    commit.index.push(IndexWrite::Clear { id: id(10) });
+    store.commit(commit).await.unwrap();
+    assert_eq!(all().await, (vec![id(20)], vec![id(20)]));
+    let mut commit = at(NOW).add(1, 20);
+    commit.index.push(IndexWrite::Clear { id: id(20) });
+    store.commit(commit.add(3, 20)).await.unwrap();
+    assert_eq!(all().await, (vec![id(20)], vec![]));
 }
 
 pub async fn a_document_that_was_read_is_still_the_same(store: Store) {

@@ -256,12 +256,12 @@ fn doc() -> impl Strategy<Value = DocWrite> {
 }
 
 fn index() -> impl Strategy<Value = IndexWrite> {
-    (any::<bool>(), kind(), 0..3_u8, 0..5_u8).prop_map(|(add, space, key, found)| {
+    (0..10_u8, kind(), 0..3_u8, 0..5_u8).prop_map(|(what, space, key, found)| {
         let (key, id) = (id(key), id(found));
-        if add {
-            IndexWrite::Add { space, key, id }
-        } else {
-            IndexWrite::Remove { space, key, id }
+        match what {
+            0 => IndexWrite::Clear { id },
+            1..6 => IndexWrite::Add { space, key, id },
+            _ => IndexWrite::Remove { space, key, id },
         }
     })
 }
