@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::common::{World, hides, pages, people::*};
+use crate::common::{World, hides, pages};
 
 const UUID: &str = "7f4de4bc-17d7-11dd-b7a0-db4edd065621";
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -415,7 +415,10 @@ impl Asterisk {
         let bridge = bridge(&agent);
         if self.post(&["bridges", &bridge, "removeChannel"], &[("channel", channel)]).await.is_err() {
             // Then nobody is in it. If that fails as well, the agent goes.
-            self.delete(&["bridges", &bridge]).await.map_err(|e| SwitchError::Failed(e.to_string()))?;
+            match self.delete(&["bridges", &bridge]).await {
+                Ok(()) | Err(SwitchError::Gone) => {}
+                Err(e) => return Err(e),
+            }
         } else if self.post(&["bridges", &bridge, "play", &tone(&agent)], &[("media", "tone:record")]).await.is_err() {
             tracing::debug!("the agent hears nothing while a secret is keyed: is chan_bridge_media loaded?");
         }
@@ -487,4 +490,63 @@ impl Switch for Asterisk {
     }
 
     fn forget(&self, channel: &str) { self.channels().remove(channel); }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        i18n::{Company, Texts},
+        outbox::http::testing::{Reply, Server, nobody, reply},
+        telephony::{sip::voice::Voice, switch::{Setup, clips::Clips}},
+    };
+
+    fn asterisk(address: &str) -> Asterisk {
+        let company = Company { name: "Juniper & Co".into(), fraud_line: "+1 202 555 0100".into(), link_base: "https://calls.example.com".into() };
+        let clips = Clips::new(Arc::new(Texts::load(company).unwrap()), Voice::new(Vec::new()), "http://127.0.0.1:8080", NAME);
+        let lines = Lines::new(Setup { name: NAME, clips, agent_phones: HashMap::new(), national: None, most: 10, name_of: Box::new(|id| id.to_string()) });
+        let file = std::env::temp_dir().join(format!("countersign-ari-{}-{}", std::process::id(), address.replace(':', "-")));
+        std::fs::write(&file, "a-password-of-ari\n").unwrap();
+        let settings = format!("url = \"http://{address}/pbx\"\nuser = \"countersign\"\npassword_file = {file:?}");
+        let asterisk = Asterisk::new(toml::from_str(&settings).unwrap(), Arc::new(lines)).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        asterisk
+    }
+
+    #[tokio::test]
+    async fn what_is_no_asterisk_is_not_spoken_to() {
+        let accepted = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        for (answer, why) in [
+            (reply("401 Unauthorized", ""), "does not know our name"), (reply("403 Forbidden", ""), "does not know our name"), (reply("200 OK", "{}"), "answered 200"),
+            (reply("302 Found\r\nLocation: http://192.0.2.1/", ""), "answered 302"), (Reply::Raw(accepted.into()), "answered 101"), (Reply::Cut, "cannot be reached"), (Reply::Garbage, "cannot be reached"),
+        ] {
+            let server = Server::start(vec![answer]);
+            let lost = asterisk(&server.address).open().await.err().unwrap().to_string();
+            assert!(lost.contains(why), "{lost:?} instead of {why:?}");
+            assert!(!lost.contains("password-of-ari") && !lost.contains(&server.address));
+        }
+        assert!(matches!(asterisk(&nobody()).open().await, Err(Lost::NoConnection)));
+    }
+
+    #[tokio::test]
+    async fn a_password_goes_in_the_header_and_names_stay_in_their_place() {
+        let server = Server::start(vec![reply("404 Not Found", "{}"), reply("204 No Content", "")]);
+        let asterisk = asterisk(&server.address);
+        assert_eq!(asterisk.post(&["channels", "1/../../asterisk/modules", "answer"], &[("a&b", "c=d")]).await, Err(SwitchError::Gone));
+        assert_eq!(asterisk.delete(&["channels", "1780308000.12"]).await, Ok(()));
+        let requests = server.requests.lock().unwrap();
+        assert!(requests[0].starts_with("POST /pbx/ari/channels/1%2F..%2F..%2Fasterisk%2Fmodules/answer?a%26b=c%3Dd HTTP/1.1"), "{}", requests[0]);
+        let basic = format!("Basic {}", STANDARD.encode("countersign:a-password-of-ari"));
+        assert!(requests.iter().all(|request| request.contains(&basic)));
+    }
+
+    #[test]
+    fn channels_of_agents_name_their_callers() {
+        let agent = format!("{AGENT}00aabbcc-2.pbx-1780308000.12");
+        assert_eq!(callers(&agent), Some("pbx-1780308000.12"));
+        assert_eq!((bridge(&agent).as_str(), tone(&agent).as_str()), ("countersign-bridge.00aabbcc-2.pbx-1780308000.12", "countersign-tone.00aabbcc-2.pbx-1780308000.12"));
+        for other in ["1780308000.12", "countersign-agent.", "countersign-agent.1", &format!("{agent};2"), "countersign-clip.1.2"] {
+            assert_eq!(callers(other), None, "{other}");
+        }
+    }
 }

@@ -308,7 +308,7 @@ struct Serving {
 
 impl Serving {
     async fn run(mut self, arrival: Arrival, mut inbox: mpsc::UnboundedReceiver<Mail>) {
-        let connected = arrival.agent;
+        let mut connected = arrival.agent;
         let Some((reply, resumed)) = self.begun(arrival).await else {
             let _ = self.switch.decline(&self.channel).await;
             return;
@@ -323,8 +323,11 @@ impl Serving {
         let mut line = Line::default();
         if resumed {
             // Whatever it was doing; it is told anew.
-            for order in [Order::Quiet, Order::Part] {
-                let _ = self.switch.order(&self.channel, &order).await;
+            let _ = self.switch.order(&self.channel, &Order::Quiet).await;
+            if self.switch.order(&self.channel, &Order::Part).await.is_err() {
+                // The agent would hear what he must not: he goes.
+                let _ = self.switch.order(&self.channel, &Order::Drop).await;
+                connected = false;
             }
             line = Line::resumed(if connected { self.phone().await } else { None });
         }
