@@ -17,6 +17,7 @@ mod report;
 mod site;
 mod standing;
 mod stats;
+mod telephony;
 mod twilio;
 
 use std::{cell::RefCell, fs, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
@@ -90,6 +91,12 @@ struct Cli {
     /// Accounts of the largest record: 10000000 takes 50 GB in PostgreSQL
     #[arg(long, default_value_t = 1_000_000)]
     accounts_most: u64,
+    /// Telephone calls in all, at our gateway and at Asterisk
+    #[arg(long, default_value_t = 2_000)]
+    phone_calls: usize,
+    /// So many of them at a time
+    #[arg(long, default_value_t = 100)]
+    phones: usize,
     /// Leave privacyIDEA out: nothing is downloaded
     #[arg(long)]
     no_peer: bool,
@@ -122,12 +129,17 @@ enum Part {
     Race,
     /// Commands and look-ups as accounts grow
     Accounts,
+    /// Telephone calls with sound, here and at Asterisk
+    Telephony,
 }
 
 /// What went wrong, in words for whoever started it.
 type Fail = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(telephony::GATEWAY) {
+        return telephony::gateway();
+    }
     let cli = Cli::parse();
     // One thread: the generator leaves the rest of the machine to the server.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -203,6 +215,10 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
             seen.push(accounts::measure(&site.server, &dir, &rest, Some(postgres), cli.accounts_most, cli.length() / 4).await?);
         }
         out.insert("accounts".into(), Value::Array(seen));
+    }
+    if cli.wants(Part::Telephony) {
+        say(&format!("{} telephone calls, {} at a time, at our gateway and at Asterisk", cli.phone_calls, cli.phones));
+        out.insert("telephony".into(), telephony::measure(&dir, &cli.cache, cli.phone_calls, cli.phones).await?);
     }
     if cli.wants(Part::Peer) && !cli.no_peer {
         let peers = [Setting::Default, Setting::Light];

@@ -83,7 +83,31 @@ fn markdown(report: &Value) -> Result<(String, bool), Fail> {
     for store in report.get("accounts").and_then(Value::as_array).into_iter().flatten() {
         sound &= accounts(store, &mut out)?;
     }
+    if let Some(calls) = report.get("telephony").and_then(Value::as_array) {
+        sound &= telephone_calls(calls, &mut out)?;
+    }
     Ok((out, sound))
+}
+
+/// Side by side. Not sound: a call of ours that did not go as it should.
+fn telephone_calls(subjects: &[Value], out: &mut String) -> Result<bool, Fail> {
+    let mut sound = true;
+    writeln!(out, "## Telephone calls\n\n| | calls as they should be | CPU for one | cores | RSS, nobody on the line | at most | for each at a time |\n|---|---|---|---|---|---|---|")?;
+    for subject in subjects {
+        let who = subject.get("who").and_then(Value::as_str).unwrap_or_default();
+        if let Some(why) = subject.get("not_measured").and_then(Value::as_str) {
+            writeln!(out, "| {who} | not measured: {why} | | | | | |")?;
+            continue;
+        }
+        let figure = |key: &str| number(subject, key).unwrap_or(0.0);
+        sound &= figure("/good") >= figure("/calls") || who == "Asterisk";
+        writeln!(
+            out, "| {who}, {:.0} at a time | {:.0} of {:.0} | {:.2} ms | {:.2} | {:.0} MiB | {:.0} MiB | {:.0} KiB |",
+            figure("/at_a_time"), figure("/good"), figure("/calls"), figure("/cpu_ms_per_call"), figure("/cores"), figure("/idle_mib"), figure("/most_mib"), figure("/kib_per_call"),
+        )?;
+    }
+    writeln!(out)?;
+    Ok(sound)
 }
 
 /// Aim and reality, line by line.

@@ -42,7 +42,7 @@ PERSONAL = [
 class Installation:
     """The folders of one installation, and the program run on them."""
 
-    def __init__(self, folder: Path, twilio_url: str | None = None, mail_port: int | None = None, more: str = "", store: str | None = None) -> None:
+    def __init__(self, folder: Path, twilio_url: str | None = None, mail_port: int | None = None, more: str = "", store: str | None = None, address: str = "127.0.0.1:0") -> None:
         self.folder = folder
         for name in ("etc", "keys", "data"):
             (folder / name).mkdir(parents=True)
@@ -61,7 +61,7 @@ name = "Hearth & Home"
 fraud_line = "+1 202 555 0100"
 
 [listen]
-address = "127.0.0.1:0"
+address = "{address}"
 public_url = "{PUBLIC}"
 
 [store]
@@ -119,10 +119,10 @@ class Server(Program):
 class World:
     """An installation with its server, which may be started again, and the Twilio that it knows."""
 
-    def __init__(self, folder: Path, more: str = "", store: str | None = None) -> None:
+    def __init__(self, folder: Path, more: str = "", store: str | None = None, address: str = "127.0.0.1:0") -> None:
         self.twilio = FakeTwilio()
         self.mail = FakeMail()
-        self.installation = Installation(folder, self.twilio.url, self.mail.port, more, store)
+        self.installation = Installation(folder, self.twilio.url, self.mail.port, more, store, address)
         self.totp = self.installation.add_agent("robin", "agent", "correct horse battery")
         done = self.installation.run("import", self.installation.customers(CUSTOMERS))
         assert done.returncode == 0, done.stderr

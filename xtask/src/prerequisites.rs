@@ -24,6 +24,10 @@ const BASE: &[Need] = &[
     Need { what: "SoftHSM, and OpenSC's tool", packages: &["softhsm2", "opensc"], there: || which("softhsm2-util").is_some() && which("pkcs11-tool").is_some() },
     // Telephones that we did not write.
     Need { what: "sipp and baresip", packages: &["sip-tester", "baresip"], there: || which("sipp").is_some() && which("baresip").is_some() },
+    Need {
+        what: "Kamailio", packages: &["kamailio"],
+        there: || which("kamailio").is_some() || std::path::Path::new("/usr/sbin/kamailio").is_file(),
+    },
     // Others who verify and sign calls; in CI the tests of crates/stir fail without them.
     Need {
         what: "secsipidx, and Python's cryptography and PyJWT", packages: &["secsipidx", "python3-cryptography", "python3-jwt"],
@@ -39,6 +43,8 @@ const BROWSER: &[Need] = &[
         what: "Patroni, etcd and HAProxy", packages: &["patroni", "python3-etcd", "etcd-server", "haproxy"],
         there: || which("patroni").is_some() && which("etcd").is_some() && (which("haproxy").is_some() || std::path::Path::new("/usr/sbin/haproxy").is_file()),
     },
+    // A real Asterisk is made with it, once, and kept in the cache.
+    Need { what: "debootstrap", packages: &["debootstrap"], there: || which("debootstrap").is_some() || std::path::Path::new("/usr/sbin/debootstrap").is_file() },
     Need { what: "a font for letters", packages: &["fonts-dejavu-core"], there: || has_font("DejaVu Sans") },
     Need { what: "a font for pictograms", packages: &["fonts-noto-color-emoji"], there: || has_font("Noto Color Emoji") },
 ];

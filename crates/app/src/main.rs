@@ -13,6 +13,7 @@ mod risk;
 mod start;
 mod stir;
 mod survey;
+mod switches;
 mod term;
 mod witness;
 

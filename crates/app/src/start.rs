@@ -41,6 +41,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     Failure, key, policy,
+    switches::Switches,
     term::{BAD, DIM, GOOD, STRONG, WARN},
 };
 
@@ -151,6 +152,7 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
         }
         None => None,
     };
+    let switches = Switches::new(config, &texts, &agents, &runner.hub)?;
     let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
     let (sign_in, upstream) = openid(config, &runner)?;
     let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
@@ -184,6 +186,7 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
         }
         None => None,
     };
+    switches.start(&app).await?;
     Ok(Served { app, outbox, log: Some(log), retention: config.retention.clone(), gateway })
 }
 

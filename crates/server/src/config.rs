@@ -14,7 +14,7 @@ use crate::{
     retention::Retention,
     risk_config::{IntelSettings, RiskSettings},
     storage::Storage,
-    telephony::sip::config::SipSettings,
+    telephony::{asterisk::config::AsteriskSettings, freeswitch::config::FreeSwitchSettings, sip::config::SipSettings},
     token::{self, TokenKey},
     upstream::Hint,
 };
@@ -49,6 +49,10 @@ pub struct Config {
     pub twilio: Option<Twilio>,
     /// Telephones and trunks that call us directly.
     pub sip: Option<SipSettings>,
+    /// Asterisk, which gives us its calls.
+    pub asterisk: Option<AsteriskSettings>,
+    /// FreeSWITCH, which asks us what to do with its calls.
+    pub freeswitch: Option<FreeSwitchSettings>,
     /// A provider of your own for texts and read-out codes.
     pub messages: Option<HttpMessages>,
     /// A mail server for notices.
@@ -399,12 +403,13 @@ impl Config {
         }
         self.store.examine(self.keys.file.as_ref(), &mut say);
         // A desk for other companies needs no telephone of its own.
-        let own_calls = self.tenants.is_empty() || self.twilio.is_some() || self.sip.is_some();
+        let switched = self.sip.is_some() || self.asterisk.is_some() || self.freeswitch.is_some();
+        let own_calls = self.tenants.is_empty() || self.twilio.is_some() || switched;
         let texts = self.twilio.is_some() || self.messages.is_some();
         if own_calls && !texts {
             say(Severity::Missing, "twilio / messages", "nobody can send texted codes: configure [twilio] or [messages]".into());
         }
-        if own_calls && self.twilio.is_none() && self.sip.is_none() {
+        if own_calls && self.twilio.is_none() && !switched {
             say(Severity::Missing, "twilio", "no telephony: calls cannot come in".into());
         }
         if own_calls && self.mail.is_none() {
@@ -412,6 +417,12 @@ impl Config {
         }
         if let Some(sip) = &self.sip {
             sip.examine(&mut say);
+        }
+        if let Some(asterisk) = &self.asterisk {
+            asterisk.examine(&self.listen.public_url, &mut say);
+        }
+        if let Some(freeswitch) = &self.freeswitch {
+            freeswitch.examine(&self.listen.public_url, &mut say);
         }
         if let Some(twilio) = &self.twilio {
             match (&twilio.auth_token_file, std::env::var_os("COUNTERSIGN_TWILIO_TOKEN")) {

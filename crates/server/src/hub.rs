@@ -27,6 +27,18 @@ pub enum Notice {
 pub trait Telephone: Send + Sync {
     /// Makes the telephone do this now, whatever it was doing.
     async fn push(&self, call: &Call, line: &Line, reply: Reply);
+
+    /// What a telephone fetches that plays files from us, by the last part of its address. `None`: there
+    /// is no such sound.
+    async fn clip(&self, _name: &str) -> Option<Sound> { None }
+}
+
+/// A WAV file.
+pub struct Sound {
+    /// The file.
+    pub wav: Vec<u8>,
+    /// It is the same for everybody, and may be kept.
+    pub keep: bool,
 }
 
 /// The notice board of one node.

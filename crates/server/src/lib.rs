@@ -158,6 +158,7 @@ pub fn router(app: App) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/assets/{*path}", get(asset))
+        .route("/clips/{adapter}/{name}", get(clip))
         .fallback(|| async { WebError::NotFound })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn(web::security_headers))
@@ -180,6 +181,14 @@ async fn metrics(State(app): State<App>) -> Response {
     m.live.set(i64::try_from(app.runner.live_count()).unwrap_or(i64::MAX));
     m.queued.set(i64::try_from(app.runner.store.queued()).unwrap_or(i64::MAX));
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], m.render()).into_response()
+}
+
+/// What a switch says to a caller: it fetches that under an address that an adapter has signed.
+async fn clip(State(app): State<App>, Path((adapter, name)): Path<(String, String)>) -> Result<Response, WebError> {
+    let telephone = app.runner.hub.telephone(&adapter).ok_or(WebError::NotFound)?;
+    let sound = telephone.clip(&name).await.ok_or(WebError::NotFound)?;
+    let keep = if sound.keep { "private, max-age=3600" } else { "no-store" };
+    Ok(([(header::CONTENT_TYPE, "audio/wav"), (header::CACHE_CONTROL, keep)], sound.wav).into_response())
 }
 
 #[derive(rust_embed::RustEmbed)]

@@ -1,4 +1,4 @@
-//! Against programs that we did not write: sipp (`sip-tester`) and baresip.
+//! Against programs that we did not write: sipp (`sip-tester`), baresip, and Kamailio in between.
 //!
 //! Where one is missing its tests are skipped, and say so; in CI they fail.
 
@@ -61,7 +61,7 @@ async fn gateway_at(ip: IpAddr) -> (Gateway, mpsc::UnboundedReceiver<String>) {
 /// Where the program is; if it is nowhere, the test is over.
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    let found = std::env::split_paths(&path).chain(["/usr/sbin".into()]).map(|folder| folder.join(name)).find(|file| file.is_file());
     if found.is_none() {
         assert!(std::env::var_os("CI").is_none(), "{name} is missing, and this is CI");
         println!("skipped: {name} is not installed");
@@ -108,12 +108,16 @@ fn scenario(middle: &str) -> String {
 }
 
 async fn sipp(name: &str, middle: &str, gateway: &Gateway, more: &[&str]) -> Option<Output> {
+    sipp_at(name, &scenario(middle), &gateway.address().to_string(), more).await
+}
+
+async fn sipp_at(name: &str, scenario: &str, address: &str, more: &[&str]) -> Option<Output> {
     let sipp = program("sipp")?;
     let folder = folder(name);
-    std::fs::write(folder.join("caller.xml"), scenario(middle)).unwrap();
+    std::fs::write(folder.join("caller.xml"), scenario).unwrap();
     let mut command = Command::new(sipp);
     command.current_dir(&folder).args(["-sf", "caller.xml", "-i", "127.0.0.1", "-m", "1", "-s", "+12025550100", "-timeout", "40s", "-nostdin"]);
-    command.args(more).arg(gateway.address().to_string()).env("TERM", "dumb");
+    command.args(more).arg(address).env("TERM", "dumb");
     let output = tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(move || command.output())).await;
     Some(output.expect("sipp does not end").unwrap().unwrap())
 }
@@ -284,4 +288,74 @@ async fn baresip_calls_and_keys() {
     }
     assert_eq!(next(&mut told).await, "4711");
     assert_eq!(next(&mut told).await, "Us");
+}
+
+/// A Kamailio that passes calls on to a gateway and stays in their way (RFC 3261 §16.6, Record-Route).
+struct Kamailio {
+    child: Child,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Drop for Kamailio {
+    fn drop(&mut self) {
+        // It ends its processes itself.
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let _ = self.child.wait();
+    }
+}
+
+impl Kamailio {
+    fn start(name: &str, gateway: &Gateway) -> Option<Self> {
+        let program = program("kamailio")?;
+        let modules = std::fs::read_dir("/usr/lib").ok()?.filter_map(|entry| Some(entry.ok()?.path().join("kamailio/modules"))).find(|path| path.is_dir())?;
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = folder(name);
+        let config = format!(
+            "debug=0\nlog_stderror=yes\nchildren=2\ndisable_tcp=yes\nlisten=udp:127.0.0.1:{port}\nmpath=\"{modules}\"\n\
+             loadmodule \"tm.so\"\nloadmodule \"sl.so\"\nloadmodule \"rr.so\"\nloadmodule \"pv.so\"\nloadmodule \"xlog.so\"\nloadmodule \"siputils.so\"\nloadmodule \"textops.so\"\n\
+             request_route {{\n xlog(\"L_ALERT\", \"passed $rm from $si:$sp\\n\");\n if (has_totag()) {{\n  if (loose_route()) {{ t_relay(); }}\n  exit;\n }}\n\
+             if (is_method(\"CANCEL\")) {{ t_relay(); exit; }}\n record_route();\n $du = \"sip:{gateway}\";\n t_relay();\n}}\n\
+             event_route[core:worker-one-init] {{\n xlog(\"L_ALERT\", \"it is up\\n\");\n}}\n",
+            modules = modules.display(),
+            gateway = gateway.address(),
+        );
+        std::fs::write(folder.join("kamailio.cfg"), config).unwrap();
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        let mut command = Command::new(program);
+        command.args(["-DD", "-E", "-m", "16", "-M", "4", "-f"]).arg(folder.join("kamailio.cfg")).arg("-Y").arg(&folder).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        let kamailio = Self { child: command.spawn().unwrap(), port, log: folder.join("log") };
+        let until = std::time::Instant::now() + LIMIT;
+        while !kamailio.said().contains("it is up") {
+            assert!(std::time::Instant::now() < until, "Kamailio does not start: {}", kamailio.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(kamailio)
+    }
+
+    fn said(&self) -> String {
+        std::fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sipp_calls_through_a_proxy_that_stays_in_the_way() {
+    let (gateway, mut told) = gateway().await;
+    let Some(kamailio) = Kamailio::start("proxy", &gateway) else { return };
+    let info = |number, body: &str| send("INFO", number, "Content-Type: application/dtmf-relay\n", body, true) + "<recv response=\"200\"/>\n";
+    let middle = [info(2, "Signal=4\nDuration=160\n"), info(3, "Signal=7\nDuration=160\n"), info(4, "Signal=#\nDuration=160\n")].concat();
+    // Within the dialog every request goes the way that the first one went.
+    let routed = |part: &str| if part.contains("[next_url]") { part.replace("Max-Forwards", "[routes]\nMax-Forwards") } else { part.to_owned() };
+    let scenario = scenario(&middle).split("<send").map(routed).collect::<Vec<_>>().join("<send");
+    let Some(output) = sipp_at("proxied", &scenario, &format!("127.0.0.1:{}", kamailio.port), &[]).await else { return };
+    assert!(output.status.success(), "{}\n{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr), kamailio.said());
+    assert_eq!(next(&mut told).await, "47");
+    assert_eq!(next(&mut told).await, "Us");
+    let said = kamailio.said();
+    // Our BYE as well.
+    let ours = format!("passed BYE from {}", gateway.address());
+    for wanted in ["passed INVITE from", "passed ACK from", "passed INFO from", &ours] {
+        assert!(said.contains(wanted), "{wanted:?} is not in\n{said}");
+    }
 }

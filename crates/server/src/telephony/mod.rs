@@ -1,8 +1,11 @@
 //! Adapters: each turns a vendor's requests into inputs of the machine, and the machine's
 //! directives into what the vendor understands. See docs/adding-an-adapter.md.
 
+pub mod asterisk;
+pub mod freeswitch;
 pub mod handset;
 pub mod sip;
+pub mod switch;
 pub mod twilio;
 
 use countersign_core::{

@@ -46,7 +46,7 @@ async fn nobody_gets_in_without_what_a_route_asks_for() {
             Who::Program => assert_eq!(status, 401, "{verb} {path}"),
             Who::Twilio => assert_eq!(status, 403, "{verb} {path}"),
             // None is configured here.
-            Who::Provider => assert_eq!(status, 404, "{verb} {path}"),
+            Who::Provider | Who::Switch => assert_eq!(status, 404, "{verb} {path}"),
             // The demo is not mounted: not even its paths are known.
             Who::Demo => assert_eq!(status, 404, "{verb} {path}"),
         }

@@ -22,6 +22,8 @@ pub enum Who {
     Link,
     /// A program with its key.
     Program,
+    /// A switch, at an address that we have signed.
+    Switch,
     /// Twilio, by its signature.
     Twilio,
     /// Whoever signs in at the company's own provider, where one is configured.
@@ -47,6 +49,7 @@ pub const ROUTES: [(&str, &str, Who); 114] = [
     ("GET", "/admin/survey/verdicts.svg", Who::Lead),
     ("GET", "/admin/risk", Who::Lead),
     ("GET", "/assets/{*path}", Who::Anybody),
+    ("GET", "/clips/{adapter}/{name}", Who::Switch),
     ("GET", "/demo/app/liam", Who::Demo),
     ("GET", "/desk", Who::Desk),
     ("GET", "/desk/call/{id}", Who::Desk),
@@ -156,7 +159,7 @@ pub fn example(path: &str) -> String {
         .replace("/call/{id}", "/call/call_00000000000000000000000000000001").replace("/agents/{id}", "/agents/agent_00000000000000000000000000000001")
         .replace("/survey/{id}", &format!("/survey/{}", "0".repeat(48)))
         .replace("{call}", "call_00000000000000000000000000000001").replace("{agent}", "agent_00000000000000000000000000000001").replace("{token}", &"0".repeat(64)).replace("{person}", "ana").replace("{name}", "Robin")
-        .replace("{verb}", "end").replace("{challenge}", "chal_00000000000000000000000000000001")
+        .replace("{adapter}", "asterisk").replace("{verb}", "end").replace("{challenge}", "chal_00000000000000000000000000000001")
 }
 
 /// Method and path of every `.route(…)` in the sources.

@@ -15,6 +15,7 @@ mod drills;
 mod duress;
 mod field_notes;
 mod follow_up;
+mod freeswitch;
 mod identity;
 mod keys;
 mod languages;

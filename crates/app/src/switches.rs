@@ -1,0 +1,76 @@
+//! Asterisk and FreeSWITCH, put together.
+
+use std::sync::Arc;
+
+use countersign_server::{
+    App,
+    agents::Agents,
+    config::Config,
+    hub::Hub,
+    i18n::Texts,
+    telephony::{
+        asterisk::{self, Asterisk},
+        freeswitch::{self, FreeSwitch},
+        sip::voice::Voice,
+        switch::{Lines, Setup, clips::Clips},
+    },
+};
+use tokio::net::TcpListener;
+
+use crate::Failure;
+
+/// Those of a configuration, before the application is there.
+pub struct Switches {
+    asterisk: Option<(Arc<Asterisk>, Arc<Lines>)>,
+    freeswitch: Option<(Arc<FreeSwitch>, Arc<Lines>, std::net::SocketAddr)>,
+}
+
+impl Switches {
+    /// Checks the settings, and registers the telephones.
+    pub fn new(config: &Config, texts: &Arc<Texts>, agents: &Arc<Agents>, hub: &Hub) -> Result<Self, Failure> {
+        let names = || -> Box<dyn Fn(_) -> String + Send + Sync> {
+            let agents = agents.clone();
+            Box::new(move |id| agents.name(id))
+        };
+        let asterisk = match &config.asterisk {
+            Some(at) => {
+                let media = at.media(&config.listen.public_url).map_err(|e| format!("[asterisk] {e}"))?;
+                let lines = Arc::new(Lines::new(Setup {
+                    name: asterisk::NAME, clips: Clips::new(texts.clone(), Voice::new(at.speech.clone()), &media, asterisk::NAME),
+                    agent_phones: at.agent_phones.clone().into_iter().collect(), national: at.national.clone(), most: at.calls, name_of: names(),
+                }));
+                hub.register(asterisk::NAME, lines.clone());
+                Some((Arc::new(Asterisk::new(at.clone(), lines.clone()).map_err(|e| format!("[asterisk] {e}"))?), lines))
+            }
+            None => None,
+        };
+        let freeswitch = match &config.freeswitch {
+            Some(at) => {
+                let media = at.media_url.as_ref().unwrap_or(&config.listen.public_url);
+                let lines = Arc::new(Lines::new(Setup {
+                    name: freeswitch::NAME, clips: Clips::new(texts.clone(), Voice::new(at.speech.clone()), media, freeswitch::NAME),
+                    agent_phones: at.agent_phones.clone().into_iter().collect(), national: at.national.clone(), most: at.calls, name_of: names(),
+                }));
+                hub.register(freeswitch::NAME, lines.clone());
+                Some((Arc::new(FreeSwitch::new(at.clone(), lines.clone()).map_err(|e| format!("[freeswitch] {e}"))?), lines, at.listen))
+            }
+            None => None,
+        };
+        Ok(Self { asterisk, freeswitch })
+    }
+
+    /// Takes calls from now on. Nothing has to be stopped: the calls are the switch's, and go on when we
+    /// are there again.
+    pub async fn start(self, app: &App) -> Result<(), Failure> {
+        if let Some((asterisk, lines)) = self.asterisk {
+            lines.start(app.clone());
+            tokio::spawn(asterisk.run());
+        }
+        if let Some((freeswitch, lines, address)) = self.freeswitch {
+            lines.start(app.clone());
+            let listener = TcpListener::bind(address).await.map_err(|e| format!("[freeswitch] cannot listen on {address}: {e}"))?;
+            tokio::spawn(freeswitch.run(listener));
+        }
+        Ok(())
+    }
+}
