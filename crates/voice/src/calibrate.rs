@@ -26,6 +26,10 @@ pub struct Goal {
     pub false_accepts: f64,
     /// For what it holds, in words.
     pub condition: String,
+    /// The day, as year-month-day.
+    pub made_on: String,
+    /// Recordings that the trials were made of.
+    pub calls: u32,
     /// What is said.
     pub speech: Speech,
     /// SHA-256 of the speaker network.
@@ -41,10 +45,18 @@ pub struct Goal {
 impl Goal {
     /// For the network that is part of this crate, with 1000 repetitions.
     #[must_use]
-    pub fn new(false_accepts: f64, condition: &str, speech: Speech) -> Self {
+    pub fn new(
+        false_accepts: f64,
+        condition: &str,
+        speech: Speech,
+        made_on: &str,
+        calls: u32,
+    ) -> Self {
         Self {
             false_accepts,
             condition: condition.into(),
+            made_on: made_on.into(),
+            calls,
             speech,
             network: BUILT_IN_SHA256,
             phrase_threshold: None,
@@ -129,6 +141,7 @@ pub fn calibrate(trials: &[Trial], goal: &Goal) -> Result<Calibration, Calibrati
     let calibration = Calibration {
         version: 1,
         condition: goal.condition.clone(),
+        made_on: goal.made_on.clone(),
         speech: goal.speech,
         network: hex(&goal.network),
         target_false_accepts: goal.false_accepts,
@@ -139,6 +152,7 @@ pub fn calibrate(trials: &[Trial], goal: &Goal) -> Result<Calibration, Calibrati
         genuine_trials: sample.genuine as u32,
         impostor_trials: sample.impostors as u32,
         speakers: sample.speakers as u32,
+        calls: goal.calls,
         slope: line.weights.first().map_or(0.0, |weight| *weight as f32),
         intercept: line.offset as f32,
         phrase_threshold: goal.phrase_threshold,

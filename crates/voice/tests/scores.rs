@@ -38,6 +38,10 @@ fn trials(speakers: u32, genuine: u32, impostors: u32, apart: f32, seed: u64) ->
     trials
 }
 
+fn goal(false_accepts: f64, speech: Speech) -> Goal {
+    Goal::new(false_accepts, "made up", speech, "2026-01-31", 400)
+}
+
 #[test]
 fn error_rates_of_two_normal_distributions_are_as_computed() {
     // Two apart: the equal error is that of one standard deviation, 15.87%.
@@ -93,7 +97,7 @@ fn people_told_apart_without_error_have_none() {
 #[test]
 fn a_calibration_holds_its_target_and_says_how_sure_it_is() {
     let trials = trials(40, 30, 60, 4.0, 2);
-    let goal = Goal::new(0.01, "made up", Speech::Free);
+    let goal = goal(0.01, Speech::Free);
     let calibration = calibrate(&trials, &goal).unwrap();
     assert!(calibration.false_accepts.value <= 0.01);
     assert!(calibration.false_accepts.high > calibration.false_accepts.value);
@@ -116,14 +120,24 @@ fn a_calibration_holds_its_target_and_says_how_sure_it_is() {
         calibration,
         "the same seed, the same answer"
     );
-    let text = calibration.to_toml().unwrap();
-    assert_eq!(Calibration::from_toml(&text).unwrap(), calibration);
+    let text = calibration.to_json();
+    let read = Calibration::from_json(&text).unwrap();
+    assert_eq!(read.to_json(), text);
+    assert_eq!(
+        (read.threshold, read.slope, read.intercept),
+        (
+            calibration.threshold,
+            calibration.slope,
+            calibration.intercept
+        ),
+        "an answer is the same before and after"
+    );
 }
 
 #[test]
 fn a_target_needs_trials() {
     let trials = trials(10, 10, 20, 4.0, 3);
-    let found = calibrate(&trials, &Goal::new(0.01, "made up", Speech::Free)).unwrap_err();
+    let found = calibrate(&trials, &goal(0.01, Speech::Free)).unwrap_err();
     assert!(
         matches!(
             found,
@@ -136,40 +150,48 @@ fn a_target_needs_trials() {
         ),
         "{found}"
     );
-    assert!(calibrate(&trials, &Goal::new(0.02, "made up", Speech::Free)).is_ok());
+    assert!(calibrate(&trials, &goal(0.02, Speech::Free)).is_ok());
     for target in [0.0, 0.5, -1.0, f64::NAN] {
-        assert!(calibrate(&trials, &Goal::new(target, "made up", Speech::Free)).is_err());
+        assert!(calibrate(&trials, &goal(target, Speech::Free)).is_err());
     }
     // The same phrase needs a threshold for the phrase.
-    assert!(calibrate(&trials, &Goal::new(0.02, "made up", Speech::SamePhrase)).is_err());
+    assert!(calibrate(&trials, &goal(0.02, Speech::SamePhrase)).is_err());
 }
 
 #[test]
 fn a_calibration_that_was_edited_badly_is_refused() {
-    let text = calibrate(
-        &trials(40, 30, 60, 4.0, 2),
-        &Goal::new(0.01, "made up", Speech::Free),
-    )
-    .unwrap()
-    .to_toml()
-    .unwrap();
+    let text = calibrate(&trials(40, 30, 60, 4.0, 2), &goal(0.01, Speech::Free))
+        .unwrap()
+        .to_json();
     for (line, by) in [
-        ("version = 1", "version = 2"),
-        ("impostor_trials = 2400", "impostor_trials = 10"),
-        ("condition = \"made up\"", "condition = \"\""),
-        ("speech = \"free\"", "speech = \"same-phrase\""),
+        (r#""version": 1"#, r#""version": 2"#),
+        (r#""impostor_trials": 2400"#, r#""impostor_trials": 10"#),
+        (r#""condition": "made up""#, r#""condition": """#),
+        (r#""speech": "free""#, r#""speech": "same-phrase""#),
         (
-            "target_false_accepts = 0.01",
-            "target_false_accepts = 0.0001",
+            r#""target_false_accepts": 0.01"#,
+            r#""target_false_accepts": 0.0001"#,
         ),
-        ("speakers = 40", "speakers = 40\npassed = true"),
+        (r#""speakers": 40"#, r#""speakers": 40, "passed": true"#),
+        (r#""speakers": 40"#, r#""speakers": 40, "speakers": 40"#),
+        (r#""speakers": 40"#, r#""speakers": 1"#),
+        (r#""calls": 400"#, r#""calls": 39"#),
+        (r#""made_on": "2026-01-31""#, r#""made_on": "2026-13-31""#),
+        (r#""made_on": "2026-01-31""#, r#""made_on": "lately""#),
+        (r#""network": "9"#, r#""network": "G"#),
+        (r#""slope": "#, r#""slope": -"#),
+        (r#""slope": "#, r#""slope": null, "was": "#),
+        (r#""threshold": "#, r#""threshold": 1e999, "was": "#),
     ] {
         let edited = text.replacen(line, by, 1);
         assert_ne!(edited, text, "{line} is in it");
-        assert!(Calibration::from_toml(&edited).is_err(), "{by}");
+        assert!(Calibration::from_json(&edited).is_err(), "{by}");
     }
-    let nan = text.replacen("slope = ", "slope = nan #", 1);
-    assert!(Calibration::from_toml(&nan).is_err());
+    let long = format!("{text}{}", " ".repeat(Calibration::MOST_BYTES));
+    assert!(Calibration::from_json(&long).is_err());
+    for cut in 0..text.len() - 2 {
+        assert!(Calibration::from_json(&text[..cut]).is_err(), "{cut}");
+    }
 }
 
 #[test]
