@@ -18,6 +18,7 @@ mod site;
 mod standing;
 mod stats;
 mod twilio;
+mod voice;
 
 use std::{cell::RefCell, fs, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 
@@ -122,6 +123,8 @@ enum Part {
     Race,
     /// Commands and look-ups as accounts grow
     Accounts,
+    /// Voices compared, on one core
+    Voice,
 }
 
 /// What went wrong, in words for whoever started it.
@@ -196,6 +199,10 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
     }
     if cli.wants(Part::Race) {
         out.insert("race".into(), Value::Array(races(cli, &site, &rest, &dir).await?));
+    }
+    if cli.wants(Part::Voice) {
+        say("voices, on one core");
+        out.insert("voice".into(), voice::measure(cli.length())?);
     }
     if cli.wants(Part::Accounts) {
         let mut seen = vec![accounts::measure(&site.server, &dir, &rest, None, cli.accounts_most, cli.length() / 4).await?];

@@ -14,6 +14,7 @@ mod start;
 mod stir;
 mod survey;
 mod term;
+mod voice;
 mod witness;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -102,6 +103,9 @@ enum Command {
     Stir(stir::StirCommand),
     /// Take notes on calls to contact centers, grade them, draw them: needs no server and no configuration
     Survey(survey::Survey),
+    /// Voices: how well they are told apart on calls of your own, and from when on two are taken for one
+    #[command(subcommand)]
+    Voice(voice::VoiceCommand),
     /// Write a whole and consistent copy of the record while the server runs
     Backup {
         /// The new file
@@ -274,6 +278,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Call(args) => call::run(args).await,
         Command::Stir(command) => stir::run(&command),
         Command::Survey(survey) => survey::run(survey),
+        Command::Voice(command) => voice::run(command),
         Command::Backup { to, config } => {
             let runner = start::open(&countersign_server::config::Config::read(&config)?).await?;
             runner.store.backup(&to).await?;
