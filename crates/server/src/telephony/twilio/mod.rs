@@ -6,6 +6,7 @@
 pub mod form;
 mod opt_out;
 pub mod signature;
+pub mod stream;
 pub mod twiml;
 
 use std::{
