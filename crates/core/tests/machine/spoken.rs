@@ -1,12 +1,14 @@
 //! Verbal passwords that a recogniser hears: judged and counted as typed ones, never nearly right, never
 //! the only way.
 
+use std::num::ParseIntError;
+
 use countersign_core::{
     action::{Level, Role},
     call::{Closed, Command, Event, Params, Rejected, Stage},
     factor::FactorKind::{Pin, SmsCode, VerbalPassword},
     prompt::{Directive, Prompt},
-    speech::Hearing,
+    speech::{Heard, Hearing, SpeechRecognizer},
 };
 
 use crate::{
@@ -31,7 +33,22 @@ fn asked() -> Shell {
     shell
 }
 
-fn heard(text: &str) -> Do { Do::Heard(text.into(), 95) }
+/// A recogniser for tests: "95 purple rhinoceros" was heard with 95%.
+struct Script;
+
+impl SpeechRecognizer for Script {
+    type Answer = str;
+    type Error = ParseIntError;
+
+    fn heard(&self, line: &str) -> Result<Option<Heard>, ParseIntError> {
+        let Some((confidence, text)) = line.split_once(' ') else { return Ok(None) };
+        Ok(Some(Heard { text: text.into(), confidence: confidence.parse()? }))
+    }
+}
+
+fn line(line: &str) -> Do { Script.heard(line).unwrap().map_or(Do::NoKeys, |heard| Do::Heard(heard.text.expose().into(), heard.confidence)) }
+
+fn heard(text: &str) -> Do { line(&format!("95 {text}")) }
 
 fn left(shell: &Shell) -> Option<u8> { shell.call.challenge.as_ref().map(|c| c.left) }
 
@@ -56,8 +73,8 @@ fn what_is_unsure_is_neither_right_nor_wrong_and_after_some_times_the_agent_asks
         if shell.call.stage != Stage::Proving {
             break;
         }
-        // The right word and a wrong one: nobody can tell which it was.
-        let right = shell.ok(Do::Heard(VERBAL.into(), 79)).say.clone();
+        // The right word, not heard surely: it is as if nobody had said anything.
+        let right = shell.ok(line(&format!("79 {VERBAL}"))).say.clone();
         assert!(right.contains(&Prompt::NotUnderstood) || right.contains(&Prompt::BackToAgent), "{right:?}");
         assert!(!shell.last.has(|e| matches!(e, Event::ChallengeFailed { .. } | Event::Proved { .. })));
     }
