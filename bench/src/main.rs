@@ -19,6 +19,7 @@ mod standing;
 mod stats;
 mod telephony;
 mod twilio;
+mod voice;
 
 use std::{cell::RefCell, fs, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 
@@ -131,6 +132,8 @@ enum Part {
     Accounts,
     /// Telephone calls with sound, here and at Asterisk
     Telephony,
+    /// Voices compared, on one core
+    Voice,
 }
 
 /// What went wrong, in words for whoever started it.
@@ -208,6 +211,10 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
     }
     if cli.wants(Part::Race) {
         out.insert("race".into(), Value::Array(races(cli, &site, &rest, &dir).await?));
+    }
+    if cli.wants(Part::Voice) {
+        say("voices, on one core");
+        out.insert("voice".into(), voice::measure(cli.length())?);
     }
     if cli.wants(Part::Accounts) {
         let mut seen = vec![accounts::measure(&site.server, &dir, &rest, None, cli.accounts_most, cli.length() / 4).await?];

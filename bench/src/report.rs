@@ -77,6 +77,13 @@ fn markdown(report: &Value) -> Result<(String, bool), Fail> {
             figure("/entries"), figure("/verify_seconds"), figure("/entries") / figure("/verify_seconds").max(0.001), figure("/verify_peak_mib"), figure("/proofs_per_second"),
         )?;
     }
+    if let Some(voice) = report.get("voice") {
+        let figure = |key: &str| number(voice, key).unwrap_or(0.0);
+        writeln!(
+            out, "## Voices\n\n{:.0} verifications of three seconds, one after the other: p50 {:.1} ms, p99 {:.1} ms; {:.1} ms of CPU each, {:.0} in a second of one core. The engine is ready in {:.0} ms and takes {:.0} MiB; a template has {:.0} bytes.\n",
+            figure("/verifications"), figure("/p50_ms"), figure("/p99_ms"), figure("/cpu_ms"), figure("/per_second_of_cpu"), figure("/start_ms"), figure("/more_rss_mib"), figure("/template_bytes"),
+        )?;
+    }
     if let Some(races) = report.get("race").and_then(Value::as_array) {
         sound &= race(races, &mut out)?;
     }

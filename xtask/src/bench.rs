@@ -28,7 +28,7 @@ pub struct BenchArgs {
     /// Measure how long a first build takes as well, into an empty folder: ten minutes more
     #[arg(long)]
     build: bool,
-    /// Only these parts: accounts, calls, checks, log, peer, policy, portal, race, start, telephony, waiting
+    /// Only these parts: accounts, calls, checks, log, peer, policy, portal, race, start, telephony, voice, waiting
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Keep the record in a PostgreSQL server of its own instead of a file

@@ -15,6 +15,7 @@ mod stir;
 mod survey;
 mod switches;
 mod term;
+mod voice;
 mod witness;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -103,6 +104,9 @@ enum Command {
     Stir(stir::StirCommand),
     /// Take notes on calls to contact centers, grade them, draw them: needs no server and no configuration
     Survey(survey::Survey),
+    /// Voices: how well they are told apart on calls of your own, and from when on two are taken for one
+    #[command(subcommand)]
+    Voice(voice::VoiceCommand),
     /// Write a whole and consistent copy of the record while the server runs
     Backup {
         /// The new file
@@ -278,6 +282,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Call(args) => call::run(args).await,
         Command::Stir(command) => stir::run(&command),
         Command::Survey(survey) => survey::run(survey),
+        Command::Voice(command) => voice::run(command),
         Command::Backup { to, keys, config } => {
             let runner = start::open(&countersign_server::config::Config::read(&config)?).await?;
             let store = if keys { &runner.customers.keys } else { &runner.store };

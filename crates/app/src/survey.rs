@@ -16,7 +16,8 @@ use clap::{Args, Subcommand};
 use countersign_server::serve::system_clock;
 use countersign_survey::{Change, Choice, Date, Factor, Grade, Identifier, Item, Note, Reached, Standing, Tally, Verdict, Way, chart, csv, grade, tidy};
 
-use self::book::{Book, write_whole};
+pub use self::book::write_whole;
+use self::book::Book;
 use crate::{
     Failure,
     term::{BAD, DIM, GOOD, STRONG, WARN, good},

@@ -20,6 +20,7 @@ pub mod prompt;
 pub mod random;
 pub mod risk;
 pub mod secret;
+pub mod speech;
 pub mod story;
 pub mod time;
 pub mod view;

@@ -92,6 +92,8 @@ pub enum Prompt {
     EnterHotp,
     /// "Key your PIN".
     EnterPin,
+    /// "Say your password for the phone; any key leads to another way".
+    SayVerbalPassword,
     /// "Key a code from your printed list".
     EnterBackupCode,
     /// "One moment": a token follows by itself.
@@ -143,6 +145,8 @@ pub enum Prompt {
     WaitingSpecialist,
     /// "You are being connected".
     Connecting,
+    /// Nothing was said, or nothing that a recogniser is sure of.
+    NotUnderstood,
     /// Nothing was keyed.
     NothingHeard,
     /// A polite end.
@@ -178,6 +182,14 @@ pub enum Directive {
         timeout: u8,
         /// The keys are a secret: pause recordings, mask displays, keep the agent deaf.
         secret: bool,
+    },
+    /// Let a recogniser hear a secret; a key ends it. Hints for the recogniser are not given: they would
+    /// hold the secret.
+    Listen {
+        /// Seconds until somebody has to speak.
+        timeout: u8,
+        /// What is spoken.
+        lang: Lang,
     },
     /// Play the caller's choice until something else happens.
     Hold {

@@ -44,7 +44,7 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
             format!("The call came in through {adapter} {number} ({signed}){denied}.")
         }
         Event::Asked { stage } => asked(*stage).to_owned(),
-        Event::Silence => "Nothing usable was keyed.".into(),
+        Event::Silence => "Nothing usable was keyed or said.".into(),
         Event::LanguageChosen { lang } => format!("Language: {}.", lang.code()),
         Event::MusicChosen { music } => format!("The caller chose {} music.", music.name()),
         Event::IntentConfirmed => "The caller is calling about what is upcoming.".into(),

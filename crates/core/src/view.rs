@@ -252,7 +252,7 @@ pub fn agent_view(
 ) -> AgentView {
     let call: &Call = &call.as_of(now);
     let Call {
-        id, n, started, updated: _, adapter: _, number: _, origin, verstat: _, denied: _, stage, lang: _, music, silences: _,
+        id, n, started, updated: _, adapter: _, number: _, origin, verstat: _, denied: _, stage, lang: _, music, silences: _, words_to_agent: _,
         claims, contradictions, misses, subject, principal: _, agreed: _, settled: _, number_set_aside, delegate, intent, challenge,
         link, ring: _, disowned, tried: _, proofs: _, level, level_expires, level_policies, failures: _, risk, risk_parts, route: _, shadow, signals: _, fraud: _, queue, waiting_since,
         agent, handed_over: _, compared, revealed: _, decisions: _, performed, sent_online, frozen, duress, delivery, last_closed, ended,
@@ -277,7 +277,7 @@ pub fn agent_view(
         look_alike: c.look_alike,
     }).collect();
     let challenge = challenge.as_ref().map(|c| ChallengeView {
-        kind: c.kind, keyed: c.kind.is_keyed(), expires: c.expires, left: c.left, action: c.action.clone(), then: c.then.clone(), delivery: *delivery,
+        kind: c.kind, keyed: c.is_to_machine(), expires: c.expires, left: c.left, action: c.action.clone(), then: c.then.clone(), delivery: *delivery,
         code: (mine && matches!(c.kind, FactorKind::Approval | FactorKind::Provider)).then(|| pepper.travel_code(c.id, Alphabet::Known)),
     });
     let live = mine && ended.is_none();

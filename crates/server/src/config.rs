@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use countersign_core::call::Params;
 use countersign_core::secret::{E164, Secret};
+use countersign_core::speech::Hearing;
 use serde::Deserialize;
 
 use crate::{
@@ -147,12 +148,20 @@ pub struct Twilio {
     /// A number of its own that only the portal dials: calls to it begin with a token
     /// (`silent_authentication`). Without it the portal offers no such call.
     pub app_number: Option<E164>,
+    /// Verbal passwords are said to Twilio's recogniser first, and to the agent if that does not help.
+    #[serde(default)]
+    pub hear_verbal_passwords: bool,
+    /// What the recogniser is less sure of than this, in percent, was not heard: 50 to 100.
+    #[serde(default = "least_confidence")]
+    pub least_confidence: u8,
     /// Only for tests: another address than Twilio's.
     pub base_url: Option<String>,
     /// The telephones of agents, by sign-in name.
     #[serde(default)]
     pub agent_phones: std::collections::BTreeMap<String, E164>,
 }
+
+fn least_confidence() -> u8 { 80 }
 
 /// A provider of your own.
 #[derive(Debug, Clone, Deserialize)]
@@ -330,7 +339,13 @@ pub enum ConfigError {
 
 impl Config {
     /// Lengths, limits and weights as the machine wants them.
-    pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.twilio.is_some()), ..self.calls.clone() } }
+    pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.twilio.is_some()), hearing: self.hearing(), ..self.calls.clone() } }
+
+    /// Whether verbal passwords are said to a machine. A floor that no recogniser has is as good as none.
+    fn hearing(&self) -> Option<Hearing> {
+        let twilio = self.twilio.as_ref().filter(|twilio| twilio.hear_verbal_passwords)?;
+        Some(Hearing { adapter: crate::telephony::twilio::NAME.into(), floor: twilio.least_confidence.clamp(50, 100) })
+    }
 
     /// What the Merkle log is called: its own name, or the host of the public address.
     pub fn log_origin(&self) -> String {
@@ -429,6 +444,12 @@ impl Config {
                 (None, None) => say(Severity::Missing, "twilio.auth_token_file", "no auth token: webhooks cannot be checked. Name a file, or set COUNTERSIGN_TWILIO_TOKEN".into()),
                 (Some(path), None) => private_file(path, "twilio.auth_token_file", &mut say),
                 _ => {}
+            }
+            if twilio.hear_verbal_passwords {
+                say(Severity::Note, "twilio.hear_verbal_passwords", "what callers say is turned into words by Twilio, which may keep them: switch on its PCI mode or its redaction, and look at what its logs hold".into());
+            }
+            if !(50..=100).contains(&twilio.least_confidence) {
+                say(Severity::Missing, "twilio.least_confidence", "has to be 50 to 100: below that a recogniser guesses".into());
             }
             if twilio.base_url.is_some() {
                 say(Severity::Unsafe, "twilio.base_url", "points away from Twilio: only for tests".into());

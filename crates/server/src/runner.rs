@@ -293,7 +293,7 @@ impl Runner {
             let before = &live.call;
             let input = make();
             // What the telephone itself did is answered to it; everything else it has to be told.
-            let elsewhere = !matches!(input, Input::Incoming { .. } | Input::Keys(_) | Input::NoKeys | Input::HungUp | Input::Answered);
+            let elsewhere = !matches!(input, Input::Incoming { .. } | Input::Keys(_) | Input::Heard(_) | Input::NoKeys | Input::HungUp | Input::Answered);
             let turned = match self.turn(before.clone(), input, &refused, &live.line).await {
                 Ok(turned) => turned,
                 // A repeated command often finds the call moved on: the log knows its answer.

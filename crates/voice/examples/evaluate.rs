@@ -15,7 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use countersign_voice::calibrate::{Evaluation, Trial, det_svg, evaluate, logistic};
+use countersign_voice::calibrate::{Evaluation, Trial, evaluate, logistic};
+use countersign_voice::det;
 use countersign_voice::engine::Engine;
 use countersign_voice::enrol::{Take, Template};
 use countersign_voice::quality::Requirements;
@@ -70,7 +71,14 @@ fn main() -> Result<(), Failure> {
             .iter()
             .map(|(name, curve): &(String, Vec<_>)| (name.as_str(), curve.as_slice()))
             .collect();
-        std::fs::write(path, det_svg(&curves))?;
+        std::fs::write(
+            path,
+            det::svg(
+                &curves,
+                "Voices told apart",
+                "The table in words is what was printed.",
+            ),
+        )?;
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! Everything after this works on [`Audio`]: 8000 samples a second, one channel, finite numbers
 //! from -1 to 1, and no longer than [`MAX_SECONDS`].
 
+use std::collections::BTreeMap;
+
 /// Samples a second. A telephone line carries nothing above half of this.
 pub const SAMPLE_RATE: usize = 8000;
 
@@ -38,9 +40,9 @@ pub enum AudioError {
     /// Not a RIFF/WAVE file, or cut short.
     #[error("not a WAV file: {0}")]
     NotWav(&'static str),
-    /// A WAV file of another kind than 16 bit PCM, A-law or mu-law, mono, at 8000 Hz.
+    /// A WAV file of another kind than [`Audio::from_wav`] reads.
     #[error(
-        "WAV format {format}, {channels} channels, {rate} Hz, {bits} bits: convert it to mono at 8000 Hz, 16 bit PCM or G.711"
+        "WAV format {format}, {channels} channels, {rate} Hz, {bits} bits: convert it to mono, 16 bit PCM at 8000 to 48000 Hz or G.711 at 8000 Hz"
     )]
     OtherWav {
         /// The number of the format: 1 is PCM, 6 A-law, 7 mu-law.
@@ -104,7 +106,8 @@ impl Audio {
         })
     }
 
-    /// From a WAV file: mono at 8000 Hz, as 16 bit PCM, A-law or mu-law.
+    /// From a WAV file: mono, as 16 bit PCM at 8000 to 48000 Hz, or as A-law or mu-law at 8000 Hz. What
+    /// is above a telephone's 3.7 kHz is taken away from higher rates.
     ///
     /// # Errors
     /// [`AudioError::NotWav`], [`AudioError::OtherWav`], [`AudioError::TooLong`].
@@ -123,15 +126,17 @@ impl Audio {
                 b"data" => {
                     let law = law.ok_or(AudioError::NotWav("data before its format"))?;
                     return match law {
-                        Law::Linear => {
-                            bounded(body.len() / 2)?;
+                        Law::Linear(rate) => {
+                            let count = body.len() / 2;
+                            bounded(count * SAMPLE_RATE / rate)?;
                             let samples = body
                                 .as_chunks::<2>()
                                 .0
                                 .iter()
-                                .map(|&pair| unit(i16::from_le_bytes(pair)));
+                                .map(|&pair| unit(i16::from_le_bytes(pair)))
+                                .collect();
                             Ok(Self {
-                                samples: samples.collect(),
+                                samples: at_telephone_rate(samples, rate),
                             })
                         }
                         Law::A => Self::from_alaw(body),
@@ -199,7 +204,8 @@ pub fn alaw(byte: u8) -> i16 {
 
 #[derive(Clone, Copy)]
 enum Law {
-    Linear,
+    /// With its samples a second.
+    Linear(usize),
     A,
     Mu,
 }
@@ -210,6 +216,46 @@ fn bounded(samples: usize) -> Result<(), AudioError> {
     } else {
         Ok(())
     }
+}
+
+/// [`SAMPLE_RATE`] of `rate` samples a second, which is no less. A windowed sinc: it has as many
+/// different sets of taps as there are places between two samples, and each is made once.
+fn at_telephone_rate(samples: Vec<f32>, rate: usize) -> Vec<f32> {
+    /// What a telephone lets through.
+    const HIGHEST: f32 = 3700.0;
+    /// Length of the window to either side, in samples of the result.
+    const SIDE: usize = 24;
+    if rate == SAMPLE_RATE {
+        return samples;
+    }
+    let side = SIDE * rate / SAMPLE_RATE;
+    let tap = |away: f32| {
+        let turn = std::f32::consts::TAU * HIGHEST / rate as f32 * away;
+        let sinc = if turn.abs() < 1e-6 {
+            1.0
+        } else {
+            turn.sin() / turn
+        };
+        let window = 0.5 + 0.5 * (std::f32::consts::PI * away / (side + 1) as f32).cos();
+        2.0 * HIGHEST / rate as f32 * sinc * window
+    };
+    let mut sets = BTreeMap::new();
+    let result = (0..samples.len() * SAMPLE_RATE / rate).map(|place| {
+        let (whole, between) = (place * rate / SAMPLE_RATE, place * rate % SAMPLE_RATE);
+        let taps: &Vec<f32> = sets.entry(between).or_insert_with(|| {
+            let between = between as f32 / SAMPLE_RATE as f32;
+            let away = |n: usize| n as f32 - side as f32 - between;
+            (0..=2 * side).map(|n| tap(away(n))).collect()
+        });
+        let (first, skipped) = (whole.saturating_sub(side), side.saturating_sub(whole));
+        let near = samples.get(first..).unwrap_or_default();
+        near.iter()
+            .zip(taps.iter().skip(skipped))
+            .map(|(sample, tap)| sample * tap)
+            .sum::<f32>()
+            .clamp(-1.0, 1.0)
+    });
+    result.collect()
 }
 
 fn unit(sample: i16) -> f32 {
@@ -249,7 +295,7 @@ fn wav_law(format: &[u8]) -> Result<Law, AudioError> {
         return Err(short);
     };
     match (kind, channels, rate, bits) {
-        (1, 1, 8000, 16) => Ok(Law::Linear),
+        (1, 1, rate @ 8000..=48_000, 16) => Ok(Law::Linear(rate as usize)),
         (6, 1, 8000, 8) => Ok(Law::A),
         (7, 1, 8000, 8) => Ok(Law::Mu),
         _ => Err(AudioError::OtherWav {

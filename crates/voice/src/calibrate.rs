@@ -26,6 +26,10 @@ pub struct Goal {
     pub false_accepts: f64,
     /// For what it holds, in words.
     pub condition: String,
+    /// The day, as year-month-day.
+    pub made_on: String,
+    /// Recordings that the trials were made of.
+    pub calls: u32,
     /// What is said.
     pub speech: Speech,
     /// SHA-256 of the speaker network.
@@ -41,10 +45,18 @@ pub struct Goal {
 impl Goal {
     /// For the network that is part of this crate, with 1000 repetitions.
     #[must_use]
-    pub fn new(false_accepts: f64, condition: &str, speech: Speech) -> Self {
+    pub fn new(
+        false_accepts: f64,
+        condition: &str,
+        speech: Speech,
+        made_on: &str,
+        calls: u32,
+    ) -> Self {
         Self {
             false_accepts,
             condition: condition.into(),
+            made_on: made_on.into(),
+            calls,
             speech,
             network: BUILT_IN_SHA256,
             phrase_threshold: None,
@@ -108,7 +120,10 @@ pub fn calibrate(trials: &[Trial], goal: &Goal) -> Result<Calibration, Calibrati
         }
     }
     let once = vec![1; sample.speakers];
-    let threshold = sample.threshold(&once, goal.false_accepts);
+    let exact = sample.threshold(&once, goal.false_accepts);
+    // Upwards, so that the target still holds: more digits would say that it is known better.
+    let threshold = ((f64::from(exact) * 1000.0).ceil() / 1000.0) as f32;
+    let threshold = threshold.max(exact);
     let (accepts, refusals) = sample.rates(&once, threshold);
     let (mut thresholds, mut all_accepts, mut all_refusals) = (Vec::new(), Vec::new(), Vec::new());
     let mut random = Random(goal.seed);
@@ -119,7 +134,7 @@ pub fn calibrate(trials: &[Trial], goal: &Goal) -> Result<Calibration, Calibrati
         all_accepts.push(accepts);
         all_refusals.push(refusals);
     }
-    let range = interval(f64::from(threshold), thresholds);
+    let range = interval(f64::from(threshold), thresholds, 0);
     let features: Vec<Vec<f64>> = trials
         .iter()
         .map(|trial| vec![f64::from(trial.score)])
@@ -129,18 +144,20 @@ pub fn calibrate(trials: &[Trial], goal: &Goal) -> Result<Calibration, Calibrati
     let calibration = Calibration {
         version: 1,
         condition: goal.condition.clone(),
+        made_on: goal.made_on.clone(),
         speech: goal.speech,
         network: hex(&goal.network),
         target_false_accepts: goal.false_accepts,
         threshold,
-        threshold_range: [range.low as f32, range.high as f32],
-        false_accepts: interval(accepts, all_accepts),
-        false_refusals: interval(refusals, all_refusals),
+        threshold_range: [rounded(range.low, 3) as f32, rounded(range.high, 3) as f32],
+        false_accepts: short(interval(accepts, all_accepts, sample.impostors)),
+        false_refusals: short(interval(refusals, all_refusals, sample.genuine)),
         genuine_trials: sample.genuine as u32,
         impostor_trials: sample.impostors as u32,
         speakers: sample.speakers as u32,
-        slope: line.weights.first().map_or(0.0, |weight| *weight as f32),
-        intercept: line.offset as f32,
+        calls: goal.calls,
+        slope: rounded(line.weights.first().copied().unwrap_or_default(), 4) as f32,
+        intercept: rounded(line.offset, 4) as f32,
         phrase_threshold: goal.phrase_threshold,
         spoof_threshold: None,
     };
@@ -177,10 +194,15 @@ pub fn evaluate(trials: &[Trial], seed: u64, repetitions: u32) -> Option<Evaluat
         at_1_permille.push(refusals(&drawn, 0.001));
     }
     let measured = |least: usize, accepts: f64, drawn: Vec<f64>| {
-        (sample.impostors >= least).then(|| interval(refusals(&once, accepts), drawn))
+        (sample.impostors >= least)
+            .then(|| interval(refusals(&once, accepts), drawn, sample.genuine))
     };
     Some(Evaluation {
-        equal_error: interval(sample.equal_error(&once), equal),
+        equal_error: interval(
+            sample.equal_error(&once),
+            equal,
+            sample.genuine.min(sample.impostors),
+        ),
         refusals_at_1_percent: measured(100, 0.01, at_1_percent),
         refusals_at_1_permille: measured(1000, 0.001, at_1_permille),
         curve: sample
@@ -294,57 +316,6 @@ pub fn logistic(features: &[Vec<f64>], labels: &[bool]) -> Logistic {
     }
 }
 
-/// Curves of false accepts against false refusals as an image, both on the scale of the normal
-/// distribution, as is customary. Names are shown beside their curves.
-#[must_use]
-pub fn det_svg(curves: &[(&str, &[(f64, f64)])]) -> String {
-    use std::fmt::Write as _;
-    const TICKS: [f64; 8] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4];
-    const COLOURS: [&str; 6] = [
-        "#1b6ca8", "#c44536", "#3a7d44", "#8e6c8a", "#b8860b", "#444444",
-    ];
-    let (low, high) = (probit(0.0005), probit(0.5));
-    let place = |rate: f64| 400.0 * (probit(rate.clamp(0.0005, 0.5)) - low) / (high - low);
-    let (across, down) = (
-        |rate: f64| 60.0 + place(rate),
-        |rate: f64| 420.0 - place(rate),
-    );
-    let mut svg = String::from(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 640 480\" font-family=\"sans-serif\" font-size=\"11\">\
-         <rect width=\"640\" height=\"480\" fill=\"#fff\"/>",
-    );
-    // Writing to a string cannot fail.
-    for tick in TICKS {
-        let (x, y, percent) = (across(tick), down(tick), tick * 100.0);
-        let _ = write!(
-            svg,
-            "<path d=\"M{x:.1} 20V420M60 {y:.1}H460\" stroke=\"#ddd\"/>\
-             <text x=\"{x:.1}\" y=\"435\" text-anchor=\"middle\">{percent}</text>\
-             <text x=\"55\" y=\"{y:.1}\" text-anchor=\"end\">{percent}</text>"
-        );
-    }
-    svg.push_str(
-        "<text x=\"260\" y=\"458\" text-anchor=\"middle\">false accepts, %</text>\
-         <text x=\"18\" y=\"220\" text-anchor=\"middle\" transform=\"rotate(-90 18 220)\">false refusals, %</text>",
-    );
-    for (number, ((name, curve), colour)) in curves.iter().zip(COLOURS.iter().cycle()).enumerate() {
-        let points: Vec<String> = curve
-            .iter()
-            .map(|(accepts, refusals)| format!("{:.1},{:.1}", across(*accepts), down(*refusals)))
-            .collect();
-        let y = 40 + 18 * number;
-        let _ = write!(
-            svg,
-            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{}\"/>\
-             <text x=\"475\" y=\"{y}\" fill=\"{colour}\">{}</text>",
-            points.join(" "),
-            escaped(name)
-        );
-    }
-    svg.push_str("</svg>");
-    svg
-}
-
 /// Trials from low to high scores, speakers numbered from 0.
 struct Sample {
     sorted: Vec<(f32, bool, usize)>,
@@ -456,17 +427,34 @@ impl Sample {
     }
 }
 
-fn interval(value: f64, mut drawn: Vec<f64>) -> Interval {
+/// The middle 95% of what was drawn. Where nothing was wrong in `trials`, drawing people again finds
+/// nothing wrong either; up to three in as many could be, at 95% (the "rule of three").
+fn interval(value: f64, mut drawn: Vec<f64>, trials: usize) -> Interval {
     drawn.sort_by(f64::total_cmp);
     let at = |part: f64| {
         let place = (part * drawn.len().saturating_sub(1) as f64).round() as usize;
         drawn.get(place).copied().unwrap_or(value)
     };
-    Interval {
-        value,
-        low: at(0.025),
-        high: at(0.975),
+    let (low, mut high) = (at(0.025), at(0.975));
+    if value == 0.0 && trials > 0 {
+        high = high.max((3.0 / trials as f64).min(1.0));
     }
+    Interval { value, low, high }
+}
+
+/// As many digits as are worth writing down.
+fn short(interval: Interval) -> Interval {
+    let Interval { value, low, high } = interval;
+    Interval {
+        value: rounded(value, 4),
+        low: rounded(low, 4),
+        high: rounded(high, 4),
+    }
+}
+
+fn rounded(value: f64, digits: i32) -> f64 {
+    let scale = 10f64.powi(digits);
+    (value * scale).round() / scale
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014): for drawing people again, not for secrets.
@@ -481,34 +469,4 @@ impl Random {
         mixed ^= mixed >> 31;
         ((u128::from(mixed) * bound as u128) >> 64) as usize
     }
-}
-
-/// The inverse of the normal distribution, by bisection: exact enough to draw, and nothing to look up.
-fn probit(rate: f64) -> f64 {
-    let (mut low, mut high) = (-8.0, 8.0);
-    for _ in 0..50 {
-        let middle = 0.5 * (low + high);
-        if normal(middle) < rate {
-            low = middle
-        } else {
-            high = middle
-        }
-    }
-    low
-}
-
-/// Cumulative normal distribution by its series around 0, good to 1e-9 for |x| < 6.
-fn normal(x: f64) -> f64 {
-    let (mut term, mut sum) = (x, x);
-    for n in 1..120 {
-        term *= x * x / (2.0 * f64::from(n) + 1.0);
-        sum += term;
-    }
-    (0.5 + sum * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()).clamp(0.0, 1.0)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }

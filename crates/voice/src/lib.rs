@@ -5,7 +5,8 @@
 //! whether there is enough speech in it, [`frontend`] makes of it what models see, [`embed`] and
 //! [`gmm`] compare voices, [`phrase`] compares words and finds recordings that were sent again.
 //! [`enrol`] makes a template of three takes, [`engine`] compares an answer with it, [`score`] is what
-//! comes out. [`calibrate`] finds a threshold from labelled trials, [`drift`] whether it still holds.
+//! comes out. [`calibrate`] finds a threshold from labelled trials, [`det`] draws how good it can be,
+//! [`drift`] says whether it still holds.
 //! [`plugin`] runs networks of somebody else's, [`onnx`] bounds what they may do.
 //!
 //! Without a [`score::Calibration`] from where it is used, no answer speaks for the caller. Voices can
@@ -13,6 +14,7 @@
 
 pub mod audio;
 pub mod calibrate;
+pub mod det;
 pub mod drift;
 pub mod embed;
 pub mod engine;

@@ -86,14 +86,17 @@ pub struct Interval {
 
 /// What was measured where the engine is used. Without one there is no yes.
 ///
-/// Made by [`crate::calibrate::calibrate`]. Kept as TOML, so that a person can read what is relied on.
+/// Made by [`crate::calibrate::calibrate`]. Kept as JSON, written and read here only: a person can read
+/// what is relied on, and so can other programs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// Version of this format: 1.
     pub version: u32,
-    /// For what it holds, in words: which line, which prompt, when.
+    /// For what it holds, in words: which line, which prompt.
     pub condition: String,
+    /// The day on which it was made, as year-month-day. Whoever makes it says so: there is no clock here.
+    pub made_on: String,
     /// For what kind of speech.
     pub speech: Speech,
     /// SHA-256 of the speaker network, in hexadecimal.
@@ -114,6 +117,8 @@ pub struct Calibration {
     pub impostor_trials: u32,
     /// Speakers in the measurement.
     pub speakers: u32,
+    /// Recordings in the measurement, those of enrolment among them.
+    pub calls: u32,
     /// The log-likelihood ratio is `slope` times the score, plus `intercept`.
     pub slope: f32,
     /// See `slope`.
@@ -127,7 +132,7 @@ pub struct Calibration {
 /// Why a calibration cannot be relied on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CalibrationError {
-    /// Not TOML with these fields.
+    /// Not JSON with these fields.
     #[error("cannot be read as a calibration: {0}")]
     Unreadable(String),
     /// A field that cannot be right.
@@ -150,22 +155,30 @@ pub enum CalibrationError {
 }
 
 impl Calibration {
-    /// Reads and checks one.
+    /// More bytes than this are not a calibration.
+    pub const MOST_BYTES: usize = 16 << 10;
+
+    /// Reads what [`Calibration::to_json`] wrote, and checks it: somebody may have edited it.
     ///
     /// # Errors
     /// [`CalibrationError::Unreadable`], [`CalibrationError::Field`].
-    pub fn from_toml(text: &str) -> Result<Self, CalibrationError> {
-        let calibration: Self = toml::from_str(text)
+    pub fn from_json(text: &str) -> Result<Self, CalibrationError> {
+        if text.len() > Self::MOST_BYTES {
+            let why = format!("longer than {} bytes", Self::MOST_BYTES);
+            return Err(CalibrationError::Unreadable(why));
+        }
+        let calibration: Self = serde_json::from_str(text)
             .map_err(|error| CalibrationError::Unreadable(error.to_string()))?;
         calibration.checked()
     }
 
-    /// As TOML.
-    ///
-    /// # Errors
-    /// [`CalibrationError::Unreadable`], if a number cannot be written.
-    pub fn to_toml(&self) -> Result<String, CalibrationError> {
-        toml::to_string(self).map_err(|error| CalibrationError::Unreadable(error.to_string()))
+    /// As JSON, indented, with a line end.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Of text and numbers only, so that it can always be written.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
     }
 
     /// The log-likelihood ratio (natural) for a score: above 0 it is likelier the same person.
@@ -192,8 +205,20 @@ impl Calibration {
             "`condition` has to have 1 to 200 characters",
         )?;
         field(
-            self.network.len() == 64,
+            is_day(&self.made_on),
+            "`made_on` is not a day, as 2026-01-31",
+        )?;
+        field(
+            self.network.len() == 64
+                && self
+                    .network
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
             "`network` is not a SHA-256 in hexadecimal",
+        )?;
+        field(
+            self.speakers >= 2 && self.calls >= self.speakers,
+            "`speakers` has to be 2 at least, and `calls` no fewer than those",
         )?;
         let numbers = [self.threshold, self.slope, self.intercept]
             .into_iter()
@@ -306,6 +331,24 @@ pub struct Verification {
     pub threshold: Option<f32>,
     /// How far the log-likelihood ratio is above that at the threshold.
     pub margin: Option<f32>,
+}
+
+/// Whether this is a day, as `2026-01-31`.
+fn is_day(text: &str) -> bool {
+    let numbers = |range: std::ops::Range<usize>, least: u16, most: u16| {
+        let digits = text
+            .get(range)
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        digits
+            .and_then(|digits| digits.parse().ok())
+            .is_some_and(|number: u16| (least..=most).contains(&number))
+    };
+    let dashes = text.get(4..5) == Some("-") && text.get(7..8) == Some("-");
+    text.len() == 10
+        && dashes
+        && numbers(0..4, 2000, 9999)
+        && numbers(5..7, 1, 12)
+        && numbers(8..10, 1, 31)
 }
 
 /// In lower case.

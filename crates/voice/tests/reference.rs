@@ -224,6 +224,40 @@ fn wav_files_of_a_telephone_are_read_and_others_are_named() {
             .len(),
         2
     );
+    // A tone of 1 kHz stays, one of 6 kHz goes, at any rate, and nothing is longer than it was.
+    for rate in [11_025u32, 16_000, 22_050, 44_100, 48_000] {
+        let tone = |hertz: f32| {
+            let sample = |n: u32| {
+                (8000.0 * (std::f32::consts::TAU * hertz * n as f32 / rate as f32).sin()) as i16
+            };
+            let data: Vec<u8> = (0..rate).flat_map(|n| sample(n).to_le_bytes()).collect();
+            Audio::from_wav(&wav(1, 1, rate, 16, &data)).unwrap()
+        };
+        let kept = tone(1000.0);
+        assert_eq!(kept.samples().len(), 8000, "{rate}");
+        // A quarter of a period at 8000 Hz is two samples; the ends are where the window is cut off.
+        for n in (104..7900).step_by(8) {
+            let expected = 8000.0 / 32768.0;
+            assert!(
+                (kept.samples()[n + 2] - expected).abs() < 0.01,
+                "{rate} {n}"
+            );
+            assert!(kept.samples()[n].abs() < 0.01, "{rate} {n}");
+        }
+        if rate > 12_000 {
+            let loudest = tone(6000.0).samples()[100..7900]
+                .iter()
+                .fold(0.0f32, |most, sample| most.max(sample.abs()));
+            assert!(loudest < 0.005, "{rate}: {loudest}");
+        }
+    }
+    let minutes = vec![0; 48_000 * 2 * 61];
+    assert!(matches!(
+        Audio::from_wav(&wav(1, 1, 48_000, 16, &minutes)),
+        Err(countersign_voice::AudioError::TooLong { samples: 488_000 })
+    ));
+    assert!(Audio::from_wav(&wav(1, 1, 48_001, 16, &[0; 8])).is_err());
+    assert!(Audio::from_wav(&wav(3, 1, 8000, 32, &f32::NAN.to_le_bytes())).is_err());
     let stereo = Audio::from_wav(&wav(1, 2, 44_100, 16, &[]))
         .unwrap_err()
         .to_string();

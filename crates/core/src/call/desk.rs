@@ -41,7 +41,7 @@ impl Turn<'_, '_> {
                 Ok(())
             }
             Command::Prove { action, factors } => self.prove(agent, action, factors),
-            Command::Word(word) => match self.call.challenge.as_ref().map(|c| c.kind) {
+            Command::Word(word) => match self.call.challenge.as_ref().filter(|c| !c.spoken).map(|c| c.kind) {
                 Some(FactorKind::VerbalPassword) => self.present(word),
                 _ => Err(Rejected::NoChallenge),
             },

@@ -27,6 +27,9 @@ impl Call {
             Stage::KeyingAccountNumber => vec![say(Prompt::EnterAccountNumber), gather(20, 10, false)],
             Stage::KeyingPostalCode => vec![say(Prompt::EnterPostalCode), gather(12, 10, false)],
             Stage::KeyingServiceCode => vec![say(Prompt::EnterServiceCode), gather(12, 15, true)],
+            Stage::Proving if self.challenge.as_ref().is_some_and(|c| c.spoken) => {
+                vec![say(Prompt::SayVerbalPassword), Directive::Listen { timeout: 10u8.saturating_mul(patience), lang }]
+            }
             Stage::Proving => {
                 let prompt = match self.challenge.as_ref().map(|c| c.kind) {
                     Some(FactorKind::SmsCode) => Prompt::EnterSmsCode,

@@ -13,6 +13,7 @@ use crate::{
     prompt::Prompt,
     risk::{History, NumberFacts, Rules, Verstat},
     secret::{Blind, Secret},
+    speech::{Heard, Hearing},
     time::{Span, Timestamp},
 };
 
@@ -91,6 +92,10 @@ pub struct Params {
     pub cooling_off: Span,
     /// How long a guarded change can be undone.
     pub undo: Span,
+    /// Verbal passwords are said to the telephony's recogniser first, where there is one. Set by the
+    /// section of that telephony.
+    #[serde(skip)]
+    pub hearing: Option<Hearing>,
     /// What signals weigh and where scores lead: a section of its own in the configuration.
     #[serde(skip)]
     pub risk: Rules,
@@ -119,6 +124,7 @@ impl Default for Params {
             service_failures: 200,
             cooling_off: Span::days(7),
             undo: Span::days(3),
+            hearing: None,
             risk: Rules::default(),
         }
     }
@@ -231,6 +237,8 @@ pub enum Input {
     Collected,
     /// The caller keyed something.
     Keys(Keys),
+    /// The caller said something, asked or not.
+    Heard(Heard),
     /// The caller was asked and keyed nothing in time.
     NoKeys,
     /// The caller hung up.

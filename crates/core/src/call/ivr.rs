@@ -71,7 +71,8 @@ impl Turn<'_, '_> {
 
     pub(super) fn keys(&mut self, keys: &Keys) -> Result<(), Rejected> {
         let text = keys.expose().trim_end_matches('#').to_owned();
-        if text.is_empty() {
+        let spoken = self.call.challenge.as_ref().is_some_and(|c| c.spoken);
+        if text.is_empty() && !(spoken && self.call.stage == Stage::Proving && !keys.is_empty()) {
             self.no_keys();
             return Ok(());
         }
@@ -170,7 +171,8 @@ impl Turn<'_, '_> {
             }
             _ if self.call.silences >= MAX_SILENCES => self.choose_music(),
             _ => {
-                self.say(Prompt::NothingHeard);
+                let spoken = self.call.challenge.as_ref().is_some_and(|c| c.spoken);
+                self.say(if spoken { Prompt::NotUnderstood } else { Prompt::NothingHeard });
                 self.ask_for(stage);
             }
         }
@@ -299,7 +301,7 @@ impl Turn<'_, '_> {
         let reachable = self.principal.as_ref().is_some_and(|b| b.reachable);
         for kind in self.usable_kinds() {
             // Whoever has no device to wake would wait for nothing.
-            let asks = kind.is_keyed() || kind == FactorKind::Provider || (kind.is_portal() && reachable);
+            let asks = kind.is_keyed() || self.hears(kind) || kind == FactorKind::Provider || (kind.is_portal() && reachable);
             if asks && !self.call.tried.contains(&kind) && self.challenge(kind, None, Vec::new(), None) {
                 return;
             }

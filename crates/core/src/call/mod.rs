@@ -119,6 +119,7 @@ impl Turn<'_, '_> {
             Input::HungUp if self.call.stage == Stage::Ended => Ok(()),
             _ if self.call.stage == Stage::Ended => Err(Rejected::Ended),
             Input::Keys(keys) => self.keys(&keys),
+            Input::Heard(heard) => self.heard(&heard),
             Input::NoKeys => {
                 self.no_keys();
                 Ok(())

@@ -9,6 +9,7 @@ use crate::{
     message::{Body, Message, OnFile},
     prompt::Prompt,
     secret::Secret,
+    speech::Heard,
     time::Span,
 };
 
@@ -30,8 +31,9 @@ impl Turn<'_, '_> {
             self.emit(Event::FactorUnavailable { kind });
             return false;
         }
+        let spoken = self.hears(kind);
         // Until now the caller was talking: say why the agent is gone.
-        if let (Stage::Talking, true, Some(action)) = (self.call.stage, kind.is_keyed(), &action) {
+        if let (Stage::Talking, true, Some(action)) = (self.call.stage, kind.is_keyed() || spoken, &action) {
             self.say(Prompt::StepUp { action: action.clone() });
         }
         // A code that is typed by whoever is signed in has no place beside one that is asked of somebody.
@@ -39,7 +41,7 @@ impl Turn<'_, '_> {
         let id = ChallengeId(self.random.id());
         let mut challenge = Challenge {
             id, kind, authenticator: factor.authenticator, contact: factor.contact, hash: None, message: None,
-            expires: now + self.life, left: params.tries.clamp(1, 5), action: action.clone(), then, agent,
+            expires: now + self.life, left: params.tries.clamp(1, 5), action: action.clone(), then, agent, spoken,
         };
         if let (true, Some(contact)) = (kind.is_sent(), factor.contact) {
             // A fresh code for every challenge: an old one, still on its way, is worth nothing.
@@ -85,8 +87,28 @@ impl Turn<'_, '_> {
         self.count(format!("entry/{account}/{authenticator}/{kind}"), None, params.lifetime_failures.min(100), outcome, deny);
     }
 
+    /// Whether this is said to a recogniser on this call: once, and if that did not help, to the agent.
+    pub(super) fn hears(&self, kind: FactorKind) -> bool {
+        let here = self.cx.params.hearing.as_ref().is_some_and(|hearing| hearing.adapter == self.call.adapter);
+        here && kind == FactorKind::VerbalPassword && !self.call.words_to_agent
+    }
+
+    /// Words from a recogniser. Where nobody asked for them, or where it is not sure, nothing was said.
+    pub(super) fn heard(&mut self, heard: &Heard) -> Result<(), Rejected> {
+        let asked = self.call.stage == Stage::Proving && self.call.challenge.as_ref().is_some_and(|c| c.spoken);
+        let floor = self.cx.params.hearing.as_ref().filter(|_| asked).map(|hearing| hearing.floor);
+        match floor.and_then(|floor| heard.words(self.call.language(), floor)) {
+            Some(words) => self.present(words),
+            None => {
+                self.no_keys();
+                Ok(())
+            }
+        }
+    }
+
     /// Keys for the open challenge.
     pub(super) fn prove_keys(&mut self, text: &str) -> Result<(), Rejected> {
+        let spoken = self.call.challenge.as_ref().is_some_and(|c| c.spoken);
         match text {
             "*" => self.close_challenge(Closed::CallerLeft),
             "0" if self.call.agent.is_some() => self.close_challenge(Closed::CallerLeft),
@@ -96,6 +118,8 @@ impl Turn<'_, '_> {
                 }
                 self.choose_music();
             }
+            // Whoever does not want to say it aloud presses anything.
+            _ if spoken => self.close_challenge(Closed::CallerLeft),
             entry => self.present(Secret::new(entry))?,
         }
         Ok(())
@@ -200,8 +224,8 @@ impl Turn<'_, '_> {
     fn go_on(&mut self, done: &Challenge) {
         let mut then = done.then.iter().copied();
         if let Some(next) = then.next().filter(|next| self.usable_kinds().contains(next)) {
-            // A word is said to the agent, so the caller has to hear the agent.
-            if !next.is_keyed() {
+            // A word that is said to the agent: the caller has to hear the agent.
+            if !next.is_keyed() && !self.hears(next) {
                 self.back_to_agent();
             }
             if self.challenge(next, done.action.clone(), then.collect(), done.agent) {

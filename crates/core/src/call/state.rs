@@ -187,6 +187,14 @@ pub struct Challenge {
     pub then: Vec<FactorKind>,
     /// The agent who asked and stays reserved; `None`: the caller is alone with the machine.
     pub agent: Option<AgentId>,
+    /// It is said to a recogniser, not to the agent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spoken: bool,
+}
+
+impl Challenge {
+    /// Whether it is answered to the telephone's machine, so that an agent neither hears nor types it.
+    pub fn is_to_machine(&self) -> bool { self.kind.is_keyed() || self.spoken }
 }
 
 /// A proof as the call remembers it.
@@ -244,6 +252,9 @@ pub struct Call {
     pub music: Option<Music>,
     /// How often in a row nothing was keyed.
     pub silences: u8,
+    /// A recogniser was tried and did not help: from then on a word is said to the agent.
+    #[serde(default)]
+    pub words_to_agent: bool,
     /// The claims that count.
     pub claims: Vec<ClaimRecord>,
     /// How many claims pointed somewhere else.
@@ -336,7 +347,7 @@ impl Call {
     pub fn new(id: CallId) -> Self {
         Self {
             id, n: 0, started: Timestamp(0), updated: Timestamp(0), adapter: String::new(), number: None, origin: Origin::Caller,
-            verstat: Verstat::None, denied: false, stage: Stage::Ringing, lang: None, music: None, silences: 0,
+            verstat: Verstat::None, denied: false, stage: Stage::Ringing, lang: None, music: None, silences: 0, words_to_agent: false,
             claims: Vec::new(), contradictions: 0, misses: 0, subject: None, principal: None, agreed: false, settled: false,
             number_set_aside: false, delegate: None, intent: false, challenge: None, link: None, ring: None, disowned: false, tried: Vec::new(),
             proofs: Vec::new(), level: Level::Anonymous, level_expires: None, level_policies: Vec::new(), failures: 0,
@@ -422,7 +433,7 @@ impl Call {
             }
             Event::SpeakRefused { .. } => self.misses += 1,
             Event::Challenged { challenge } => {
-                if challenge.kind.is_keyed() {
+                if challenge.is_to_machine() {
                     self.stage = Stage::Proving;
                 } else if challenge.kind.is_elsewhere() && self.stage != Stage::Remote && self.agent.is_none() {
                     self.stage = Stage::Approving;
@@ -456,6 +467,7 @@ impl Call {
             }
             Event::ChallengeClosed { why, .. } => {
                 if let Some(challenge) = self.challenge.take() {
+                    self.words_to_agent |= challenge.spoken;
                     self.tried.push(challenge.kind);
                 }
                 self.last_closed = Some(*why);

@@ -12,6 +12,7 @@ mod properties;
 mod proving;
 mod routing;
 mod shell;
+mod spoken;
 mod stages;
 mod tapes;
 mod toy;

@@ -30,6 +30,10 @@ enum Op {
     ServiceCode(Who),
     Said(Who, bool),
     Hostile(String),
+    /// From now on words are said to a recogniser.
+    Hearing,
+    /// It hears something: the right word or another, more or less surely.
+    Heard(Option<String>, u8),
     NoKeys,
     HungUp,
     Tick,
@@ -237,6 +241,7 @@ fn input(shell: &mut Shell, op: Op) -> Option<Do> {
         Op::ServiceCode(who) => Do::Keys(shell.portal_code(who)),
         Op::Said(who, number) => Do::Keys(if number { who.number() } else { who.postal() }.into()),
         Op::Hostile(text) => Do::Keys(text),
+        Op::Heard(text, confidence) => Do::Heard(text.or_else(|| shell.right()).unwrap_or_else(|| crate::world::VERBAL.into()), confidence),
         Op::NoKeys => Do::NoKeys,
         Op::HungUp => Do::HungUp,
         Op::Tick => Do::Tick,
@@ -266,7 +271,7 @@ fn input(shell: &mut Shell, op: Op) -> Option<Do> {
         Op::Collected => Do::Collected,
         Op::Signals(n) => Do::Signals(facts(n)),
         Op::Mark(role, fraud) => Do::Mark(role, fraud),
-        Op::Wait(_) | Op::Restart | Op::Elsewhere(..) | Op::Exhaust(_) | Op::History(_) | Op::Rules(_) => return None,
+        Op::Hearing | Op::Wait(_) | Op::Restart | Op::Elsewhere(..) | Op::Exhaust(_) | Op::History(_) | Op::Rules(_) => return None,
     })
 }
 
@@ -403,6 +408,7 @@ fn play(start: Start, ops: impl IntoIterator<Item = Op>, seen: &RefCell<BTreeSet
         match op.clone() {
             Op::Wait(seconds) => shell.wait(Span::seconds(seconds.into())),
             Op::Restart => shell.restart(),
+            Op::Hearing => shell.params.hearing = Some(crate::spoken::hearing()),
             Op::Elsewhere(who, n) => elsewhere(&mut shell, who, n),
             Op::Exhaust(n) => exhaust(&mut shell, n),
             Op::History(n) => shell.history = history(n),
@@ -461,6 +467,21 @@ fn no_sequence_of_inputs_breaks_a_promise() {
     runner(320, 0xc0de).run(&calls, |(start, full, ops)| { play(start, full.into_iter().chain(ops), &seen); Ok(()) }).unwrap();
     let missing: Vec<&str> = EVENTS.into_iter().filter(|name| !seen.borrow().contains(*name)).collect();
     assert!(missing.is_empty(), "the walk never comes by {missing:?}: it proves less than it says");
+}
+
+/// Words said to a recogniser, at every time and of every kind, beside everything else.
+#[test]
+fn no_words_break_a_promise() {
+    let words = prop_oneof![3 => Just(None), 2 => "(purple|rhino|4|<b>|\u{202e}| ){1,6}".prop_map(Some), 1 => "\\PC{0,300}".prop_map(Some)];
+    let heard = (words, prop_oneof![0u8..=100, Just(95)]).prop_map(|(words, confidence)| Op::Heard(words, confidence));
+    let prove = prop_oneof![2 => Just(vec![FactorKind::VerbalPassword]), 1 => Just(vec![FactorKind::SmsCode, FactorKind::VerbalPassword]), 1 => Just(vec![FactorKind::VerbalPassword, FactorKind::Pin])];
+    let ops = prop::collection::vec(prop_oneof![6 => heard, 4 => prove.prop_map(|factors| Op::Holder(Desk::Prove(factors))), 6 => op()], 1..60);
+    let seen = RefCell::new(BTreeSet::new());
+    let starts = prop_oneof![2 => Just(Start::Opened(Who::Ana)), 1 => Just(Start::Proved(Who::Ana, None)), 2 => start()];
+    runner(120, 0x3a9d).run(&(starts, ops), |(start, ops)| { play(start, [Op::Hearing].into_iter().chain(ops), &seen); Ok(()) }).unwrap();
+    for name in ["Challenged", "ChallengeFailed", "Proved", "Silence"] {
+        assert!(seen.borrow().contains(name), "the walk never comes by {name}");
+    }
 }
 
 /// The caller alone: more of what keys can do.

@@ -17,6 +17,7 @@ use countersign_core::{
     prompt::{Directive, Prompt},
     risk::{History, NumberFacts, Verstat},
     secret::Secret,
+    speech::Heard,
     time::{Span, Timestamp},
     view::{AgentView, Viewer, agent_view},
 };
@@ -35,6 +36,8 @@ pub const LEAD: AgentId = AgentId([0xa3; 16]);
 pub enum Do {
     Ring { number: Option<&'static str>, verstat: Verstat, denied: bool },
     Keys(String),
+    /// What a recogniser heard, and how sure it is.
+    Heard(String, u8),
     NoKeys,
     HungUp,
     Tick,
@@ -131,6 +134,9 @@ impl Limits {
             Check::Once { key, forever: _ } => self.once.insert(key.clone()),
         }
     }
+
+    /// All failures that are counted anywhere.
+    pub fn failures(&self) -> u32 { self.attempts.values().map(|(_, failures)| failures).sum() }
 
     /// Fills every counter whose key begins so.
     pub fn exhaust(&mut self, key: impl Into<String>, now: Timestamp) { self.attempts.insert(key.into(), (now, u32::MAX)); }
@@ -251,6 +257,9 @@ impl Shell {
             _ => {}
         }
         let right = self.right().expect("an open challenge");
+        if self.call.challenge.as_ref().unwrap().spoken {
+            return self.ok(Do::Heard(right, 95));
+        }
         if self.call.challenge.as_ref().unwrap().kind.is_keyed() { self.keys(&right) } else { self.desk(Command::Word(right.as_str().into())) }
     }
 
@@ -304,6 +313,7 @@ impl Shell {
                 accounts: number.map(|n| self.find(ClaimKind::Number, n).0).unwrap_or_default(),
             },
             Do::Keys(text) => Input::Keys(Secret::new(text)),
+            Do::Heard(text, confidence) => Input::Heard(Heard { text: text.as_str().into(), confidence }),
             Do::NoKeys => Input::NoKeys,
             Do::HungUp => Input::HungUp,
             Do::Tick => Input::Tick,
@@ -531,7 +541,7 @@ impl Shell {
         }
         // Stages and challenges belong together.
         match &after.challenge {
-            Some(c) if c.kind.is_keyed() => assert_eq!(after.stage, Stage::Proving, "an open {}", c.kind),
+            Some(c) if c.is_to_machine() => assert_eq!(after.stage, Stage::Proving, "an open {}", c.kind),
             Some(c) if c.kind.is_elsewhere() && c.agent.is_none() => assert!(matches!(after.stage, Stage::Approving | Stage::Remote), "an open {} at {:?}", c.kind, after.stage),
             Some(c) => assert_eq!(after.stage, Stage::Talking, "an open {}", c.kind),
             None => assert!(!matches!(after.stage, Stage::Proving | Stage::Approving), "proving nothing"),

@@ -35,7 +35,7 @@ fn level(level: Level) -> Event { Event::LevelChanged { level, expires: None, ca
 fn asked(stage: Stage) -> Event { Event::Asked { stage } }
 fn challenge(id: u8, kind: FactorKind) -> Event {
     Event::Challenged { challenge: Challenge {
-        id: ChallengeId([id; 16]), kind, authenticator: AuthenticatorId([9; 16]), contact: None, hash: None, message: None, expires: START, left: 3, action: None, then: Vec::new(), agent: None,
+        id: ChallengeId([id; 16]), kind, authenticator: AuthenticatorId([9; 16]), contact: None, hash: None, message: None, expires: START, left: 3, action: None, then: Vec::new(), agent: None, spoken: false,
     } }
 }
 fn wrong(id: u8) -> Event { Event::ChallengeFailed { challenge: ChallengeId([id; 16]), left: 2 } }

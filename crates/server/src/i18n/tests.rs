@@ -43,6 +43,7 @@ fn prompts() -> Vec<Prompt> {
         Prompt::EnterBackupCode, Prompt::OneMoment, Prompt::ApproveInPortal { code: ChallengeId([1; 16]) }, Prompt::ApproveWithPasskey,
         Prompt::ApproveAtProvider { code: ChallengeId([1; 16]) }, Prompt::TypeInPortal { code: ChallengeId([1; 16]) }, Prompt::ApproveHelp,
         Prompt::CallBack, Prompt::WeCall, Prompt::WeRingBack, Prompt::RingingBack, Prompt::OnlineOnly,
+        Prompt::SayVerbalPassword, Prompt::NotUnderstood,
     ];
     all.extend(actions().into_iter().map(|action| Prompt::StepUp { action }));
     all

@@ -33,6 +33,8 @@ pub enum Line {
     NoFactor,
     /// The caller is keying.
     Keying,
+    /// The caller says a word to the machine.
+    Saying,
     /// The caller says a word.
     Word,
     /// The caller types a code in the portal.
@@ -80,6 +82,8 @@ pub fn script(view: &AgentView) -> Option<Script> {
             with(Line::Approving, "Read the code below out, slowly. You see here what the customer answers.")
         } else if challenge.kind.is_elsewhere() {
             with(Line::Signing, "There is nothing to say or to key. You see here what the customer answers.")
+        } else if challenge.keyed && challenge.kind == FactorKind::VerbalPassword {
+            with(Line::Saying, "You hear nothing of it. If it does not work, you ask for it yourself.")
         } else if challenge.keyed {
             with(Line::Keying, "You hear no keys, and never ask for the code itself.")
         } else {
@@ -252,6 +256,11 @@ impl Line {
                 "Please key it on your phone now and end with the hash or pound key. I cannot hear the keys, and you never need to tell me a code.",
                 "Por favor, márquelo ahora en el teléfono y termine con la tecla almohadilla. Yo no oigo las teclas, y nunca tiene que decirme un código.",
                 "Bitte tippen Sie es jetzt am Telefon ein und schließen Sie mit der Rautetaste ab. Ich höre die Tasten nicht, und Sie müssen mir nie einen Code sagen.",
+            ],
+            Self::Saying => [
+                "Please say your password for the phone now, after the announcement. I cannot hear it; press any key for another way.",
+                "Por favor, diga ahora su contraseña para el teléfono, después del aviso. Yo no la oigo; pulse cualquier tecla para hacerlo de otra forma.",
+                "Bitte sagen Sie jetzt nach der Ansage Ihr Kennwort für das Telefon. Ich höre es nicht; mit jeder Taste geht es auf andere Weise.",
             ],
             Self::Word => [
                 "Please tell me your password for the phone now. I type what I hear; I cannot see it.",

@@ -22,6 +22,7 @@ mod portal;
 mod push;
 mod risk;
 mod sessions;
+mod spoken;
 mod step_up;
 mod survey;
 mod tenants;

@@ -135,6 +135,13 @@ impl Phone {
         self
     }
 
+    /// Says something to Twilio's recogniser, which is so sure of it.
+    pub async fn says(&mut self, words: &str, confidence: &str) -> &mut Self {
+        let page = self.to(&self.action(), self.fields(&[("SpeechResult", words), ("Confidence", confidence)])).await;
+        self.heard(page);
+        self
+    }
+
     /// Keys nothing until Twilio gives up.
     pub async fn silent(&mut self) -> &mut Self {
         let page = self.to(&self.action(), self.fields(&[])).await;

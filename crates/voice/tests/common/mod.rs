@@ -144,6 +144,8 @@ pub fn calibration(engine: &Engine) -> Calibration {
         0.1,
         "synthesised voices, for tests only",
         Speech::SamePhrase,
+        "2026-01-31",
+        80,
     );
     goal.phrase_threshold = Some(right.iter().copied().fold(0.0, f32::max) + 0.05);
     calibrate(&trials, &goal).unwrap()

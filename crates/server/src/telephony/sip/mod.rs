@@ -120,6 +120,10 @@ impl Sip {
                 Directive::Gather { max, timeout, secret } => list.push(Step::Gather(Gather {
                     max: *max, timeout: Duration::from_secs(u64::from(*timeout)), hash_ends: *max > 1, secret: *secret,
                 })),
+                // Nobody listens here; a key leads on.
+                Directive::Listen { timeout, lang: _ } => list.push(Step::Gather(Gather {
+                    max: 1, timeout: Duration::from_secs(u64::from(*timeout)), hash_ends: false, secret: true,
+                })),
                 Directive::Hold { music } => {
                     // Whoever waits hears first that they do.
                     list.push(Step::Hold(clip(*music)));

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use countersign_core::{risk::Verstat, secret::{E164, Secret}};
+use countersign_core::{risk::Verstat, secret::{E164, Secret}, speech::{Heard, SpeechRecognizer}};
 
 /// Longest body that is read, in bytes. Twilio's requests stay near 1 KiB.
 pub const MAX_BODY: usize = 16 * 1024;
@@ -15,11 +15,11 @@ pub const MAX_KEYS: usize = 32;
 
 /// Parameters that mean one thing. With two of them, one reader may believe the first and another
 /// the second, so the request is refused.
-const SINGLE: [&str; 26] = [
+const SINGLE: [&str; 28] = [
     "AccountSid", "ApiVersion", "CallDuration", "CallSid", "CallStatus", "CallToken", "Called", "Caller",
-    "CallerName", "ConferenceSid", "DialCallSid", "DialCallStatus", "Digits", "Direction", "ErrorCode",
+    "CallerName", "ConferenceSid", "Confidence", "DialCallSid", "DialCallStatus", "Digits", "Direction", "ErrorCode",
     "FinishedOnKey", "ForwardedFrom", "From", "MessageSid", "MessageStatus", "ParentCallSid", "SequenceNumber",
-    "StatusCallbackEvent", "StirPassportToken", "StirVerstat", "To",
+    "SpeechResult", "StatusCallbackEvent", "StirPassportToken", "StirVerstat", "To",
 ];
 
 /// What Twilio puts in place of a withheld number: words keyed as digits (ANONYMOUS, RESTRICTED,
@@ -184,6 +184,8 @@ pub struct VoiceEvent {
     /// What was keyed into a `Gather`, without the `#` that ended it. An empty entry (time ran out,
     /// or `#` alone) and an absent one mean the same: nothing was keyed.
     pub digits: Option<Secret>,
+    /// What was said into a `Gather` that listens, if anything was understood.
+    pub heard: Option<Heard>,
     /// The network's word on the calling number.
     pub stir: Verstat,
 }
@@ -199,8 +201,31 @@ impl VoiceEvent {
             to: get("To").and_then(number),
             call_status: CallStatus::parse(need("CallStatus")?).ok_or(FormError::Invalid("CallStatus"))?,
             digits: get("Digits").map(keys).transpose()?.filter(|keys| !keys.is_empty()),
+            heard: Gathered.heard(fields)?,
             stir: get("StirVerstat").map_or(Verstat::None, verstat),
         })
+    }
+}
+
+/// Twilio's recogniser, as its `Gather` reports.
+///
+/// `SpeechResult` is one transcript, `Confidence` a number from 0 to 1 that Twilio does not promise for
+/// every model: without it, nobody is sure of anything.
+pub struct Gathered;
+
+impl SpeechRecognizer for Gathered {
+    type Answer = [(String, String)];
+    type Error = FormError;
+
+    fn heard(&self, fields: &[(String, String)]) -> Result<Option<Heard>, FormError> {
+        let get = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty());
+        let Some(text) = get("SpeechResult") else { return Ok(None) };
+        let confidence = match get("Confidence") {
+            None => 0.0,
+            Some(number) => number.parse::<f32>().ok().filter(|n| (0.0..=1.0).contains(n)).ok_or(FormError::Invalid("Confidence"))?,
+        };
+        // Downwards: 79.9 is not 80.
+        Ok(Some(Heard { text: Secret::new(text), confidence: (confidence * 100.0 + 1e-3).floor() as u8 }))
     }
 }
 
@@ -253,6 +278,24 @@ mod tests {
         assert_eq!(e.stir, Verstat::PassedA);
         let shown = format!("{e:?}");
         assert!(!shown.contains("4071") && !shown.contains("2025550142"), "{shown}");
+    }
+
+    #[test]
+    fn what_was_said_is_read_with_how_sure_somebody_is_of_it() {
+        let heard = |body: &str| event(body).map(|e| e.heard.map(|h| (h.text.expose().to_owned(), h.confidence)));
+        assert_eq!(heard("SpeechResult=Purple+rhinoceros.&Confidence=0.9"), Ok(Some(("Purple rhinoceros.".into(), 90))));
+        assert_eq!(heard("SpeechResult=x&Confidence=0.7999"), Ok(Some(("x".into(), 79))));
+        assert_eq!(heard("SpeechResult=x"), Ok(Some(("x".into(), 0))), "not said is not sure");
+        assert_eq!(heard("SpeechResult=&Confidence=0.99"), Ok(None));
+        assert_eq!(heard("Confidence=0.99"), Ok(None));
+        for bad in ["NaN", "inf", "-1", "1.01", "90", "0,9", "x"] {
+            assert_eq!(heard(&format!("SpeechResult=x&Confidence={bad}")), Err(FormError::Invalid("Confidence")), "{bad}");
+        }
+        for twice in ["SpeechResult=a&SpeechResult=b", "SpeechResult=a&Confidence=0.1&Confidence=0.9"] {
+            assert!(matches!(event(twice), Err(FormError::Duplicate(_))), "{twice}");
+        }
+        let shown = format!("{:?}", event("SpeechResult=purple&Confidence=0.9").unwrap());
+        assert!(!shown.contains("purple"), "{shown}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod form;
 mod opt_out;
 pub mod signature;
+pub mod stream;
 pub mod twiml;
 
 use std::{
@@ -199,9 +200,10 @@ async fn step(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query)
     let id = call_id(&app, &event, uri.query());
     let n: u64 = query.get("n").and_then(|n| n.parse().ok()).ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "the query has no step number: use the address from our TwiML as it is".into()))?;
     let command = format!("twilio/{}/step/{n}", event.call_sid.as_str());
-    let make = || match &event.digits {
-        Some(digits) => Input::Keys(digits.clone()),
-        None => Input::NoKeys,
+    let make = || match (&event.digits, &event.heard) {
+        (Some(digits), _) => Input::Keys(digits.clone()),
+        (None, Some(heard)) => Input::Heard(heard.clone()),
+        (None, None) => Input::NoKeys,
     };
     if !app.runner.still_asks(id, n).await? {
         let reply = match app.runner.repeated(command).await? {

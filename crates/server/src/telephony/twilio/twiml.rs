@@ -58,6 +58,11 @@ pub fn render(directives: &[Directive], ctx: &Ctx<'_>) -> String {
                 say_all(&mut xml, &mut words, ctx.voices);
                 xml.close("Gather");
             }
+            Directive::Listen { timeout, lang } => {
+                listen(&mut xml, ctx.action_url, *timeout, *lang);
+                say_all(&mut xml, &mut words, ctx.voices);
+                xml.close("Gather");
+            }
             Directive::Hold { music } => hold(&mut xml, *music, &mut words, ctx),
             Directive::Bridge => {
                 say_all(&mut xml, &mut words, ctx.voices);
@@ -110,6 +115,17 @@ fn gather(xml: &mut Xml, action: &str, max: u8, timeout: u8, on_empty: bool) {
     xml.open("Gather", &[
         ("input", "dtmf"), ("numDigits", &max), ("finishOnKey", "#"), ("timeout", &timeout),
         ("actionOnEmptyResult", on_empty), ("method", "POST"), ("action", action),
+    ]);
+}
+
+/// A gather that listens, and that any key ends. No `hints`: they would put the password into Twilio's
+/// logs and into whoever sees this document, for every call, said or not. No filter for rude words
+/// either: it would put stars into somebody's password.
+fn listen(xml: &mut Xml, action: &str, timeout: u8, lang: Lang) {
+    let timeout = timeout.max(1).to_string();
+    xml.open("Gather", &[
+        ("input", "dtmf speech"), ("language", tag(lang)), ("speechTimeout", "auto"), ("profanityFilter", "false"), ("numDigits", "1"), ("finishOnKey", ""),
+        ("timeout", &timeout), ("actionOnEmptyResult", "true"), ("method", "POST"), ("action", action),
     ]);
 }
 
@@ -260,6 +276,13 @@ mod tests {
     }
 
     fn say(prompt: Prompt, lang: Lang) -> Directive { Directive::Say { prompt, lang } }
+
+    #[test]
+    fn a_secret_that_is_said_is_not_hinted_at() {
+        let out = rendered(&[say(Prompt::SayVerbalPassword, Lang::De), Directive::Listen { timeout: 10, lang: Lang::De }]);
+        assert!(out.contains(r#"<Gather input="dtmf speech" language="de-DE" speechTimeout="auto" profanityFilter="false" numDigits="1" finishOnKey="" timeout="10" actionOnEmptyResult="true""#), "{out}");
+        assert!(!out.contains("hints"), "{out}");
+    }
 
     #[test]
     fn words_before_a_gather_are_inside_it() {

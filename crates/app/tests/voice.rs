@@ -1,0 +1,313 @@
+//! `countersign voice` as somebody types it, on voices of speech synthesisers that were made into people.
+#![allow(
+    clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable,
+    reason = "the helpers of this test crate are outside of #[test] functions, where clippy.toml does not reach"
+)]
+
+#[path = "../../voice/tests/common/mod.rs"]
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
+
+use countersign_voice::{Audio, Calibration, Speech};
+use serde_json::Value;
+
+/// A folder for one test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("countersign-voice-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        Self(fs::canonicalize(folder).unwrap())
+    }
+    fn path(&self, name: &str) -> String { self.0.join(name).display().to_string() }
+    fn write(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) { let _ = fs::remove_dir_all(&self.0); }
+}
+
+/// The exit code, standard output and standard error.
+fn voice(args: &[&str]) -> (i32, String, String) {
+    let out = Command::new(env!("CARGO_BIN_EXE_countersign")).arg("voice").args(args).output().unwrap();
+    (out.status.code().unwrap(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+}
+
+/// 16 bit WAV at any rate.
+fn wav(samples: &[f32], rate: u32) -> Vec<u8> {
+    let data: Vec<u8> = samples.iter().flat_map(|sample| ((sample * 32767.0) as i16).to_le_bytes()).collect();
+    let mut file = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();
+    file.extend(rate.to_le_bytes());
+    file.extend((rate * 2).to_le_bytes());
+    file.extend([2, 0, 16, 0]);
+    file.extend(b"data");
+    file.extend((data.len() as u32).to_le_bytes());
+    file.extend(data);
+    file
+}
+
+/// The same at another rate, or, played at the old one, another throat.
+fn stretched(samples: &[f32], by: f32) -> Vec<f32> {
+    (0..((samples.len() - 1) as f32 * by) as usize).map(|n| {
+        let (at, part) = ((n as f32 / by) as usize, (n as f32 / by).fract());
+        samples[at] * (1.0 - part) + samples[at + 1] * part
+    }).collect()
+}
+
+/// One of the synthesised voices as another person.
+fn person(number: usize) -> Vec<f32> {
+    let voice = common::voice(["rms-0", "kal-0", "espeak-0"][number % 3]);
+    stretched(&voice, [1.0, 0.86, 1.17, 0.93][number / 3 % 4])
+}
+
+fn take(number: usize, seed: u64) -> Audio { common::again(&person(number), seed) }
+
+/// Twelve people with six calls each of one phrase, in several formats: written once.
+static PEOPLE: LazyLock<Folder> = LazyLock::new(|| {
+    let folder = Folder::new("people");
+    for number in 0..12 {
+        for seed in 0..6 {
+            let audio = take(number, 1000 + number as u64 * 50 + seed);
+            let name = format!("person-{number:02}/digits/{seed}.wav");
+            match seed {
+                0 => folder.write(&name, &wav(&stretched(audio.samples(), 2.0), 16_000)),
+                1 => folder.write(&name, &wav(&stretched(audio.samples(), 6.0), 48_000)),
+                _ => folder.write(&name, &wav(audio.samples(), 8000)),
+            };
+        }
+    }
+    folder
+});
+
+fn people() -> String { PEOPLE.0.display().to_string() }
+
+#[test]
+fn voices_are_told_apart_with_figures_and_a_drawing() {
+    let folder = Folder::new("figures");
+    let svg = folder.path("det.svg");
+    let (code, out, err) = voice(&["evaluate", &people(), "--svg", &svg, "--repetitions", "100"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let line = out.lines().find(|line| line.starts_with("same phrase")).unwrap();
+    assert!(line.contains("12       36        396"), "{out}");
+    assert!(line.contains("396 of 1,000 needed"), "{out}");
+    assert!(out.contains("With fewer than thirty people") && !out.contains('\x1b'), "{out}");
+    let image = fs::read_to_string(&svg).unwrap();
+    assert!(image.contains("<title id=\"t\">") && image.contains("same phrase, 12 people: equal error"), "{image}");
+
+    let (code, json, _) = voice(&["evaluate", &people(), "--json", "--repetitions", "100"]);
+    assert_eq!(code, 0);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let kind = &report["kinds"][0];
+    assert_eq!((kind["kind"].as_str(), kind["people"].as_u64(), kind["calls"].as_u64(), kind["pairs_of_people"].as_u64()), (Some("same-phrase"), Some(12), Some(72), Some(66)));
+    let rate = |name: &str, end: &str| kind["voices"][name][end].as_f64().unwrap();
+    let (equal, refused) = (rate("equal_error", "value"), rate("refused_at_1_percent", "value"));
+    // Golden, with room for other processors.
+    assert!((equal - GOLDEN_EQUAL).abs() < 0.02 && (refused - GOLDEN_REFUSED).abs() < 0.15, "{equal} {refused}");
+    assert!(rate("equal_error", "low") <= equal && equal <= rate("equal_error", "high"));
+    assert!(kind["voices"]["refused_at_1_permille"].is_null(), "not measured, not claimed");
+}
+
+/// Half of these people are the other half's voices at another speed: hard to tell apart.
+const GOLDEN_EQUAL: f64 = 0.0556;
+const GOLDEN_REFUSED: f64 = 0.667;
+
+#[test]
+fn a_calibration_is_made_kept_and_used() {
+    let folder = Folder::new("calibrate");
+    let file = folder.path("voice-calibration.json");
+    let (code, out, err) = voice(&["calibrate", &people(), "--false-accepts", "5%", "--condition", "synthesised\x1b[31m", "--out", &file]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("12 people are few") && out.contains("Nothing says which languages"), "{out}");
+    let text = fs::read_to_string(&file).unwrap();
+    let calibration = Calibration::from_json(&text).unwrap();
+    assert_eq!((calibration.speech, calibration.speakers, calibration.calls), (Speech::SamePhrase, 12, 72));
+    assert!(calibration.false_accepts.value <= 0.05 && calibration.phrase_threshold.is_some());
+    assert!(!text.contains('\u{1b}') && !text.contains("\\u001b"), "nothing that steers a terminal is kept");
+    // Again: the same, and it may take its own place.
+    assert_eq!(voice(&["calibrate", &people(), "--false-accepts", "5%", "--condition", "synthesised\x1b[31m", "--out", &file]).0, 0);
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nothing is left beside it");
+
+    let of = |number: usize, seed: u64| folder.write(&format!("{number}-{seed}.wav"), &wav(take(number, seed).samples(), 8000));
+    let takes = [of(0, 1), of(0, 2), of(0, 3)];
+    let judged = |answer: &str, calibration: &[&str]| {
+        let mut args = vec!["score", &takes[0], &takes[1], &takes[2], answer];
+        args.extend(calibration);
+        let (code, out, err) = voice(&args);
+        assert_eq!(code, 0, "{out}{err}");
+        out
+    };
+    let right = of(0, 9);
+    assert!(judged(&right, &["--calibration", &file]).starts_with("The voice is alike. That is a signal, not a proof."));
+    assert!(judged(&right, &[]).starts_with("No verdict: nobody measured"));
+    assert!(judged(&of(1, 9), &["--calibration", &file]).starts_with("The "), "words or voice");
+    assert!(!judged(&of(1, 9), &["--calibration", &file]).contains("is alike."));
+    assert!(judged(&takes[1], &["--calibration", &file]).starts_with("This is a recording of one of the takes"));
+    let (code, out, _) = voice(&["score", &takes[0], &takes[0]]);
+    assert!(code == 0 && out.contains("one recording twice"), "{out}");
+    let (code, _, err) = voice(&["score", &takes[0], &takes[1], &takes[2], &right, "--speech", "free", "--calibration", &file]);
+    assert!(code == 1 && err.contains("another kind of speech"), "{err}");
+}
+
+#[test]
+fn what_cannot_be_shown_is_not_calibrated() {
+    let folder = Folder::new("few");
+    let file = folder.path("c.json");
+    let calibrate = |share: &str, out: &str| voice(&["calibrate", &people(), "--false-accepts", share, "--condition", "tests", "--out", out]);
+    let (code, out, _) = calibrate("1%", &file);
+    assert_eq!(code, 1);
+    assert!(out.contains("12 people who say the same phrase make 66 pairs") && out.contains("300 are needed: record 13 more, 25 in all") && out.contains("4.6% can be shown"), "{out}");
+    assert!(!Path::new(&file).exists());
+    let other = folder.write("countersign.toml", b"[company]\n");
+    let (code, _, err) = calibrate("5%", &other);
+    assert!(code == 1 && err.contains("something else than a calibration"), "{err}");
+    assert_eq!(fs::read(&other).unwrap(), b"[company]\n");
+    for share in ["0%", "60%", "x"] {
+        assert_eq!(calibrate(share, &file).0, 2, "{share}");
+    }
+}
+
+#[test]
+fn a_hostile_folder_is_named_line_by_line_and_the_rest_goes_on() {
+    let folder = Folder::new("hostile");
+    let outside = Folder::new("outside");
+    let secret = outside.write("secret.wav", &wav(take(0, 1).samples(), 8000));
+    for number in 0..3 {
+        for seed in 0..5 {
+            folder.write(&format!("p{number}/{seed}.ul"), &mulaw(take(number, 300 + seed).samples()));
+        }
+    }
+    std::os::unix::fs::symlink(&secret, folder.0.join("p0/link.wav")).unwrap();
+    std::os::unix::fs::symlink(&outside.0, folder.0.join("linked")).unwrap();
+    assert!(Command::new("mkfifo").arg(folder.0.join("p0/pipe.wav")).status().unwrap().success());
+    fs::File::create(folder.0.join("p1/huge.wav")).unwrap().set_len(40 << 30).unwrap();
+    folder.write("p1/short.wav", &wav(&take(1, 1).samples()[..80], 8000));
+    folder.write("p1/text.wav", b"dear all, please find the recording attached");
+    folder.write("p1/empty.wav", b"");
+    folder.write("p1/silent.wav", &wav(&[0.0; 16_000], 8000));
+    folder.write("p1/notes.txt", b"x");
+    folder.write("p2/stereo.wav", &{
+        let mut file = wav(take(2, 1).samples(), 8000);
+        file[22] = 2;
+        file
+    });
+    folder.write("p2/float.wav", &{
+        let mut file = wav(take(2, 1).samples(), 8000);
+        (file[20], file[34]) = (3, 32);
+        file.extend(f32::NAN.to_le_bytes());
+        file
+    });
+    folder.write("p2/cut.wav", &wav(take(2, 1).samples(), 8000)[..30]);
+    folder.write("p2/\u{1b}[31mred\u{202e}.wav", b"not sound");
+    folder.write("p2/copy.ul", &mulaw(take(2, 300).samples()));
+    folder.write("p2/deep/deeper/x.wav", b"x");
+    folder.write("stray.wav", b"x");
+    let (code, out, err) = voice(&["evaluate", &folder.path(""), "--repetitions", "100"]);
+    assert_eq!(code, 0, "{out}{err}");
+    for (file, why) in [
+        ("p0/link.wav", "is a link"), ("linked", "is a link"), ("p0/pipe.wav", "is not a file"), ("p1/huge.wav", "has 40960 MB"), ("p1/short.wav", "silence"),
+        ("p1/text.wav", "no RIFF/WAVE"), ("p1/empty.wav", "is empty"), ("p1/silent.wav", "silence"), ("p1/notes.txt", "neither .wav"),
+        ("p2/stereo.wav", "2 channels"), ("p2/float.wav", "WAV format 3"), ("p2/cut.wav", "not a WAV file"), ("red", "shorter than a header"),
+        ("p2/copy.ul", "once more"), ("p2/deep/deeper", "too deep"), ("stray.wav", "belongs to nobody"),
+    ] {
+        assert!(err.lines().any(|line| line.contains(file) && line.contains(why)), "{file} {why}:\n{err}");
+    }
+    assert!(!err.contains("\u{1b}[31mred") && !err.contains('\u{202e}'), "names cannot steer a terminal");
+    assert!(!err.contains("secret"), "nothing outside is named");
+    assert!(out.starts_with("15 calls were good enough") || out.starts_with("16 calls were good enough"), "{out}");
+    assert!(out.lines().any(|line| line.starts_with("free speech") && line.contains("6         14")), "{out}");
+    // A list that leads outside.
+    let list = folder.write("calls.csv", format!("speaker,kind,file\np0,free,../{}/secret.wav\np0,free,{secret}\np0,free,linked/secret.wav\np0,spoken,p0/0.ul\np0,free,p0/0.ul,x\np0,free,p0/0.ul\np1,free,p0/0.ul\n", outside.0.file_name().unwrap().to_string_lossy()).as_bytes());
+    let (code, _, err) = voice(&["evaluate", &folder.path("")]);
+    assert_eq!(code, 1, "{err}");
+    for (line, why) in [("line 2", "within the folder"), ("line 3", "within the folder"), ("linked/secret.wav", "is a link"), ("line 5", "`kind` is"), ("line 6", "4 fields"), ("line 8", "already in the list")] {
+        assert!(err.lines().any(|text| text.contains(line) && text.contains(why)), "{line}: {err}");
+    }
+    fs::write(&list, "speaker,kind,path\n").unwrap();
+    let (code, _, err) = voice(&["evaluate", &folder.path("")]);
+    assert!(code == 1 && err.contains("a column path"), "{err}");
+}
+
+/// To mu-law, by looking for the nearest.
+fn mulaw(samples: &[f32]) -> Vec<u8> {
+    let table: Vec<(i32, u8)> = (0..=255).map(|byte| (i32::from(countersign_voice::audio::mulaw(byte)), byte)).collect();
+    samples.iter().map(|sample| table.iter().min_by_key(|(value, _)| (value - (sample * 32768.0) as i32).abs()).unwrap().1).collect()
+}
+
+#[test]
+fn one_recording_is_explained() {
+    let folder = Folder::new("quality");
+    let good = folder.write("good.wav", &wav(take(0, 1).samples(), 8000));
+    let (code, out, _) = voice(&["quality", &good]);
+    assert!(code == 0 && out.contains("speech in it, s") && out.contains("Good enough for an answer"), "{out}");
+    let silent = folder.write("silent.wav", &wav(&[0.0; 16_000], 8000));
+    let (code, out, _) = voice(&["quality", &silent]);
+    assert!(code == 1 && out.contains("Not good enough: silence"), "{out}");
+    let (code, _, err) = voice(&["quality", &folder.path("nothing.wav")]);
+    assert!(code == 1 && err.contains("nothing.wav"), "{err}");
+}
+
+#[test]
+fn a_network_is_checked_before_anybody_relies_on_it() {
+    let folder = Folder::new("models");
+    let network = common::onnx::twice();
+    let expected: Vec<f32> = countersign_voice::plugin::self_test_signal().samples()[..8].iter().map(|sample| sample * 2.0).collect();
+    let manifest = |expected: &str, input: &str| {
+        use sha2::Digest as _;
+        format!(
+            "kind = \"embedding\"\nname = \"test\"\nlicence = \"Apache-2.0\"\nsha256 = \"{}\"\nfeatures = \"samples\"\nsample_rate = 8000\n\
+             input = \"{input}\"\nlength = 8\noutput = \"y\"\nsize = 8\n[self_test]\nexpected = {expected}\ntolerance = 1e-5\n",
+            hex::encode(sha2::Sha256::digest(&network)),
+        )
+    };
+    folder.write("m.onnx", &network);
+    let check = |text: &str| {
+        let path = folder.write("m.toml", text.as_bytes());
+        voice(&["models", "check", &path])
+    };
+    let (code, out, err) = check(&manifest(&format!("{expected:?}"), "x"));
+    assert!(code == 0 && out.contains("test would be used") && out.contains("8 numbers for three seconds"), "{out}{err}");
+    let (code, out, _) = check(&manifest("[5.0]", "x"));
+    assert!(code == 1 && out.contains("self-test: number 0 is"), "{out}");
+    let (code, out, _) = check("kind = \"oracle\"\n");
+    assert!(code == 1 && out.contains("manifest:"), "{out}");
+    assert_eq!(check(&manifest(&format!("{expected:?}"), "other")).0, 1);
+    folder.write("m.onnx", b"not a network");
+    let (code, out, _) = check(&manifest(&format!("{expected:?}"), "x"));
+    assert!(code == 1 && out.contains("SHA-256"), "{out}");
+    fs::File::create(folder.0.join("m.onnx")).unwrap().set_len(1 << 40).unwrap();
+    let (code, _, err) = check(&manifest("[5.0]", "x"));
+    assert!(code == 1 && err.contains("MB, 64 are the most"), "{err}");
+    fs::remove_file(folder.0.join("m.onnx")).unwrap();
+    assert!(check(&manifest("[5.0]", "x")).2.contains("m.onnx"));
+}
+
+/// The figures of docs/voice.md, on recordings that are not part of the project.
+#[test]
+fn people_are_told_apart_as_docs_say() {
+    let Some(data) = common::data() else { return };
+    let folder = Folder::new("docs");
+    let manifest = fs::read_to_string(data.join("data_so762_cc-by-4.0_manifest.csv")).unwrap();
+    let rows = manifest.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>()).filter(|row| row[1] == "A");
+    let list: String = rows.map(|row| format!("{},free,{},{}\n", row[2], row[0], row[3])).collect();
+    let list = folder.write("clean.csv", format!("speaker,kind,file,role\n{list}").as_bytes());
+    let (code, json, err) = voice(&["evaluate", &data.display().to_string(), "--list", &list, "--json", "--repetitions", "100"]);
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let rate = |name: &str| report["kinds"][0]["voices"][name]["value"].as_f64().unwrap();
+    println!("{} {}", rate("equal_error"), rate("refused_at_1_percent"));
+    assert!((rate("equal_error") - 0.043).abs() < 0.005 && (rate("refused_at_1_percent") - 0.17).abs() < 0.02);
+}
