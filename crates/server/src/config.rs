@@ -11,8 +11,10 @@ use crate::{
     oauth::clients::{self, ClientSettings},
     outbox::http::endpoint,
     push::address::Rules,
+    recording::RecordingSettings,
     retention::Retention,
     risk_config::{IntelSettings, RiskSettings},
+    stir::config::StirSettings,
     storage::Storage,
     telephony::sip::config::SipSettings,
     token::{self, TokenKey},
@@ -49,6 +51,10 @@ pub struct Config {
     pub twilio: Option<Twilio>,
     /// Telephones and trunks that call us directly.
     pub sip: Option<SipSettings>,
+    /// Signatures of calling numbers.
+    pub stir: Option<StirSettings>,
+    /// Whoever records calls.
+    pub recording: Option<RecordingSettings>,
     /// A provider of your own for texts and read-out codes.
     pub messages: Option<HttpMessages>,
     /// A mail server for notices.
@@ -412,6 +418,12 @@ impl Config {
         }
         if let Some(sip) = &self.sip {
             sip.examine(&mut say);
+        }
+        if let Some(stir) = &self.stir {
+            stir.examine(&mut say);
+        }
+        if let Some(recording) = &self.recording {
+            recording.examine(&mut say);
         }
         if let Some(twilio) = &self.twilio {
             match (&twilio.auth_token_file, std::env::var_os("COUNTERSIGN_TWILIO_TOKEN")) {

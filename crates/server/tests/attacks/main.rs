@@ -6,6 +6,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+/// The certification authority that the verifier is tested with.
+#[path = "../../../stir/tests/common/mod.rs"]
+mod signing;
 
 mod access;
 mod api;
@@ -23,6 +26,7 @@ mod push;
 mod risk;
 mod sessions;
 mod step_up;
+mod stir;
 mod survey;
 mod tenants;
 mod webhooks;

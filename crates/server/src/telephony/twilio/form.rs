@@ -186,6 +186,8 @@ pub struct VoiceEvent {
     pub digits: Option<Secret>,
     /// The network's word on the calling number.
     pub stir: Verstat,
+    /// The token that it is drawn from, as it came.
+    pub passport: Option<Secret>,
 }
 
 impl VoiceEvent {
@@ -200,6 +202,7 @@ impl VoiceEvent {
             call_status: CallStatus::parse(need("CallStatus")?).ok_or(FormError::Invalid("CallStatus"))?,
             digits: get("Digits").map(keys).transpose()?.filter(|keys| !keys.is_empty()),
             stir: get("StirVerstat").map_or(Verstat::None, verstat),
+            passport: get("StirPassportToken").filter(|token| !token.is_empty()).map(Secret::new),
         })
     }
 }
