@@ -29,8 +29,9 @@ use countersign_server::{
     retention::Retention,
     ring_back::RingBack,
     runner::Runner,
+    stir,
     serve::{Company as Served, serve as run_server, system_clock},
-    telephony::{handset, sip::{self, Sip, voice::Voice}, twilio::{self as twilio_voice, Twilio}},
+    telephony::{handset, sip::{self, Sip, out::Rings, voice::Voice}, twilio::{self as twilio_voice, Twilio}},
     tenants::{self, Tenant},
     upstream::{Errands, Questions, Upstream},
     vault::Vault,
@@ -139,15 +140,23 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
     agents.refresh().await?;
     let name = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };
     let texts = Arc::new(Texts::with_words(name, config.company.words.as_deref())?.with_codes(runner.vault.pepper.clone()));
-    let (providers, twilio) = providers(config, &agents)?;
+    let (mut providers, twilio) = providers(config, &agents)?;
     if let Some(twilio) = &twilio {
         runner.hub.register(twilio_voice::NAME, twilio.clone());
     }
     let sip = match &config.sip {
         Some(at) => {
             let (names, phones) = (agents.clone(), at.agent_phones.clone().into_iter().collect());
-            let sip = Arc::new(Sip::new(texts.clone(), Voice::new(at.speech.clone()), phones, at.trust_asserted, at.national.clone(), move |id| names.name(id)));
+            let own = config.stir.as_ref().map(|at| at.numbers.clone()).unwrap_or_default();
+            let origid = stir::config::origid(runner.vault.index.blind("stir", "origin").0);
+            let signs = config.stir.as_ref().map(|at| at.signs(origid)).transpose().map_err(|e| format!("[stir] {e}"))?.flatten();
+            let sip = Sip::new(texts.clone(), Voice::new(at.speech.clone()), phones, at.trust_asserted, at.national.clone(), move |id| names.name(id));
+            let sip = Arc::new(sip.reached_at(own).calling(at.out.as_ref().map(|out| out.calls(signs))));
             runner.hub.register(sip::NAME, sip.clone());
+            if at.out.is_some() {
+                // Before Twilio: whoever sets it up wants calls to go this way.
+                providers.insert(0, Arc::new(Rings(sip.clone())));
+            }
             Some((sip, at.settings()?))
         }
         None => None,
@@ -158,11 +167,14 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
     let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
     let intel = intel(config, &runner)?;
     runner.watch.limit(config.risk.agents);
-    let rings = twilio.is_some().then_some(twilio_voice::NAME);
+    let by_sip = config.sip.as_ref().is_some_and(|at| at.out.is_some());
+    let rings = if by_sip { Some(sip::NAME) } else { twilio.is_some().then_some(twilio_voice::NAME) };
+    let stir = config.stir.as_ref().map(|at| at.checker()).transpose().map_err(|e| format!("[stir] {e}"))?.flatten().map(Arc::new);
+    let recorder = config.recording.as_ref().map(|at| at.recorder()).transpose().map_err(|e| format!("[recording] {e}"))?.map(Arc::new);
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, tenants, texts: texts.clone(), public_url: config.listen.public_url.clone(),
         deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), oauth: oauth.clone(), push: push.clone(), sign_in, upstream: upstream.clone(),
-        rings,
+        stir, recorder, rings,
         app_number: config.twilio.as_ref().and_then(|t| t.app_number.clone()), twilio, demo: false, demo_people: Vec::new(),
         handsets: None,
     }));
@@ -310,7 +322,7 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, &url)?);
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, tenants: Vec::new(), texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), oauth: None,
-        push: push.clone(), sign_in: None, upstream: None, twilio: None, rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people,
+        push: push.clone(), sign_in: None, upstream: None, stir: None, recorder: None, twilio: None, rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people,
         handsets: Some(handsets.clone()),
     }));
     let gateway = telephone(&sip, &app).await?;

@@ -34,6 +34,8 @@ pub enum Verstat {
     PassedC,
     /// A signature that does not hold.
     Failed,
+    /// A signature that nobody could check: its certificate could not be had, or not in time.
+    Unchecked,
 }
 
 /// One named part of the score.
@@ -159,7 +161,13 @@ pub fn observe(call: &Call, file: OnFile) -> Vec<Seen> {
     let if_so = |yes: bool| u32::from(yes);
     see(Part::NumberOnDenyList, if_so(call.denied), "this number is on the deny list".into());
     see(Part::AttestationFailed, if_so(call.verstat == Verstat::Failed), "the carrier's signature of the number does not hold".into());
-    see(Part::AttestationMissing, if_so(caller && call.number.is_some() && call.verstat == Verstat::None), "no carrier signed the number".into());
+    // Whoever signs so that nobody can check it gains nothing over whoever does not sign.
+    let unsigned = match call.verstat {
+        Verstat::None => Some("no carrier signed the number"),
+        Verstat::Unchecked => Some("the signature of the number could not be checked"),
+        _ => None,
+    };
+    see(Part::AttestationMissing, if_so(caller && call.number.is_some() && unsigned.is_some()), unsigned.unwrap_or_default().into());
     see(Part::AttestationGateway, if_so(call.verstat == Verstat::PassedC), "only a gateway signed the number".into());
     see(Part::NumberWithheld, if_so(call.number.is_none() && caller), "no number was shown".into());
     see(Part::FailedChallenges, call.failures, format!("{} on this call", many(call.failures, "wrong entry", "wrong entries")));

@@ -39,6 +39,7 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
                 Verstat::PassedB => "signed, attestation B",
                 Verstat::PassedC => "signed, attestation C",
                 Verstat::Failed => "its signature does not hold",
+                Verstat::Unchecked => "its signature could not be checked",
             };
             let denied = if *denied { "; the number is on the deny list" } else { "" };
             format!("The call came in through {adapter} {number} ({signed}){denied}.")

@@ -12,8 +12,10 @@ use crate::{
     oauth::clients::{self, ClientSettings},
     outbox::http::endpoint,
     push::address::Rules,
+    recording::RecordingSettings,
     retention::Retention,
     risk_config::{IntelSettings, RiskSettings},
+    stir::config::StirSettings,
     storage::Storage,
     telephony::{asterisk::config::AsteriskSettings, freeswitch::config::FreeSwitchSettings, sip::config::SipSettings},
     token::{self, TokenKey},
@@ -54,6 +56,10 @@ pub struct Config {
     pub asterisk: Option<AsteriskSettings>,
     /// FreeSWITCH, which asks us what to do with its calls.
     pub freeswitch: Option<FreeSwitchSettings>,
+    /// Signatures of calling numbers.
+    pub stir: Option<StirSettings>,
+    /// Whoever records calls.
+    pub recording: Option<RecordingSettings>,
     /// A provider of your own for texts and read-out codes.
     pub messages: Option<HttpMessages>,
     /// A mail server for notices.
@@ -438,6 +444,12 @@ impl Config {
         }
         if let Some(freeswitch) = &self.freeswitch {
             freeswitch.examine(&self.listen.public_url, &mut say);
+        }
+        if let Some(stir) = &self.stir {
+            stir.examine(&mut say);
+        }
+        if let Some(recording) = &self.recording {
+            recording.examine(&mut say);
         }
         if let Some(twilio) = &self.twilio {
             match (&twilio.auth_token_file, std::env::var_os("COUNTERSIGN_TWILIO_TOKEN")) {

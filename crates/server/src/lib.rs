@@ -33,6 +33,7 @@ pub mod portal;
 pub mod privacy;
 pub mod push;
 pub mod record;
+pub mod recording;
 pub mod reseal;
 pub mod retention;
 pub mod ring_back;
@@ -40,6 +41,7 @@ pub mod risk_config;
 pub mod runner;
 pub mod seen;
 pub mod serve;
+pub mod stir;
 pub mod storage;
 pub mod survey;
 pub mod telephony;
@@ -106,6 +108,10 @@ pub struct Parts {
     pub upstream: Option<Arc<Upstream>>,
     /// Twilio, if configured.
     pub twilio: Option<Arc<Twilio>>,
+    /// Checks signatures of calling numbers, if there are roots.
+    pub stir: Option<Arc<stir::Stir>>,
+    /// Keeps recorders from secrets, if somebody records.
+    pub recorder: Option<Arc<recording::Recorder>>,
     /// The adapter that can ring customers, if there is one.
     pub rings: Option<&'static str>,
     /// The number that only the portal dials: calls to it begin with a token.

@@ -1,11 +1,15 @@
 //! What is counted. Labels are kinds and names of ours, never a number, a name or an account.
 
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicI64, AtomicU64},
+};
 
 use countersign_core::{
     call::{Call, Deny, Event, Recorded},
     factor::FactorKind,
 };
+use countersign_sip::Figures;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -49,6 +53,11 @@ pub struct Metrics {
     pub messages: Family<ByName, Counter>,
     /// Requests that were turned away, by why.
     pub turned_away: Family<ByName, Counter>,
+    /// How the SIP gateway is.
+    gateway: OnceLock<Box<dyn Fn() -> Figures + Send + Sync>>,
+    sip: Family<ByName, Gauge<i64, AtomicI64>>,
+    /// Checked signatures of calling numbers, by what they were worth.
+    pub signatures: Family<ByName, Counter>,
     /// Calls in memory.
     pub live: Gauge<i64, AtomicI64>,
     /// Commits waiting for the writer.
@@ -78,6 +87,9 @@ impl Default for Metrics {
             limited: Family::default(),
             messages: Family::default(),
             turned_away: Family::default(),
+            gateway: OnceLock::new(),
+            sip: Family::default(),
+            signatures: Family::default(),
             live: Gauge::default(),
             queued: Gauge::default(),
             log_entries: Gauge::default(),
@@ -96,6 +108,8 @@ impl Default for Metrics {
         r.register("limited", "Steps that a limit refused, by limit", this.limited.clone());
         r.register("messages", "Messages to customers, by how they fared", this.messages.clone());
         r.register("turned_away", "Requests that were turned away, by why", this.turned_away.clone());
+        r.register("signatures", "Signatures of calling numbers that were checked, by what they were worth", this.signatures.clone());
+        r.register("sip", "The SIP gateway: calls and free places now; since the start, calls without a place, requests and packets turned away, packets of audio lost, keys, agents connected", this.sip.clone());
         r.register("live_calls", "Calls in memory", this.live.clone());
         r.register("commit_queue", "Commits waiting for the writer", this.queued.clone());
         r.register("log_entries", "Entries of the Merkle log", this.log_entries.clone());
@@ -149,11 +163,30 @@ impl Metrics {
     /// Counts a message.
     pub fn message(&self, how: &str) { self.messages.get_or_create(&name(how)).inc(); }
 
+    /// Counts a signature that was checked.
+    pub fn signed(&self, worth: &str) { self.signatures.get_or_create(&name(worth)).inc(); }
+
     /// Counts a request that was turned away.
     pub fn turn_away(&self, why: &str) { self.turned_away.get_or_create(&name(why)).inc(); }
 
+    /// Looks at the SIP gateway whenever somebody asks.
+    pub fn gateway(&self, look: impl Fn() -> Figures + Send + Sync + 'static) { let _ = self.gateway.set(Box::new(look)); }
+
+    fn look_at_gateway(&self) {
+        let Some(look) = self.gateway.get() else { return };
+        let Figures { calls, free, dialogs, over_rate, strangers, malformed, refused, lost, keys, joined } = look();
+        let now = [("calls", calls), ("free", free), ("dialogs", dialogs)].map(|(of, n)| (of, u64::try_from(n).unwrap_or(u64::MAX)));
+        let since = [
+            ("over_rate", over_rate), ("strangers", strangers), ("malformed", malformed), ("refused", refused), ("packets_lost", lost), ("keys", keys), ("agents_joined", joined),
+        ];
+        for (of, n) in now.into_iter().chain(since) {
+            self.sip.get_or_create(&name(of)).set(i64::try_from(n).unwrap_or(i64::MAX));
+        }
+    }
+
     /// The Prometheus text format.
     pub fn render(&self) -> String {
+        self.look_at_gateway();
         let mut out = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut out, &self.registry);

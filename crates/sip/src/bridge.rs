@@ -41,6 +41,12 @@ struct Dialled {
     answer_due: Option<u32>,
 }
 
+/// Whether a text is a SIP URI that can be called.
+#[must_use]
+pub fn is_sip_uri(text: &str) -> bool {
+    sip_uri(text).is_some()
+}
+
 /// A URI that can be called: `sip:` and nothing that would end a header.
 pub(crate) fn sip_uri(text: &str) -> Option<Uri> {
     let plain = !text.contains(|c: char| c.is_control() || c.is_whitespace() || "<>\"".contains(c));

@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver};
 use rsipstack::dialog::invite_dialog::InviteDialog;
-use rsipstack::sip::{Header, StatusCode};
+use rsipstack::sip::{Header, StatusCode, StatusCodeKind};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -18,6 +19,7 @@ use crate::bridge::{Agent, Reached};
 use crate::flow::{AgentEvent, Answer, Bridge, Ended, Gather, Incoming, Step, Steps, Transfer};
 use crate::gateway::Shared;
 use crate::media::{Session, Told};
+use crate::outgoing::{Ringing, Rung};
 use crate::sdp::{Description, Local};
 
 /// Keys that are kept while the flow decides, for the next entry.
@@ -49,6 +51,8 @@ pub(crate) enum Mail {
     Reached { leg: u64, reached: Reached },
     /// The answer to our REFER.
     Referred(u16),
+    /// Our INVITE came to its end.
+    Rung(Reached),
 }
 
 /// What the flow is asked.
@@ -58,6 +62,7 @@ enum Question {
     Finished,
     Agent(AgentEvent),
     Transferred(Transfer),
+    PickedUp,
 }
 
 /// What is going on.
@@ -84,6 +89,8 @@ pub(crate) struct Call {
     pub agent: Option<Agent>,
     /// Legs to agents that there have been.
     pub legs: u64,
+    /// We have made it.
+    pub outgoing: Option<Ringing>,
     states: DialogStateReceiver,
     inbox: mpsc::UnboundedReceiver<Mail>,
     /// The offer of the INVITE; without one the answer comes in the ACK (RFC 3261 §13.2.1).
@@ -129,7 +136,7 @@ impl Call {
     ) -> Self {
         let end_at = Instant::now() + UNANSWERED;
         Self {
-            shared, incoming, dialog, session, local, mail, agent: None, legs: 0, states, inbox, offer, answer_due: None, waiting: None,
+            shared, incoming, dialog, session, local, mail, agent: None, legs: 0, outgoing: None, states, inbox, offer, answer_due: None, waiting: None,
             confirmed: false, steps: VecDeque::new(), now: Now::Idle, turn: 0, number: None, entry: Zeroizing::default(),
             ahead: Zeroizing::default(), held: None, keys_by_rtp: None, questions: VecDeque::new(), asking: None, end_at,
         }
@@ -142,6 +149,17 @@ impl Call {
             let _ = mail.send(Mail::Answered(flow.incoming(&incoming).await));
         });
         self.watch(deciding);
+        self.live(slot).await;
+    }
+
+    /// A call of ours, from the INVITE to the end. `ring`: how long it may ring.
+    pub async fn ring(mut self, slot: OwnedSemaphorePermit, outgoing: Ringing, ring: Duration) {
+        self.end_at = Instant::now() + ring;
+        self.outgoing = Some(outgoing);
+        self.live(slot).await;
+    }
+
+    async fn live(mut self, slot: OwnedSemaphorePermit) {
         let how = loop {
             let input = self.next().await;
             if let Err(how) = self.take(input).await {
@@ -157,8 +175,13 @@ impl Call {
             let _ = timeout(LAST_WORD, asking).await;
         }
         let rejected = matches!(how, Some(Ended::Us)) && !self.accepted();
+        let picked_up = self.outgoing.as_ref().is_none_or(|outgoing| outgoing.picked_up);
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.tell(if matches!(how, Some(Ended::Lost)) { Rung::Silent } else { Rung::Unanswered });
+        }
         if let Some(how) = how
             && !rejected
+            && picked_up
         {
             self.shared.flow.hung_up(&self.incoming.key, how).await;
         }
@@ -213,6 +236,7 @@ impl Call {
                 Ok(())
             }
             Input::Mail(Some(Mail::Answered(answer))) => self.answered(answer),
+            Input::Mail(Some(Mail::Rung(reached))) => self.rung(reached),
             Input::Mail(Some(mail)) => self.mailed(mail).map_err(Some),
             Input::Mail(None) => Err(Some(Ended::Stopping)),
             Input::Time => self.time().map_err(Some),
@@ -247,6 +271,29 @@ impl Call {
         self.dialog.accept(Some(headers), Some(body.into_bytes())).map_err(|_| Some(Ended::Lost))
     }
 
+    /// What came of our INVITE.
+    fn rung(&mut self, Reached(response): Reached) -> Result<(), Option<Ended>> {
+        let (rung, answer) = match response {
+            // Picked up and hung up before we looked.
+            Some(response) if response.status_code.kind() == StatusCodeKind::Successful && self.dialog.state().is_terminated() => (Rung::Unanswered, None),
+            Some(response) if response.status_code.kind() == StatusCodeKind::Successful => match Description::parse(&response.body) {
+                Ok(answer) => (Rung::Answered, Some(answer)),
+                // Somebody answered, and there is nothing that both speak.
+                Err(error) => (Rung::Refused(crate::talk::refusal(error)), None),
+            },
+            Some(response) => (Rung::Refused(u16::from(response.status_code)), None),
+            None => (Rung::Silent, None),
+        };
+        let Some(outgoing) = self.outgoing.as_mut() else { return Ok(()) };
+        outgoing.tell(rung);
+        let answer = answer.ok_or(None)?;
+        outgoing.picked_up = true;
+        self.session.agree(answer.agree(None));
+        self.confirmed().map_err(Some)?;
+        self.ask(Question::PickedUp);
+        Ok(())
+    }
+
     fn mailed(&mut self, mail: Mail) -> Flowing {
         match mail {
             Mail::Push(steps) => self.pushed(steps),
@@ -257,7 +304,7 @@ impl Call {
             }
             Mail::Told(Told::Key(key)) => self.key(key, true),
             Mail::Told(Told::Played(turn)) if turn == self.turn && matches!(self.now, Now::Playing) => self.advance(),
-            Mail::Told(Told::Played(_)) | Mail::Answered(_) => Ok(()),
+            Mail::Told(Told::Played(_)) | Mail::Answered(_) | Mail::Rung(_) => Ok(()),
             Mail::Told(Told::Quiet) => Err(Ended::Lost),
             Mail::Decided { turn, steps, go_on } => self.decided(turn, steps, go_on),
             Mail::Located { leg, uri } => {
@@ -323,6 +370,9 @@ impl Call {
                 return Ok(());
             }
             self.number = Some(number);
+        }
+        if !self.confirmed && self.outgoing.is_some() && steps.list.iter().any(|step| matches!(step, Step::HangUp)) {
+            return Err(Ended::Us);
         }
         if !self.confirmed {
             self.waiting = Some(steps);
@@ -401,6 +451,7 @@ impl Call {
 
     /// The agent has answered: both talk, if that is what is wanted now.
     pub fn connected(&mut self) {
+        self.shared.counts.joined.fetch_add(1, Relaxed);
         if let Now::Ringing(bridge, _) = &self.now {
             self.session.talk(bridge.pass_keys);
             self.now = Now::Talking;
@@ -437,6 +488,7 @@ impl Call {
         if *self.keys_by_rtp.get_or_insert(by_rtp) != by_rtp {
             return Ok(());
         }
+        self.shared.counts.keys.fetch_add(1, Relaxed);
         self.typed(key)
     }
 
@@ -498,6 +550,7 @@ impl Call {
                 Question::Finished => flow.finished(&key).await,
                 Question::Agent(what) => flow.agent(&key, what).await,
                 Question::Transferred(what) => flow.transferred(&key, what).await,
+                Question::PickedUp => flow.picked_up(&key).await,
             };
             let _ = mail.send(Mail::Decided { turn, steps, go_on });
         });

@@ -14,7 +14,9 @@ use crate::clip::Clip;
 pub struct CallKey(pub(crate) Arc<str>);
 
 impl CallKey {
-    pub(crate) fn new() -> Self {
+    /// A new one.
+    #[must_use]
+    pub fn random() -> Self {
         Self(crate::random::hex::<16>().into())
     }
 
@@ -250,6 +252,11 @@ pub trait Flow: Send + Sync + 'static {
 
     /// The call is over. Told once, after everything else; not for a call that was rejected.
     async fn hung_up(&self, call: &CallKey, how: Ended);
+
+    /// Somebody answered a call of ours. `None`: they hear nothing until steps are pushed.
+    async fn picked_up(&self, _call: &CallKey) -> Option<Steps> {
+        None
+    }
 
     /// The steps are done and none of them goes on. By itself this is nothing to do.
     async fn finished(&self, _call: &CallKey) -> Option<Steps> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -75,13 +76,30 @@ pub(crate) struct Shared {
     pub calls: Calls,
     pub ports: Ports,
     pub contact: Uri,
-    engine: Engine,
-    slots: Arc<Semaphore>,
+    pub engine: Engine,
+    pub slots: Arc<Semaphore>,
+    pub counts: Arc<Counts>,
     verifier: Option<Verifier>,
     turned: Arc<Turned>,
 }
 
 impl Shared {
+    fn figures(&self) -> Figures {
+        let Self { calls, slots, dialogs, turned, counts, .. } = self;
+        Figures {
+            calls: calls.with(|calls| calls.len()),
+            free: slots.available_permits(),
+            dialogs: dialogs.len(),
+            over_rate: turned.rate.load(Relaxed),
+            strangers: turned.stranger.load(Relaxed),
+            malformed: turned.malformed.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+            lost: counts.lost.load(Relaxed),
+            keys: counts.keys.load(Relaxed),
+            joined: counts.joined.load(Relaxed),
+        }
+    }
+
     /// Where others reach this socket.
     pub fn audio_at(&self, socket: &UdpSocket) -> Option<SocketAddr> {
         let port = socket.local_addr().ok()?.port();
@@ -90,12 +108,21 @@ impl Shared {
     }
 }
 
+/// What is counted from the start on.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub refused: AtomicU64,
+    pub lost: AtomicU64,
+    pub keys: AtomicU64,
+    pub joined: AtomicU64,
+}
+
 /// The calls that there are.
 #[derive(Default)]
 pub(crate) struct Calls(Mutex<HashMap<CallKey, mpsc::UnboundedSender<Mail>>>);
 
 impl Calls {
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<CallKey, mpsc::UnboundedSender<Mail>>) -> T) -> T {
+    pub fn with<T>(&self, act: impl FnOnce(&mut HashMap<CallKey, mpsc::UnboundedSender<Mail>>) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -128,6 +155,14 @@ pub struct Figures {
     pub strangers: u64,
     /// Requests that were none.
     pub malformed: u64,
+    /// Calls for which there was no room, either way.
+    pub refused: u64,
+    /// Packets of audio that were lost on the way to us, or came late.
+    pub lost: u64,
+    /// Keys that callers pressed.
+    pub keys: u64,
+    /// Agents who were connected with a caller.
+    pub joined: u64,
 }
 
 /// A running gateway. When it is dropped it stops without a farewell; see [`Gateway::stop`].
@@ -158,12 +193,14 @@ impl Gateway {
         let host = settings.advertise.unwrap_or(address.ip());
         let contact = Uri { auth: Some(Auth { user: "countersign".into(), password: None }), ..Uri::from(HostWithPort::from(SocketAddr::new(host, address.port()))) };
         let incoming = endpoint.incoming_transactions().map_err(|_| bind("the endpoint", address, "taken"))?;
+        let counts = Arc::<Counts>::default();
         let shared = Arc::new(Shared {
             ports: Ports::new(settings.listen.ip(), settings.rtp_ports.clone()),
             dialogs: Arc::new(DialogLayer::new(endpoint.inner.clone())),
             slots: Arc::new(Semaphore::new(settings.calls)),
             verifier: settings.digest.clone().map(Verifier::new),
-            engine: Engine::start()?,
+            engine: Engine::start(counts.clone())?,
+            counts,
             calls: Calls::default(),
             settings,
             flow,
@@ -202,16 +239,7 @@ impl Gateway {
     /// For metrics.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        use std::sync::atomic::Ordering::Relaxed;
-        let Shared { calls, slots, dialogs, turned, .. } = &*self.shared;
-        Figures {
-            calls: calls.with(|calls| calls.len()),
-            free: slots.available_permits(),
-            dialogs: dialogs.len(),
-            over_rate: turned.rate.load(Relaxed),
-            strangers: turned.stranger.load(Relaxed),
-            malformed: turned.malformed.load(Relaxed),
-        }
+        self.shared.figures()
     }
 
     /// Takes the registration back, takes no more calls, ends those that there are, and waits up to
@@ -241,9 +269,15 @@ impl Drop for Gateway {
 
 /// Moves calls from outside. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle(Arc<Shared>);
+pub struct Handle(pub(crate) Arc<Shared>);
 
 impl Handle {
+    /// For metrics.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.0.figures()
+    }
+
     /// These take the place of what goes on in this call. `false` when there is no such call any more.
     pub fn push(&self, call: &CallKey, steps: Steps) -> bool {
         self.0.calls.with(|calls| calls.get(call).is_some_and(|mail| mail.send(Mail::Push(steps)).is_ok()))
@@ -352,6 +386,7 @@ async fn invited(shared: &Arc<Shared>, transaction: &mut Transaction) -> Result<
     let source = connection.get_remote_addr().and_then(|from| from.get_socketaddr().ok()).ok_or((500, vec![]))?;
     let user = authenticate(shared, request, source)?;
     let busy = || {
+        shared.counts.refused.fetch_add(1, Relaxed);
         let seconds = shared.settings.retry_after.as_secs().max(1);
         (503, vec![Header::RetryAfter(seconds.to_string().into())])
     };

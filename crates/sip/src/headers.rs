@@ -6,8 +6,9 @@ use rsipstack::sip::{Header, Request};
 use crate::flow::{CallKey, Incoming, Transport};
 use std::net::SocketAddr;
 
-/// More identities than this are not looked at (RFC 8224 knows no limit).
-const IDENTITIES: usize = 8;
+/// More identities than this are not looked at (RFC 8224 knows no limit). More than whoever verifies
+/// takes: nobody pushes a signature that does not hold out of sight with others before it.
+const IDENTITIES: usize = 16;
 
 /// The user part of the URI in a header like `From`: of `sip:`, `sips:` and `tel:`. Escapes are
 /// undone; what then is no text is no user part.
@@ -66,7 +67,7 @@ pub(crate) fn incoming(request: &Request, source: SocketAddr, transport: Transpo
     let values = |wanted: fn(&Header) -> bool| request.headers().iter().filter(move |header| wanted(header)).map(Header::value).take(IDENTITIES);
     let asserted = values(|header| matches!(header, Header::PAssertedIdentity(_)));
     Incoming {
-        key: CallKey::new(),
+        key: CallKey::random(),
         from: request.from_header().ok().and_then(|from| shown(from.value())).unwrap_or_default(),
         // Two of them may stand in one line, a SIP and a TEL URI (RFC 3325 §9.1).
         asserted: asserted.flat_map(|value| value.split(',')).filter_map(shown).collect(),

@@ -55,6 +55,7 @@ mod gateway;
 mod guard;
 mod headers;
 mod media;
+mod outgoing;
 mod random;
 pub mod rtp;
 pub mod sdp;
@@ -62,10 +63,12 @@ mod settings;
 mod talk;
 mod trunk;
 
+pub use bridge::is_sip_uri;
 pub use clip::Clip;
 pub use digest::Digest;
 pub use flow::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Ended, Flow, Gather, Incoming, Step, Steps, Transfer, Transport};
 pub use gateway::{Figures, Gateway, GatewayError, Handle};
+pub use outgoing::{NotRung, Outgoing, Rung};
 pub use settings::{Network, Rate, RtpSource, Settings, Trunk};
 pub use trunk::Registered;
 

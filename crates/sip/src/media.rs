@@ -21,6 +21,7 @@ use self::leg::Leg;
 use crate::clip::{Clip, FRAME};
 use crate::dtmf::{Detector, Event};
 use crate::g711::Law;
+use crate::gateway::Counts;
 use crate::rtp::Packet;
 use crate::sdp::Agreed;
 use crate::settings::RtpSource;
@@ -56,6 +57,7 @@ pub struct Engine {
     stop: Arc<AtomicBool>,
     began: Instant,
     count: AtomicU32,
+    counts: Arc<Counts>,
 }
 
 impl Engine {
@@ -63,8 +65,8 @@ impl Engine {
     ///
     /// # Errors
     /// The system has no thread for us.
-    pub fn start() -> io::Result<Self> {
-        let engine = Self { inbox: Arc::default(), stop: Arc::default(), began: Instant::now(), count: AtomicU32::new(0) };
+    pub fn start(counts: Arc<Counts>) -> io::Result<Self> {
+        let engine = Self { inbox: Arc::default(), stop: Arc::default(), began: Instant::now(), count: AtomicU32::new(0), counts };
         let (inbox, stop, began) = (engine.inbox.clone(), engine.stop.clone(), engine.began);
         thread::Builder::new().name("audio".into()).spawn(move || run(&inbox, &stop, began))?;
         Ok(engine)
@@ -76,7 +78,7 @@ impl Engine {
     /// The socket cannot be set up.
     pub fn add(&self, socket: UdpSocket, source: RtpSource, quiet: Duration, soft_tone: Arc<Clip>, tell: Tell) -> io::Result<Arc<Session>> {
         let phase = u64::from(self.count.fetch_add(1, Ordering::Relaxed)) % PHASES;
-        let caller = Leg::new(socket, source)?;
+        let caller = Leg::new(socket, source, self.counts.clone())?;
         let inner = Inner {
             caller,
             agent: None,
@@ -88,7 +90,7 @@ impl Engine {
             quiet: u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX),
             tell,
         };
-        let session = Arc::new(Session { phase, talking: AtomicBool::new(false), closed: AtomicBool::new(false), began: self.began, inner: Mutex::new(inner) });
+        let session = Arc::new(Session { counts: self.counts.clone(), phase, talking: AtomicBool::new(false), closed: AtomicBool::new(false), began: self.began, inner: Mutex::new(inner) });
         lock(&self.inbox).push(session.clone());
         Ok(session)
     }
@@ -173,6 +175,7 @@ impl Ports {
 
 /// The audio of one call.
 pub struct Session {
+    counts: Arc<Counts>,
     phase: u64,
     talking: AtomicBool,
     closed: AtomicBool,
@@ -208,7 +211,7 @@ impl Session {
     /// # Errors
     /// The socket cannot be set up.
     pub fn join(&self, socket: UdpSocket, source: RtpSource, agreed: Agreed) -> io::Result<()> {
-        let mut leg = Leg::new(socket, source)?;
+        let mut leg = Leg::new(socket, source, self.counts.clone())?;
         leg.agree(agreed);
         lock(&self.inner).agent = Some(leg);
         Ok(())
@@ -426,7 +429,7 @@ mod tests {
     fn leg(to: &UdpSocket, law: Law) -> (Leg, SocketAddr) {
         let ours = socket();
         let at = ours.local_addr().unwrap();
-        let mut leg = Leg::new(ours, RtpSource::Exact).unwrap();
+        let mut leg = Leg::new(ours, RtpSource::Exact, Arc::default()).unwrap();
         let remote = to.local_addr().unwrap();
         leg.agree(Agreed { remote, law, payload_type: law.payload_type(), events: Some(EVENTS), send: true, receive: true });
         (leg, at)

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::g711::Law;
 
 /// The payload type that we offer for events, and 0 to 15 are those we know (RFC 4733 §7.1.1).
-const EVENTS: u8 = 101;
+pub(crate) const EVENTS: u8 = 101;
 /// More media than this in a description are not looked at.
 const MOST_MEDIA: usize = 16;
 

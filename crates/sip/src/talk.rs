@@ -112,7 +112,11 @@ impl Call {
                     None => Ok(()),
                 }
             }
+            // Before somebody answered a call of ours, the end of the INVITE says more.
+            DialogState::Terminated(..) if self.outgoing.as_ref().is_some_and(|outgoing| !outgoing.picked_up) => Ok(()),
             DialogState::Terminated(_, reason) => Err(match reason {
+                TerminatedReason::UasBye if self.outgoing.is_some() => Ended::Caller,
+                TerminatedReason::UacBye if self.outgoing.is_some() => Ended::Us,
                 TerminatedReason::UacBye => Ended::Caller,
                 TerminatedReason::UacCancel => Ended::Cancelled,
                 TerminatedReason::UasBye | TerminatedReason::UasDecline => Ended::Us,
@@ -167,6 +171,15 @@ impl Call {
     /// Ends the caller's dialog, whatever its state, and forgets it.
     pub fn hang_up_caller(&self) {
         let (dialog, dialogs) = (self.dialog.clone(), self.shared.dialogs.clone());
+        if self.outgoing.is_some() {
+            tokio::spawn(async move {
+                if !dialog.state().is_terminated() {
+                    let _ = timeout(GOODBYE, dialog.hangup()).await;
+                }
+                dialogs.remove_dialog(&dialog.id());
+            });
+            return;
+        }
         if !dialog.state().is_terminated() && !dialog.state().is_confirmed() && !dialog.state().waiting_ack() {
             // It was not answered: the embedder is gone, or the gateway stops.
             let _ = dialog.reject(Some(StatusCode::TemporarilyUnavailable), None);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign_sip::caller::{Phone, PhoneSettings};
-use countersign_sip::{AgentLeg, Answer, Bridge, CallKey, Clip, Ended, Flow, Gather, Gateway, Incoming, Settings, Step, Steps};
+use countersign_sip::{AgentLeg, Answer, Bridge, CallKey, Clip, Ended, Flow, Gather, Gateway, Incoming, Outgoing, Rung, Settings, Step, Steps};
 use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -41,6 +41,10 @@ impl Flow for Asks {
     }
     async fn no_keys(&self, _call: &CallKey) -> Option<Steps> {
         let _ = self.0.send("none".to_owned());
+        Some(Steps::new([Step::HangUp]))
+    }
+    async fn picked_up(&self, _call: &CallKey) -> Option<Steps> {
+        let _ = self.0.send("picked up".to_owned());
         Some(Steps::new([Step::HangUp]))
     }
     async fn hung_up(&self, _call: &CallKey, how: Ended) {
@@ -128,6 +132,39 @@ async fn next(told: &mut mpsc::UnboundedReceiver<String>) -> String {
 
 fn succeeded(output: &Output) {
     assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
+
+/// Answers a call, and waits for its end.
+fn answers() -> String {
+    let copied = "[last_Via:]\n[last_From:]\n[last_To:];tag=[pid]S[call_number]\n[last_Call-ID:]\n[last_CSeq:]\nContact: <sip:sipp@[local_ip]:[local_port]>\n";
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<scenario name=\"callee\">\n<recv request=\"INVITE\"/>\n\
+         <send><![CDATA[\nSIP/2.0 180 Ringing\n{copied}Content-Length: 0\n\n]]></send>\n\
+         <send retrans=\"500\"><![CDATA[\nSIP/2.0 200 OK\n{copied}Content-Type: application/sdp\nContent-Length: [len]\n\n{SDP}]]></send>\n\
+         <recv request=\"ACK\"/>\n<recv request=\"BYE\"/>\n\
+         <send><![CDATA[\nSIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\nContent-Length: 0\n\n]]></send>\n</scenario>\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sipp_is_rung_and_answers() {
+    let Some(sipp) = program("sipp") else { return };
+    let (gateway, mut told) = gateway().await;
+    let folder = folder("rung");
+    std::fs::write(folder.join("callee.xml"), answers()).unwrap();
+    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let mut command = Command::new(sipp);
+    command.current_dir(&folder).args(["-sf", "callee.xml", "-i", "127.0.0.1", "-m", "1", "-timeout", "40s", "-nostdin", "-p", &port.to_string()]).env("TERM", "dumb");
+    let ends = tokio::task::spawn_blocking(move || command.output());
+    // If it is not there yet, the next INVITE of the same call finds it.
+    let call = Outgoing {
+        to: format!("sip:+12025550142@127.0.0.1:{port}"), from: "sip:+12025550100@127.0.0.1".into(), call_id: "a-call-of-ours".into(), identity: None, ring: LIMIT,
+    };
+    let rung = gateway.handle().ring(CallKey::random(), &call).unwrap();
+    assert_eq!(tokio::time::timeout(LIMIT, rung).await.unwrap().unwrap(), Rung::Answered);
+    assert_eq!(next(&mut told).await, "picked up");
+    assert_eq!(next(&mut told).await, "Us");
+    succeeded(&tokio::time::timeout(LIMIT, ends).await.expect("sipp does not end").unwrap().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -204,6 +204,15 @@ impl Verdict {
         Self::refused(Refusal::new(Reason::Replay, "the same was seen before"))
     }
 
+    /// The verdict about a call of which nobody can say whether a key in `replay` was kept already.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::refused(Refusal::new(
+            Reason::Fetch,
+            "whether it was seen before could not be found out",
+        ))
+    }
+
     /// The attestation of a call that passed.
     #[must_use]
     pub fn attest(&self) -> Option<Attest> {

@@ -40,9 +40,11 @@ fn every_part_can_be_seen_weighed_and_told() {
     let file = OnFile { frozen: true, changed: true };
     let mut seen = observe(&worst, file);
     let unsigned = Call { verstat: Verstat::None, ..call() };
+    let unchecked = Call { verstat: Verstat::Unchecked, ..call() };
     let gateway = Call { verstat: Verstat::PassedC, ..call() };
     let withheld = Call { number: None, ..call() };
     let odd = Call { signals: Signals { history: None, number: Some(NumberFacts { line: Some(LineType::NotCalledFrom), ..sim }) }, ..call() };
+    assert_eq!(observe(&unchecked, OnFile::default()).iter().map(|s| s.part).collect::<Vec<_>>(), observe(&unsigned, OnFile::default()).iter().map(|s| s.part).collect::<Vec<_>>());
     for other in [unsigned, gateway, withheld, odd] {
         seen.extend(observe(&other, OnFile::default()));
     }

@@ -77,7 +77,7 @@ impl Rules {
 }
 
 /// Whether a list's entry covers a host. The host is in lower case already, and in ASCII.
-fn covers(entry: &str, host: &str) -> bool {
+pub(crate) fn covers(entry: &str, host: &str) -> bool {
     let entry = entry.to_ascii_lowercase();
     match entry.strip_prefix('*') {
         Some(end) => host.len() > end.len() && end.starts_with('.') && host.ends_with(end) && !host.starts_with('.'),

@@ -12,11 +12,12 @@ use countersign_core::{
     account::Brief,
     call::Input,
     claim::ClaimKind,
+    prompt::Directive,
     risk::Verstat,
     secret::E164,
 };
 
-use crate::{App, deny, runner::RunError};
+use crate::{App, deny, recording::About, runner::{Reply, RunError}};
 
 /// Looks the calling number up and makes the first input of a call, the same for every adapter.
 pub async fn incoming(app: &App, adapter: &str, number: Option<&E164>, verstat: Verstat, dialled: bool) -> Result<Incoming, RunError> {
@@ -31,6 +32,25 @@ pub async fn incoming(app: &App, adapter: &str, number: Option<&E164>, verstat: 
         None => listed,
     };
     Ok(Incoming { adapter: adapter.into(), number, verstat, denied, accounts, dialled })
+}
+
+/// Pauses the recorder, if there is one, before a telephone is told to ask for a secret, and lets it go on
+/// afterwards. Where it does not obey, the secret is not asked for: the machine is told that nothing was
+/// keyed, which asks again, and then goes another way. `name` makes a command of the number of a reply.
+pub async fn unrecorded(app: &App, about: About<'_>, mut reply: Reply, name: impl Fn(u64) -> String) -> Reply {
+    let Some(recorder) = &app.recorder else { return reply };
+    while !recorder.before(about, reply.n, &reply.directives, app.runner.now()).await {
+        let before = reply.n;
+        match app.runner.run(about.call, name(before), || Input::NoKeys).await {
+            Ok(next) if next.n > before => reply = next,
+            // Nothing moves it: then it ends, rather than with a secret in a recording.
+            Ok(_) | Err(_) => {
+                reply.directives = vec![Directive::HangUp];
+                return reply;
+            }
+        }
+    }
+    reply
 }
 
 /// A first input that can be made more than once.

@@ -6,6 +6,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+/// The certification authority that the verifier is tested with.
+#[path = "../../../stir/tests/common/mod.rs"]
+mod signing;
 
 mod access;
 mod api;
@@ -24,6 +27,7 @@ mod risk;
 mod sessions;
 mod spoken;
 mod step_up;
+mod stir;
 mod survey;
 mod tenants;
 mod webhooks;

@@ -13,6 +13,7 @@ pub mod phone;
 pub mod portal;
 pub mod post;
 pub mod routes;
+pub mod sip;
 pub mod street;
 
 use std::{
@@ -53,7 +54,9 @@ use countersign_server::{
     ring_back::RingBack,
     router,
     runner::Runner,
-    telephony::{handset, twilio},
+    recording::Recorder,
+    stir::Stir,
+    telephony::{handset, sip as telephony_sip, twilio},
     tenants::Tenant,
     vault::Vault,
 };
@@ -88,6 +91,12 @@ pub struct Setup {
     pub people: bool,
     /// Whoever knows numbers, and how their answers are used.
     pub intel: Option<(Arc<dyn NumberIntelligence>, Use)>,
+    /// Whoever checks signatures of numbers.
+    pub stir: Option<Arc<Stir>>,
+    /// Whoever keeps recorders from secrets.
+    pub recorder: Option<Arc<Recorder>>,
+    /// Calls go out by SIP.
+    pub by_sip: bool,
     /// Programs that may ask by OpenID.
     pub openid: Vec<ClientSettings>,
     /// Which company it is.
@@ -112,7 +121,7 @@ pub const JUNIPER: House = House { company: COMPANY, url: URL, token: TOKEN, api
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { demo: false, file: false, postgresql: false, keyring: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, openid: openid::everybody(), house: JUNIPER, beside: None, tenants: Vec::new() }
+        Self { demo: false, file: false, postgresql: false, keyring: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, stir: None, recorder: None, by_sip: false, openid: openid::everybody(), house: JUNIPER, beside: None, tenants: Vec::new() }
     }
 }
 
@@ -286,17 +295,18 @@ impl World {
         if let Some(handsets) = &handsets {
             runner.hub.register(handset::NAME, handsets.clone());
         }
+        let rings = if setup.by_sip { telephony_sip::NAME } else { twilio::NAME };
         let oauth = OAuth::new(house.url, &setup.openid).unwrap();
         let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, house.url).unwrap());
         let app = App(Arc::new(Parts {
             tenants: setup.tenants.clone(), oauth: oauth.clone(), runner: runner.clone(), agents, texts: texts.clone(), public_url: house.url.into(),
             deny_numbers: setup.deny.iter().map(|n| E164::parse(n).unwrap()).collect(),
             api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(house.api_key)) }],
-            push: push.clone(), sign_in: None, upstream: None, twilio: Some(voice), rings: Some(twilio::NAME),
+            push: push.clone(), sign_in: None, upstream: None, stir: setup.stir.clone(), recorder: setup.recorder.clone(), twilio: Some(voice), rings: Some(rings),
             app_number: Some(E164::parse(APP_NUMBER).unwrap()), demo: setup.demo, demo_people: Vec::new(), handsets,
         }));
         let mut outbox = Outbox::new(runner.clone(), texts, vec![ground.post.clone()]).with(Arc::new(push::Shared(push)))
-            .with(Arc::new(RingBack::new(runner.clone(), Some(twilio::NAME))));
+            .with(Arc::new(RingBack::new(runner.clone(), Some(rings))));
         if let Some((provider, settings)) = &setup.intel {
             outbox = outbox.with(Arc::new(Intel::new(runner.clone(), provider.clone(), *settings)));
         }

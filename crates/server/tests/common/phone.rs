@@ -48,6 +48,12 @@ impl Phone {
         phone
     }
 
+    /// Dials, with these fields besides.
+    pub async fn begins(&mut self, more: &[(&str, &str)]) {
+        let page = self.to("/twilio/voice", self.fields(more)).await;
+        self.heard(page);
+    }
+
     /// Dials the number that only the portal dials; its token follows by itself.
     pub async fn dial_with_token(world: &World, from: Option<&str>, token: &str) -> Self {
         let mut phone = Self::new(world, from, "TN-Validation-Passed-A");

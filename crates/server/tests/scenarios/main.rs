@@ -7,6 +7,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+/// The certification authority that the verifier is tested with.
+#[path = "../../../stir/tests/common/mod.rs"]
+mod signing;
 
 mod customer_keys;
 mod delegates;
@@ -33,5 +36,6 @@ mod retention;
 mod risk;
 mod security;
 mod service_code;
+mod sip;
 mod step_up;
 mod tapes;

@@ -95,6 +95,32 @@ struct Inner {
     event_time: Option<u32>,
     voice: Option<(Arc<Clip>, usize)>,
     last: Option<(u16, Instant)>,
+    bad: Option<Bad>,
+}
+
+/// A line that loses a packet in fifty and delivers one in ten behind the next, always the same ones.
+struct Bad {
+    state: u64,
+    held: Option<Vec<u8>>,
+}
+
+impl Bad {
+    /// What arrives when this is sent.
+    fn pass(&mut self, packet: &[u8]) -> Vec<Vec<u8>> {
+        // Xorshift: any sequence will do that comes again with the same seed.
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        let late = self.held.take();
+        if self.state.is_multiple_of(50) {
+            return late.into_iter().collect();
+        }
+        if late.is_none() && self.state.is_multiple_of(10) {
+            self.held = Some(packet.to_vec());
+            return Vec::new();
+        }
+        [Some(packet.to_vec()), late].into_iter().flatten().collect()
+    }
 }
 
 enum Out {
@@ -103,11 +129,11 @@ enum Out {
 }
 
 impl Audio {
-    pub fn new(socket: UdpSocket, keep: bool) -> std::io::Result<Arc<Self>> {
+    pub fn new(socket: UdpSocket, keep: bool, bad: Option<u64>) -> std::io::Result<Arc<Self>> {
         socket.set_nonblocking(true)?;
         let inner = Inner {
             socket, agreed: None, stream: Stream::new(), detector: Detector::default(), ear: Ear::default(), keep, queue: VecDeque::new(),
-            event_time: None, voice: None, last: None,
+            event_time: None, voice: None, last: None, bad: bad.map(|seed| Bad { state: seed | 1, held: None }),
         };
         Ok(Arc::new(Self { inner: Mutex::new(inner), closed: AtomicBool::new(false), ticks: watch::Sender::new(0) }))
     }
@@ -235,7 +261,10 @@ impl Inner {
         let (sequence, timestamp, marker) = self.stream.own(0, if time { FRAME as u32 } else { 0 });
         let timestamp = at.unwrap_or(timestamp);
         Packet { payload_type, marker, sequence, timestamp, ssrc: self.stream.ssrc(), payload }.write(buffer);
-        let _ = self.socket.send_to(buffer, agreed.remote);
+        match &mut self.bad {
+            Some(bad) => bad.pass(buffer).iter().for_each(|packet| drop(self.socket.send_to(packet, agreed.remote))),
+            None => drop(self.socket.send_to(buffer, agreed.remote)),
+        }
         timestamp
     }
 }

@@ -46,13 +46,18 @@ pub struct PhoneSettings {
     pub transfers: u16,
     /// Whether what is heard is kept to be listened to.
     pub keep: bool,
+    /// Whether it offers keys as events in RTP (RFC 4733).
+    pub events: bool,
+    /// Its line is bad, by this seed: of what it sends a packet in fifty is lost, and one in ten comes
+    /// behind the next.
+    pub bad_line: Option<u64>,
 }
 
 impl PhoneSettings {
     /// With this number, at this address; it answers what comes.
     #[must_use]
     pub fn new(ip: IpAddr, number: &str) -> Self {
-        Self { ip, number: number.to_owned(), law: Law::Mu, password: None, answers: 200, transfers: 200, keep: true }
+        Self { ip, number: number.to_owned(), law: Law::Mu, password: None, answers: 200, transfers: 200, keep: true, events: true, bad_line: None }
     }
 }
 
@@ -134,6 +139,8 @@ impl Phone {
         let here = |error: &dyn std::fmt::Display| CallError::Here(error.to_string());
         let callee = Uri::try_from(to).map_err(|error| here(&error))?;
         let (audio, mut local) = line(&self.settings, &self.lines, self.address).map_err(|error| here(&error))?;
+        let offer = local.offer(self.settings.law);
+        let offer = if self.settings.events { offer } else { without_events(&offer) };
         let contact = Uri {
             auth: Some(Auth { user: self.settings.number.clone(), password: None }),
             ..Uri::from(HostWithPort::from(self.address))
@@ -143,7 +150,7 @@ impl Phone {
             callee,
             contact,
             content_type: Some("application/sdp".to_owned()),
-            offer: Some(local.offer(self.settings.law).into_bytes()),
+            offer: Some(offer.into_bytes()),
             credential: self.settings.password.clone().map(|(username, password)| Credential { username, password, ..Credential::default() }),
             headers: Some(headers.into_iter().map(|(name, value)| rsipstack_header(&name, value)).collect()),
             ..InviteOption::default()
@@ -175,10 +182,20 @@ fn rsipstack_header(name: &str, value: String) -> Header {
 }
 
 fn line(settings: &PhoneSettings, lines: &Mutex<Vec<Arc<Audio>>>, address: SocketAddr) -> std::io::Result<(Arc<Audio>, Local)> {
-    let audio = Audio::new(UdpSocket::bind((settings.ip, 0))?, settings.keep)?;
+    let audio = Audio::new(UdpSocket::bind((settings.ip, 0))?, settings.keep, settings.bad_line)?;
     let port = audio.address().map_or(0, |here| here.port());
     lines.lock().unwrap_or_else(PoisonError::into_inner).push(audio.clone());
     Ok((audio, Local::new(SocketAddr::new(address.ip(), port))))
+}
+
+/// An offer of a telephone that knows no events.
+fn without_events(offer: &str) -> String {
+    let events = format!(" {}", crate::sdp::EVENTS);
+    let line = |line: &str| match line.strip_prefix("m=audio") {
+        Some(_) => Some(line.trim_end().trim_end_matches(&events).to_owned()),
+        None => (!line.contains(&format!(":{} ", crate::sdp::EVENTS))).then(|| line.trim_end().to_owned()),
+    };
+    offer.lines().filter_map(line).map(|line| line + "\r\n").collect()
 }
 
 /// A call that rings.

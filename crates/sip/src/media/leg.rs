@@ -2,13 +2,17 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::READ;
 use crate::clip::{Clip, FRAME};
+use crate::gateway::Counts;
 use crate::rtp::{HEAD, Packet, Stream};
 use crate::sdp::Agreed;
 use crate::settings::RtpSource;
+
+/// More than this between two packets is no loss but a stream that begins anew: two seconds.
+const JUMP: u16 = 100;
 
 /// One side: a socket, what was agreed on, and the stream that we send.
 pub(super) struct Leg {
@@ -17,12 +21,31 @@ pub(super) struct Leg {
     pub agreed: Option<Agreed>,
     latched: Option<SocketAddr>,
     pub stream: Stream,
+    /// The source and the number of the packet that was the furthest.
+    last: Option<(u32, u16)>,
+    counts: Arc<Counts>,
 }
 
 impl Leg {
-    pub fn new(socket: UdpSocket, source: RtpSource) -> io::Result<Self> {
+    pub fn new(socket: UdpSocket, source: RtpSource, counts: Arc<Counts>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, source, agreed: None, latched: None, stream: Stream::new() })
+        Ok(Self { socket, source, agreed: None, latched: None, stream: Stream::new(), last: None, counts })
+    }
+
+    /// Counts what is missing between this packet and the one that was the furthest.
+    fn follow(&mut self, source: u32, number: u16) {
+        let step = match self.last {
+            Some((known, last)) if known == source => number.wrapping_sub(last),
+            _ => 1,
+        };
+        match step {
+            // Late, or twice.
+            0 | 0x8000.. => return,
+            2..=JUMP => drop(self.counts.lost.fetch_add(u64::from(step - 1), Relaxed)),
+            // The next, or numbers that begin anew.
+            _ => {}
+        }
+        self.last = Some((source, number));
     }
 
     pub fn agree(&mut self, agreed: Agreed) {
@@ -55,7 +78,8 @@ impl Leg {
                     self.latched = Some(from);
                 }
                 // Checked before it is kept, as the borrow of the buffer ends the search.
-                if buffer.get(..length).and_then(Packet::parse).is_some() {
+                if let Some((source, number)) = buffer.get(..length).and_then(Packet::parse).map(|packet| (packet.ssrc, packet.sequence)) {
+                    self.follow(source, number);
                     return buffer.get(..length).and_then(Packet::parse);
                 }
             }

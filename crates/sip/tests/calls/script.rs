@@ -23,6 +23,7 @@ pub enum Told {
     HungUp(Ended),
     Agent(AgentEvent),
     Transferred(Transfer),
+    PickedUp,
 }
 
 pub struct Script {
@@ -38,7 +39,7 @@ pub struct Script {
 
 impl Script {
     fn tell(&self, call: &CallKey, told: Told) -> Option<Steps> {
-        let asks = matches!(told, Told::Digits(_) | Told::NoKeys);
+        let asks = matches!(told, Told::Digits(_) | Told::NoKeys | Told::PickedUp);
         let _ = self.told.send((call.clone(), told));
         if asks { self.then.lock().unwrap().pop_front().flatten() } else { None }
     }
@@ -64,6 +65,9 @@ impl Flow for Script {
     }
     async fn hung_up(&self, call: &CallKey, how: Ended) {
         self.tell(call, Told::HungUp(how));
+    }
+    async fn picked_up(&self, call: &CallKey) -> Option<Steps> {
+        self.tell(call, Told::PickedUp)
     }
     async fn finished(&self, call: &CallKey) -> Option<Steps> {
         self.tell(call, Told::Finished)

@@ -4,12 +4,17 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
-use countersign_sip::{Digest, digest::Algorithm, Network, RtpSource, Settings, Trunk};
+use countersign_core::{secret::E164, time::Span};
+use countersign_sip::{Digest, digest::Algorithm, Network, RtpSource, Settings, Trunk, is_sip_uri};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
+use super::out::Out;
+use crate::stir::config::Signs;
 use crate::config::{ConfigError, Severity, private_file, read_secret};
 
 /// `[sip]`.
@@ -46,6 +51,8 @@ pub struct SipSettings {
     pub users: Option<Users>,
     /// Where we register.
     pub trunk: Option<TrunkAt>,
+    /// Calls that we make.
+    pub out: Option<OutAt>,
 }
 
 fn calls() -> usize { 200 }
@@ -58,6 +65,33 @@ pub struct Users {
     pub realm: String,
     /// A file with a line `name password` for each.
     pub file: PathBuf,
+}
+
+/// Calls that we make.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutAt {
+    /// Where to: `sip:{number}@trunk.example.com`; the number comes as `+12025550142`.
+    pub to: String,
+    /// The number that is shown.
+    pub from: E164,
+    /// Calls out at one time.
+    #[serde(default = "at_once")]
+    pub at_once: usize,
+    /// How long it may ring, in milliseconds: shorter than most mailboxes take to answer.
+    #[serde(default = "ring")]
+    pub ring: Span,
+}
+
+fn at_once() -> usize { 10 }
+fn ring() -> Span { Span::seconds(25) }
+
+impl OutAt {
+    /// As the adapter takes it.
+    pub fn calls(&self, signs: Option<Signs>) -> Out {
+        let ring = Duration::from_millis(u64::try_from(self.ring.0).unwrap_or(0).clamp(5_000, 120_000));
+        Out { to: self.to.clone(), from: self.from.clone(), ring, signs, room: Arc::new(Semaphore::new(self.at_once.min(10_000))) }
+    }
 }
 
 /// A trunk or PBX where we register.
@@ -140,6 +174,18 @@ impl SipSettings {
         }
         if self.speech.is_empty() {
             say(Severity::Missing, "sip.speech", "nothing speaks, and callers hear tones: name a program, such as [\"espeak-ng\", \"--stdout\", \"-v\", \"{lang}\"]".into());
+        }
+        if let Some(out) = &self.out {
+            let sample = out.to.replace("{number}", "+12025550100");
+            if !out.to.contains("{number}@") || !is_sip_uri(&sample) {
+                say(Severity::Missing, "sip.out.to", "is no SIP URI with a number in it: write sip:{number}@trunk.example.com".into());
+            }
+            if out.at_once == 0 {
+                say(Severity::Missing, "sip.out.at_once", "is zero: nobody is ever rung".into());
+            }
+            if !(Span::seconds(5)..=Span::seconds(120)).contains(&out.ring) {
+                say(Severity::Unsafe, "sip.out.ring", "is not between 5 and 120 seconds; the nearer of the two is used".into());
+            }
         }
         if let Some(users) = &self.users {
             private_file(&users.file, "sip.users.file", say);

@@ -2,6 +2,7 @@
 //! ([`countersign_sip`]); what it does with a call comes from the machine, as for every adapter.
 
 pub mod config;
+pub mod out;
 pub mod voice;
 
 use std::{
@@ -21,14 +22,19 @@ use countersign_core::{
 use countersign_sip::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Clip, Ended, Flow, Gather, Gateway, GatewayError, Handle, Incoming, Settings, Step, Steps};
 use tokio::sync::broadcast::error::RecvError;
 
-use self::voice::Voice;
-use super::incoming;
+use self::{
+    out::{Made, Out},
+    voice::Voice,
+};
+use super::{incoming, unrecorded};
 use crate::{
     App,
     hub::{Notice, Telephone},
     i18n::Texts,
     music,
+    recording::About,
     runner::{Line, Reply, RunError},
+    stir::Signed,
 };
 
 /// The adapter's name in the record.
@@ -46,6 +52,10 @@ pub struct Sip {
     trust_asserted: bool,
     /// What national numbers begin with, such as `+1`.
     national: Option<String>,
+    /// Our own numbers, where a request names an extension.
+    own: Vec<E164>,
+    /// Calls that we make.
+    out: Option<Out>,
     app: OnceLock<App>,
     handle: OnceLock<Handle>,
     calls: Mutex<Calls>,
@@ -55,6 +65,8 @@ pub struct Sip {
 struct Calls {
     by_key: HashMap<CallKey, Ours>,
     by_id: HashMap<CallId, CallKey>,
+    /// Those that we made.
+    made: HashMap<CallKey, Made>,
 }
 
 /// A call that this node has on the line.
@@ -65,6 +77,8 @@ struct Ours {
     n: u64,
     /// What it was told.
     told: Vec<Directive>,
+    /// The network's name for it.
+    reference: String,
 }
 
 impl Sip {
@@ -74,8 +88,23 @@ impl Sip {
         name_of: impl Fn(AgentId) -> String + Send + Sync + 'static,
     ) -> Self {
         Self {
-            texts, voice, agent_phones, name_of: Box::new(name_of), trust_asserted, national, app: OnceLock::new(), handle: OnceLock::new(), calls: Mutex::default(),
+            texts, voice, agent_phones, name_of: Box::new(name_of), trust_asserted, national, own: Vec::new(), out: None, app: OnceLock::new(),
+            handle: OnceLock::new(), calls: Mutex::default(),
         }
+    }
+
+    /// With calls that we make.
+    #[must_use]
+    pub fn calling(mut self, out: Option<Out>) -> Self {
+        self.out = out;
+        self
+    }
+
+    /// With our own numbers: what `To` says counts where the request names an extension.
+    #[must_use]
+    pub fn reached_at(mut self, own: Vec<E164>) -> Self {
+        self.own = own;
+        self
     }
 
     /// Begins to take calls for this application.
@@ -83,10 +112,12 @@ impl Sip {
     /// # Errors
     /// See [`GatewayError`].
     pub async fn start(self: &Arc<Self>, app: App, settings: Settings) -> Result<Gateway, GatewayError> {
-        let notices = app.runner.hub.listen();
+        let (notices, metrics) = (app.runner.hub.listen(), app.runner.metrics.clone());
         let _ = self.app.set(app);
         let gateway = Gateway::start(settings, self.clone()).await?;
-        let _ = self.handle.set(gateway.handle());
+        let handle = gateway.handle();
+        let _ = self.handle.set(handle.clone());
+        metrics.gateway(move || handle.figures());
         tokio::spawn(follow(self.clone(), notices));
         Ok(gateway)
     }
@@ -109,6 +140,34 @@ impl Sip {
         }
         let national = self.national.as_deref().filter(|_| text.len() >= 7 && text.bytes().all(|b| b.is_ascii_digit()))?;
         E164::parse(&format!("{national}{}", text.trim_start_matches('0'))).ok()
+    }
+
+    /// The number that was called. A request that names an extension does not say it; what `To` says may
+    /// be anything, and counts only among our own numbers.
+    fn called(&self, call: &Incoming) -> String {
+        let of = |text: &str| self.e164(text);
+        match of(&call.target) {
+            Some(number) => number.expose().to_owned(),
+            None => of(&call.to).filter(|number| self.own.contains(number)).map_or_else(|| call.target.clone(), |number| number.expose().to_owned()),
+        }
+    }
+
+    /// The network's word on the number.
+    async fn signed(&self, app: &App, call: &Incoming, number: Option<&E164>) -> Verstat {
+        let (Some(stir), Some(number)) = (&app.stir, number) else { return Verstat::None };
+        if call.identity.is_empty() {
+            return Verstat::None;
+        }
+        let signed = Signed {
+            of: format!("sip/{}", call.key.as_str()), identity: call.identity.clone(), orig: number.expose().to_owned(), dest: self.called(call),
+        };
+        stir.check(&app.runner, signed).await
+    }
+
+    fn enter(&self, key: &CallKey, ours: Ours) {
+        let mut calls = self.calls();
+        calls.by_id.insert(ours.id, key.clone());
+        calls.by_key.insert(key.clone(), ours);
     }
 
     /// What a reply means for the gateway.
@@ -177,12 +236,16 @@ impl Sip {
     }
 
     async fn told(&self, key: &CallKey, id: CallId, reply: &Reply) -> Option<Steps> {
+        let app = self.app.get()?;
+        let ours = self.known(key)?;
+        let about = About { call: id, adapter: NAME, reference: &ours.reference };
+        let reply = &unrecorded(app, about, reply.clone(), |n| format!("sip/{}/recorded/{n}", key.as_str())).await;
         // One that is late is dropped by its number, and has told nothing.
         if let Some(ours) = self.calls().by_key.get_mut(key).filter(|ours| reply.n >= ours.n) {
             ours.n = reply.n;
             ours.told.clone_from(&reply.directives);
         }
-        let call = self.app.get()?.runner.call(id).await.ok().flatten()?.call;
+        let call = app.runner.call(id).await.ok().flatten()?.call;
         Some(self.steps(&call, reply).await)
     }
 
@@ -196,7 +259,7 @@ impl Sip {
     /// Tells the telephone of a call what to do, if it is on the line here. A set that was told before,
     /// or a later one, is not told again.
     async fn refresh(&self, id: CallId) {
-        let Some(key) = self.calls().by_id.get(&id).cloned() else { return };
+        let Some(key) = self.calls().by_id.get(&id).cloned() else { return self.call_off(id).await };
         let Some(reply) = self.present(id).await else { return };
         let Some(ours) = self.known(&key) else { return };
         // Something was put on record, and the caller is to do what they are doing: nobody begins a prompt
@@ -244,17 +307,14 @@ impl Flow for Sip {
         // Named by what only we know: a caller chooses the Call-ID.
         let id = CallId(app.runner.vault.index.blind(NAME, call.key.as_str()).0);
         let begun = async {
-            let first = incoming(app, NAME, number.as_ref(), Verstat::None, false).await?;
+            let verstat = self.signed(app, call, number.as_ref()).await;
+            let first = incoming(app, NAME, number.as_ref(), verstat, false).await?;
             let line = Line { reference: call.key.as_str().to_owned(), number: number.clone() };
             app.runner.begin(id, format!("sip/{}/in", call.key.as_str()), line, || first.input()).await
         };
         match begun.await {
             Ok(reply) => {
-                {
-                    let mut calls = self.calls();
-                    calls.by_key.insert(call.key.clone(), Ours { id, n: reply.n, told: reply.directives.clone() });
-                    calls.by_id.insert(id, call.key.clone());
-                }
+                self.enter(&call.key, Ours { id, n: reply.n, told: reply.directives.clone(), reference: call.call_id.clone() });
                 match self.told(&call.key, id, &reply).await {
                     Some(steps) => Answer::Accept(steps),
                     None => {
@@ -278,9 +338,12 @@ impl Flow for Sip {
 
     async fn no_keys(&self, call: &CallKey) -> Option<Steps> { self.moved(call, || Input::NoKeys).await }
 
+    async fn picked_up(&self, call: &CallKey) -> Option<Steps> { self.answered_out(call).await }
+
     async fn hung_up(&self, call: &CallKey, how: Ended) {
         let ours = {
             let mut calls = self.calls();
+            calls.made.remove(call);
             let ours = calls.by_key.remove(call);
             if let Some(ours) = &ours {
                 calls.by_id.remove(&ours.id);
@@ -288,6 +351,9 @@ impl Flow for Sip {
             ours
         };
         let (Some(ours), Some(app)) = (ours, self.app.get()) else { return };
+        if let Some(recorder) = &app.recorder {
+            recorder.over(ours.id);
+        }
         // A gateway that stops has not heard the caller hang up; but nobody is on that line any more.
         tracing::debug!(call = %ours.id, how = ?how, "a call by SIP is over");
         match app.runner.run(ours.id, format!("sip/{}/over", call.as_str()), || Input::HungUp).await {

@@ -188,6 +188,8 @@ pub struct VoiceEvent {
     pub heard: Option<Heard>,
     /// The network's word on the calling number.
     pub stir: Verstat,
+    /// The token that it is drawn from, as it came.
+    pub passport: Option<Secret>,
 }
 
 impl VoiceEvent {
@@ -203,6 +205,7 @@ impl VoiceEvent {
             digits: get("Digits").map(keys).transpose()?.filter(|keys| !keys.is_empty()),
             heard: Gathered.heard(fields)?,
             stir: get("StirVerstat").map_or(Verstat::None, verstat),
+            passport: get("StirPassportToken").filter(|token| !token.is_empty()).map(Secret::new),
         })
     }
 }

@@ -32,11 +32,12 @@ use countersign_core::{
 };
 
 use self::form::VoiceEvent;
-use super::incoming;
+use super::{incoming, unrecorded};
 use crate::{
     App,
     hub::Telephone,
     outbox::{delivered, twilio::{CALL_PARAMETER, MESSAGE_PARAMETER, Twilio as Rest}},
+    recording::About,
     runner::{Line, Reply, RunError},
 };
 
@@ -188,7 +189,13 @@ async fn voice(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes
     let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
     let event = event(&fields)?;
     let id = call_id(&app, &event, None);
-    let first = incoming(&app, NAME, event.from.as_ref(), event.stir, event.to.is_some() && event.to == app.app_number).await?;
+    let verstat = match (&app.stir, &event.passport, &event.from, &event.to) {
+        (Some(stir), Some(token), Some(from), Some(to)) => {
+            stir.lower(&app.runner, event.stir, token.expose(), format!("twilio/{}", event.call_sid.as_str()), from.expose(), to.expose()).await
+        }
+        _ => event.stir,
+    };
+    let first = incoming(&app, NAME, event.from.as_ref(), verstat, event.to.is_some() && event.to == app.app_number).await?;
     let line = Line { reference: event.call_sid.as_str().to_owned(), number: event.from.clone() };
     let reply = app.runner.begin(id, format!("twilio/{}/in", event.call_sid.as_str()), line, || first.input()).await?;
     answer(&app, twilio, id, &reply).await
@@ -243,6 +250,9 @@ async fn status(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Byte
     let event = event(&fields)?;
     let id = call_id(&app, &event, uri.query());
     if event.call_status.is_over() {
+        if let Some(recorder) = &app.recorder {
+            recorder.over(id);
+        }
         twilio.pending().remove(&id);
         twilio.rung.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         match app.runner.run(id, format!("twilio/{}/over", event.call_sid.as_str()), || Input::HungUp).await {
@@ -273,6 +283,9 @@ async fn message(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(que
         Some("failed" | "undelivered" | "busy" | "no-answer" | "canceled") => Delivery::Failed,
         // A call of ours is over.
         Some("completed") if app.runner.call(call).await?.is_some_and(|live| live.call.ring == Some(message)) => {
+            if let Some(recorder) = &app.recorder {
+                recorder.over(call);
+            }
             twilio.pending().remove(&call);
             twilio.rung.lock().unwrap_or_else(PoisonError::into_inner).remove(&call);
             return match app.runner.run(call, format!("twilio/{message}/over"), || Input::HungUp).await {
@@ -294,6 +307,12 @@ fn conference(call: CallId, agent: Option<AgentId>) -> String {
 }
 
 async fn answer(app: &App, twilio: &Twilio, id: CallId, reply: &Reply) -> Result<Response, Refused> {
+    let reference = match &app.recorder {
+        Some(_) => app.runner.call(id).await?.map(|live| live.line.reference.clone()).unwrap_or_default(),
+        None => String::new(),
+    };
+    let about = About { call: id, adapter: NAME, reference: &reference };
+    let reply = &unrecorded(app, about, reply.clone(), |n| format!("twilio/{id}/recorded/{n}")).await;
     let agent = match reply.directives.contains(&Directive::Bridge) {
         true => app.runner.call(id).await?.and_then(|live| live.call.agent).map(|(agent, _)| agent),
         false => None,
