@@ -39,7 +39,7 @@ use countersign_store::{Options, Store};
 use tokio::net::TcpListener;
 
 use crate::{
-    Failure, key, policy,
+    Failure, key, lines, policy,
     term::{BAD, DIM, GOOD, STRONG, WARN},
 };
 
@@ -116,7 +116,7 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
     agents.refresh().await?;
     let name = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };
     let texts = Arc::new(Texts::with_words(name, config.company.words.as_deref())?.with_codes(runner.vault.pepper.clone()));
-    let (providers, twilio) = providers(config, &agents)?;
+    let (mut providers, twilio) = providers(config, &agents)?;
     if let Some(twilio) = &twilio {
         runner.hub.register(twilio_voice::NAME, twilio.clone());
     }
@@ -129,17 +129,25 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
         }
         None => None,
     };
+    let made = lines::make(config, &runner, &texts, &agents)?;
+    let rings = match made.rings {
+        _ if twilio.is_some() => Some(twilio_voice::NAME),
+        Some((name, provider)) => {
+            providers.push(provider);
+            Some(name)
+        }
+        None => None,
+    };
     let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
     let (sign_in, upstream) = openid(config, &runner)?;
     let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
     let intel = intel(config, &runner)?;
     runner.watch.limit(config.risk.agents);
-    let rings = twilio.is_some().then_some(twilio_voice::NAME);
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, tenants, texts: texts.clone(), public_url: config.listen.public_url.clone(),
         deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), oauth: oauth.clone(), push: push.clone(), sign_in, upstream: upstream.clone(),
         rings,
-        app_number: config.twilio.as_ref().and_then(|t| t.app_number.clone()), twilio, demo: false, demo_people: Vec::new(),
+        app_number: config.app_number().cloned(), twilio, lines: made.lines, demo: false, demo_people: Vec::new(),
         handsets: None,
     }));
     let log = Log::new(Sequencer::new(config.log_origin()), Witnesses::new(config.log_witnesses()?)?, config.log.memory.clone());
@@ -284,7 +292,7 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, &url)?);
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, tenants: Vec::new(), texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), oauth: None,
-        push: push.clone(), sign_in: None, upstream: None, twilio: None, rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people,
+        push: push.clone(), sign_in: None, upstream: None, twilio: None, lines: Default::default(), rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people,
         handsets: Some(handsets.clone()),
     }));
     let gateway = telephone(&sip, &app).await?;

@@ -69,7 +69,7 @@ use crate::{
     portal::oidc::SignIn,
     push::Push,
     runner::Runner,
-    telephony::{handset::Handsets, twilio::Twilio},
+    telephony::{Lines, handset::Handsets, twilio::Twilio},
     tenants::Tenant,
     upstream::Upstream,
     web::WebError,
@@ -105,6 +105,8 @@ pub struct Parts {
     pub upstream: Option<Arc<Upstream>>,
     /// Twilio, if configured.
     pub twilio: Option<Arc<Twilio>>,
+    /// Other telephone systems that are configured.
+    pub lines: Lines,
     /// The adapter that can ring customers, if there is one.
     pub rings: Option<&'static str>,
     /// The number that only the portal dials: calls to it begin with a token.
@@ -153,6 +155,7 @@ pub fn router(app: App) -> Router {
         .merge(oauth::routes())
         .merge(ledger::routes())
         .merge(telephony::twilio::routes())
+        .merge(app.lines.routes())
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))

@@ -14,6 +14,7 @@ mod desks;
 mod faults;
 mod guessing;
 mod leaks;
+mod lines;
 mod links;
 mod markup;
 mod openid;

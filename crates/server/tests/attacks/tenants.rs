@@ -6,6 +6,7 @@ use countersign_store::{Commit, DocWrite, Expect};
 use serde_json::json;
 
 use crate::common::{
+    lines,
     pages::{FORM, Page, form, own, send},
     people::*,
     phone::webhook_of,
@@ -131,6 +132,11 @@ async fn nothing_of_one_company_opens_another() {
                 // Signed for Maple's address and with Maple's token, for Juniper's address with Maple's token.
                 for house in [MAPLE, crate::common::House { url: crate::common::URL, ..MAPLE }] {
                     send(&juniper.router, webhook_of(&house, &path, &fields)).await.is(403);
+                }
+            }
+            if *who == Who::Line {
+                for request in lines::everything(&MAPLE, &path, maple) {
+                    send(&juniper.router, request).await.is(403);
                 }
             }
         }

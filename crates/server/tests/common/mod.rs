@@ -5,7 +5,9 @@
 
 pub mod authenticator;
 pub mod browser;
+pub mod caller;
 pub mod desk;
+pub mod lines;
 pub mod openid;
 pub mod pages;
 pub mod people;
@@ -13,15 +15,17 @@ pub mod phone;
 pub mod portal;
 pub mod post;
 pub mod routes;
+pub mod schema;
 pub mod street;
 
 use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use axum::Router;
@@ -52,7 +56,7 @@ use countersign_server::{
     ring_back::RingBack,
     router,
     runner::Runner,
-    telephony::{handset, twilio},
+    telephony::{connect, handset, twilio},
     tenants::Tenant,
     vault::Vault,
 };
@@ -95,6 +99,14 @@ pub struct Setup {
     pub beside: Option<(Arc<Agents>, &'static str)>,
     /// Whose calls its desk takes as well.
     pub tenants: Vec<Tenant>,
+    /// The adapter that rings customers.
+    pub rings: Option<&'static str>,
+    /// How long an answer to Amazon Connect may take.
+    pub connect_limit: Duration,
+    /// Where a generic telephone system is told that a call moved.
+    pub http_push: Option<String>,
+    /// Without the telephone systems beside Twilio.
+    pub twilio_alone: bool,
 }
 
 /// A company, with what only it knows.
@@ -111,7 +123,11 @@ pub const JUNIPER: House = House { company: COMPANY, url: URL, token: TOKEN, api
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { demo: false, file: false, postgresql: false, keyring: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, openid: openid::everybody(), house: JUNIPER, beside: None, tenants: Vec::new() }
+        Self {
+            demo: false, file: false, postgresql: false, keyring: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, openid: openid::everybody(),
+            house: JUNIPER, beside: None, tenants: Vec::new(),
+            rings: Some(twilio::NAME), connect_limit: connect::LIMIT, http_push: None, twilio_alone: false,
+        }
     }
 }
 
@@ -169,9 +185,10 @@ pub fn postgresql() -> Option<String> {
     address
 }
 
-/// The shipped policies until others are activated.
+/// The shipped policies until others are activated. Read once: each server has the same.
 fn policies() -> Policies {
-    let (shipped, engine) = (Sources::shipped(), Arc::new(Engine::shipped()));
+    static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
+    let (shipped, engine) = (Sources::shipped(), ENGINE.get_or_init(|| Arc::new(Engine::shipped())).clone());
     Policies::from(engine).with(shipped.schema, shipped.files, String::new(), Box::new(|schema, files| match Engine::load(schema, files) {
         Ok(engine) => Ok(Arc::new(engine)),
         Err(e) => Err(e.to_string()),
@@ -275,16 +292,17 @@ impl World {
             runner.hub.register(handset::NAME, handsets.clone());
         }
         let oauth = OAuth::new(house.url, &setup.openid).unwrap();
+        let lines = if setup.twilio_alone { Default::default() } else { lines::all(setup, &runner, &texts, &agents) };
         let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, house.url).unwrap());
         let app = App(Arc::new(Parts {
             tenants: setup.tenants.clone(), oauth: oauth.clone(), runner: runner.clone(), agents, texts: texts.clone(), public_url: house.url.into(),
             deny_numbers: setup.deny.iter().map(|n| E164::parse(n).unwrap()).collect(),
             api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(house.api_key)) }],
-            push: push.clone(), sign_in: None, upstream: None, twilio: Some(voice), rings: Some(twilio::NAME),
+            push: push.clone(), sign_in: None, upstream: None, twilio: Some(voice), lines, rings: setup.rings,
             app_number: Some(E164::parse(APP_NUMBER).unwrap()), demo: setup.demo, demo_people: Vec::new(), handsets,
         }));
         let mut outbox = Outbox::new(runner.clone(), texts, vec![ground.post.clone()]).with(Arc::new(push::Shared(push)))
-            .with(Arc::new(RingBack::new(runner.clone(), Some(twilio::NAME))));
+            .with(Arc::new(RingBack::new(runner.clone(), setup.rings)));
         if let Some((provider, settings)) = &setup.intel {
             outbox = outbox.with(Arc::new(Intel::new(runner.clone(), provider.clone(), *settings)));
         }

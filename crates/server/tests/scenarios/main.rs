@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adapters;
 mod delegates;
 mod destinations;
 mod drills;
