@@ -6,6 +6,7 @@ mod call;
 mod doctor;
 mod drill;
 mod key;
+mod lines;
 mod migrate;
 mod policy;
 mod privacy;

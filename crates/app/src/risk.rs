@@ -50,7 +50,7 @@ pub async fn replay(config: &Path, points: Option<&Path>, days: Option<u16>) -> 
         Some(path) => RiskSettings::read(path)?,
         None => config.risk.clone(),
     };
-    let rules = settings.rules(config.twilio.is_some());
+    let rules = settings.rules(config.rings());
     let runner = start::open(&config).await?;
     let since = days.map_or(Timestamp(0), |days| system_clock() - Span::days(days.into()));
     let calls = calls(&runner, since).await?;
@@ -192,7 +192,7 @@ fn difference(before: &[Contribution], after: &[Contribution]) -> Vec<String> {
 /// `risk list`: the signals, what they weigh here, and where scores lead.
 pub fn list(config: &Path) -> Result<ExitCode, Failure> {
     let config = Config::read(config)?;
-    let rules = config.risk.rules(config.twilio.is_some());
+    let rules = config.risk.rules(config.rings());
     let width = countersign_core::risk::Part::ALL.iter().map(|p| p.name().len()).max().unwrap_or(0);
     anstream::println!("{STRONG}{:<width$}  points  at most{STRONG:#}", "signal");
     for part in countersign_core::risk::Part::ALL {

@@ -41,7 +41,7 @@ use countersign_store::{Options, Store};
 use tokio::net::TcpListener;
 
 use crate::{
-    Failure, key, policy,
+    Failure, key, lines, policy,
     switches::Switches,
     term::{BAD, DIM, GOOD, STRONG, WARN},
 };
@@ -162,20 +162,28 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
         None => None,
     };
     let switches = Switches::new(config, &texts, &agents, &runner.hub)?;
+    let made = lines::make(config, &runner, &texts, &agents)?;
+    let rings = match made.rings {
+        _ if config.sip.as_ref().is_some_and(|at| at.out.is_some()) => Some(sip::NAME),
+        _ if twilio.is_some() => Some(twilio_voice::NAME),
+        Some((name, provider)) => {
+            providers.push(provider);
+            Some(name)
+        }
+        None => None,
+    };
     let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
     let (sign_in, upstream) = openid(config, &runner)?;
     let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
     let intel = intel(config, &runner)?;
     runner.watch.limit(config.risk.agents);
-    let by_sip = config.sip.as_ref().is_some_and(|at| at.out.is_some());
-    let rings = if by_sip { Some(sip::NAME) } else { twilio.is_some().then_some(twilio_voice::NAME) };
     let stir = config.stir.as_ref().map(|at| at.checker()).transpose().map_err(|e| format!("[stir] {e}"))?.flatten().map(Arc::new);
     let recorder = config.recording.as_ref().map(|at| at.recorder()).transpose().map_err(|e| format!("[recording] {e}"))?.map(Arc::new);
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, tenants, texts: texts.clone(), public_url: config.listen.public_url.clone(),
         deny_numbers: config.deny_numbers.clone(), api: config.api.clone(), oauth: oauth.clone(), push: push.clone(), sign_in, upstream: upstream.clone(),
         stir, recorder, rings,
-        app_number: config.twilio.as_ref().and_then(|t| t.app_number.clone()), twilio, demo: false, demo_people: Vec::new(),
+        app_number: config.app_number().cloned(), twilio, lines: made.lines, demo: false, demo_people: Vec::new(),
         handsets: None,
     }));
     let log = Log::new(Sequencer::new(config.log_origin()), Witnesses::new(config.log_witnesses()?)?, config.log.memory.clone());
@@ -322,7 +330,7 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, &url)?);
     let app = App(Arc::new(Parts {
         runner: runner.clone(), agents, tenants: Vec::new(), texts: texts.clone(), public_url: url.clone(), deny_numbers: Vec::new(), api: Vec::new(), oauth: None,
-        push: push.clone(), sign_in: None, upstream: None, stir: None, recorder: None, twilio: None, rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people,
+        push: push.clone(), sign_in: None, upstream: None, stir: None, recorder: None, twilio: None, lines: Default::default(), rings: Some(handset::NAME), app_number: None, demo: true, demo_people: people,
         handsets: Some(handsets.clone()),
     }));
     let gateway = telephone(&sip, &app).await?;

@@ -167,7 +167,7 @@ impl Stage {
         let app = App(Arc::new(Parts {
             tenants: Vec::new(),
             runner: runner.clone(), agents, texts: texts.clone(), public_url: URL.into(), deny_numbers: deny, api: if setting.api { vec![api] } else { Vec::new() },
-            oauth, push, sign_in: None, upstream: None, stir: None, recorder: None, rings: voice.as_ref().map(|_| twilio::NAME), twilio: voice, app_number: None, demo: false,
+            oauth, push, sign_in: None, upstream: None, stir: None, recorder: None, rings: voice.as_ref().map(|_| twilio::NAME), twilio: voice, lines: Default::default(), app_number: None, demo: false,
             demo_people: Vec::new(), handsets: None,
         }));
         let outbox = Outbox::new(runner, texts, vec![post.clone()]);

@@ -17,7 +17,10 @@ use crate::{
     risk_config::{IntelSettings, RiskSettings},
     stir::config::StirSettings,
     storage::Storage,
-    telephony::{asterisk::config::AsteriskSettings, freeswitch::config::FreeSwitchSettings, sip::config::SipSettings},
+    telephony::{
+        asterisk::config::AsteriskSettings, connect::ConnectSettings, freeswitch::config::FreeSwitchSettings, genesys::GenesysSettings, http::HttpSettings,
+        jambonz::JambonzSettings, sip::config::SipSettings,
+    },
     token::{self, TokenKey},
     upstream::Hint,
 };
@@ -60,6 +63,14 @@ pub struct Config {
     pub stir: Option<StirSettings>,
     /// Whoever records calls.
     pub recording: Option<RecordingSettings>,
+    /// jambonz, for calls.
+    pub jambonz: Option<JambonzSettings>,
+    /// Amazon Connect, for calls.
+    pub connect: Option<ConnectSettings>,
+    /// Genesys Cloud, for calls.
+    pub genesys: Option<GenesysSettings>,
+    /// Any other telephone system.
+    pub http: Option<HttpSettings>,
     /// A provider of your own for texts and read-out codes.
     pub messages: Option<HttpMessages>,
     /// A mail server for notices.
@@ -345,12 +356,33 @@ pub enum ConfigError {
 
 impl Config {
     /// Lengths, limits and weights as the machine wants them.
-    pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.twilio.is_some()), hearing: self.hearing(), ..self.calls.clone() } }
+    pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.rings()), hearing: self.hearing(), ..self.calls.clone() } }
 
     /// Whether verbal passwords are said to a machine. A floor that no recogniser has is as good as none.
     fn hearing(&self) -> Option<Hearing> {
         let twilio = self.twilio.as_ref().filter(|twilio| twilio.hear_verbal_passwords)?;
         Some(Hearing { adapter: crate::telephony::twilio::NAME.into(), floor: twilio.least_confidence.clamp(50, 100) })
+    }
+
+    /// Whether there is a telephony that can ring customers.
+    pub fn rings(&self) -> bool {
+        self.twilio.is_some() || self.jambonz.is_some() || self.http.as_ref().is_some_and(|at| at.push_url.is_some()) || self.sip.as_ref().is_some_and(|at| at.out.is_some())
+    }
+
+    /// Whether calls can come in.
+    fn answers(&self) -> bool {
+        let switched = self.sip.is_some() || self.asterisk.is_some() || self.freeswitch.is_some();
+        self.twilio.is_some() || switched || self.jambonz.is_some() || self.connect.is_some() || self.genesys.is_some() || self.http.is_some()
+    }
+
+    /// The number that only the portal dials, at whichever telephone system it is.
+    pub fn app_number(&self) -> Option<&E164> {
+        let of = [
+            self.twilio.as_ref().and_then(|at| at.app_number.as_ref()), self.jambonz.as_ref().and_then(|at| at.app_number.as_ref()),
+            self.connect.as_ref().and_then(|at| at.app_number.as_ref()), self.genesys.as_ref().and_then(|at| at.app_number.as_ref()),
+            self.http.as_ref().and_then(|at| at.app_number.as_ref()),
+        ];
+        of.into_iter().flatten().next()
     }
 
     /// What the Merkle log is called: its own name, or the host of the public address.
@@ -424,13 +456,12 @@ impl Config {
         }
         self.store.examine(self.keys.file.as_ref(), &mut say);
         // A desk for other companies needs no telephone of its own.
-        let switched = self.sip.is_some() || self.asterisk.is_some() || self.freeswitch.is_some();
-        let own_calls = self.tenants.is_empty() || self.twilio.is_some() || switched;
+        let own_calls = self.tenants.is_empty() || self.answers();
         let texts = self.twilio.is_some() || self.messages.is_some();
         if own_calls && !texts {
             say(Severity::Missing, "twilio / messages", "nobody can send texted codes: configure [twilio] or [messages]".into());
         }
-        if own_calls && self.twilio.is_none() && !switched {
+        if own_calls && !self.answers() {
             say(Severity::Missing, "twilio", "no telephony: calls cannot come in".into());
         }
         if own_calls && self.mail.is_none() {
@@ -450,6 +481,18 @@ impl Config {
         }
         if let Some(recording) = &self.recording {
             recording.examine(&mut say);
+        }
+        if let Some(at) = &self.jambonz {
+            at.examine(&mut say);
+        }
+        if let Some(at) = &self.connect {
+            at.examine(&mut say);
+        }
+        if let Some(at) = &self.genesys {
+            at.examine(&mut say);
+        }
+        if let Some(at) = &self.http {
+            at.examine(&mut say);
         }
         if let Some(twilio) = &self.twilio {
             match (&twilio.auth_token_file, std::env::var_os("COUNTERSIGN_TWILIO_TOKEN")) {
@@ -519,7 +562,7 @@ impl Config {
             say(Severity::Note, "log.witnesses", "nobody else sees the log: whoever holds the database and the key could write another history. Name a witness, or at least log.memory".into());
         }
         clients::examine(&self.oauth_clients, &mut say);
-        self.risk.examine(self.twilio.is_some(), &mut say);
+        self.risk.examine(self.rings(), &mut say);
         if let Some(intel) = &self.number_intelligence {
             intel.examine(self.twilio.as_ref(), &mut say);
         }

@@ -188,8 +188,8 @@ impl Company {
     }
 }
 
-/// The message of a prompt.
-fn prompt_id(prompt: &Prompt) -> &'static str {
+/// The message of a prompt: its name in `locales`, and for telephone systems that play recordings.
+pub fn prompt_id(prompt: &Prompt) -> &'static str {
     match prompt {
         Prompt::Welcome => "welcome",
         Prompt::ChooseLanguage => "choose-language",

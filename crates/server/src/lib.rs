@@ -72,7 +72,7 @@ use crate::{
     portal::oidc::SignIn,
     push::Push,
     runner::Runner,
-    telephony::{handset::Handsets, twilio::Twilio},
+    telephony::{Lines, handset::Handsets, twilio::Twilio},
     tenants::Tenant,
     upstream::Upstream,
     web::WebError,
@@ -112,6 +112,8 @@ pub struct Parts {
     pub stir: Option<Arc<stir::Stir>>,
     /// Keeps recorders from secrets, if somebody records.
     pub recorder: Option<Arc<recording::Recorder>>,
+    /// Other telephone systems that are configured.
+    pub lines: Lines,
     /// The adapter that can ring customers, if there is one.
     pub rings: Option<&'static str>,
     /// The number that only the portal dials: calls to it begin with a token.
@@ -160,6 +162,7 @@ pub fn router(app: App) -> Router {
         .merge(oauth::routes())
         .merge(ledger::routes())
         .merge(telephony::twilio::routes())
+        .merge(app.lines.routes())
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))

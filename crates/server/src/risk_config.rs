@@ -61,7 +61,7 @@ impl RiskSettings {
         }
         let from = |route| self.routes.from(route);
         if from(Route::CallBack).is_some() && !rings {
-            say(Severity::Missing, "risk.routes.call_back", "nothing here can ring customers: configure [twilio], or take it away. Specialists take these calls".into());
+            say(Severity::Missing, "risk.routes.call_back", "nothing here can ring customers: configure [twilio], [jambonz] or [http] with push_url, or take it away. Specialists take these calls".into());
         }
         match from(Route::Specialist) {
             None => say(Severity::Unsafe, "risk.routes.specialist", "never: every risky call goes to any agent".into()),

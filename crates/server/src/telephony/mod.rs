@@ -2,12 +2,22 @@
 //! directives into what the vendor understands. See docs/adding-an-adapter.md.
 
 pub mod asterisk;
+pub mod connect;
+pub mod events;
+pub mod flat;
 pub mod freeswitch;
+pub mod genesys;
 pub mod handset;
+pub mod http;
+pub mod jambonz;
+pub mod signed;
 pub mod sip;
 pub mod switch;
 pub mod twilio;
 
+use std::sync::Arc;
+
+use axum::Router;
 use countersign_core::{
     account::Brief,
     call::Input,
@@ -18,6 +28,39 @@ use countersign_core::{
 };
 
 use crate::{App, deny, recording::About, runner::{Reply, RunError}};
+
+/// The adapters over web requests that are configured, beside Twilio.
+#[derive(Clone, Default)]
+pub struct Lines {
+    /// Any telephone system.
+    pub http: Option<Arc<http::Http>>,
+    /// jambonz.
+    pub jambonz: Option<Arc<jambonz::Jambonz>>,
+    /// Amazon Connect.
+    pub connect: Option<Arc<connect::Connect>>,
+    /// Genesys Cloud.
+    pub genesys: Option<Arc<genesys::Genesys>>,
+}
+
+impl Lines {
+    /// Their routes: what is not configured has none.
+    pub fn routes(&self) -> Router<App> {
+        let mut routes = Router::new();
+        if self.http.is_some() {
+            routes = routes.merge(http::routes());
+        }
+        if self.jambonz.is_some() {
+            routes = routes.merge(jambonz::routes());
+        }
+        if self.connect.is_some() {
+            routes = routes.merge(connect::routes());
+        }
+        if self.genesys.is_some() {
+            routes = routes.merge(genesys::routes());
+        }
+        routes
+    }
+}
 
 /// Looks the calling number up and makes the first input of a call, the same for every adapter.
 pub async fn incoming(app: &App, adapter: &str, number: Option<&E164>, verstat: Verstat, dialled: bool) -> Result<Incoming, RunError> {

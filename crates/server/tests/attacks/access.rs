@@ -44,7 +44,7 @@ async fn nobody_gets_in_without_what_a_route_asks_for() {
             }
             Who::Link => assert_eq!(status, 422, "{verb} {path}"),
             Who::Program => assert_eq!(status, 401, "{verb} {path}"),
-            Who::Twilio => assert_eq!(status, 403, "{verb} {path}"),
+            Who::Twilio | Who::Line => assert_eq!(status, 403, "{verb} {path}"),
             // None is configured here.
             Who::Provider | Who::Switch => assert_eq!(status, 404, "{verb} {path}"),
             // The demo is not mounted: not even its paths are known.

@@ -17,6 +17,7 @@ mod desks;
 mod faults;
 mod guessing;
 mod leaks;
+mod lines;
 mod links;
 mod markup;
 mod openid;

@@ -8,6 +8,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use crate::common::{
+    lines,
     pages::{FORM, Page, form, own, send},
     people::*,
     phone::webhook_of,
@@ -160,6 +161,11 @@ async fn nothing_of_one_company_opens_another() {
                 // Signed for Maple's address and with Maple's token, for Juniper's address with Maple's token.
                 for house in [MAPLE, crate::common::House { url: crate::common::URL, ..MAPLE }] {
                     send(&juniper.router, webhook_of(&house, &path, &fields)).await.is(403);
+                }
+            }
+            if *who == Who::Line {
+                for request in lines::everything(&MAPLE, &path, maple) {
+                    send(&juniper.router, request).await.is(403);
                 }
             }
         }

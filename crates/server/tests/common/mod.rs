@@ -5,7 +5,9 @@
 
 pub mod authenticator;
 pub mod browser;
+pub mod caller;
 pub mod desk;
+pub mod lines;
 pub mod openid;
 pub mod pages;
 pub mod people;
@@ -13,6 +15,7 @@ pub mod phone;
 pub mod portal;
 pub mod post;
 pub mod routes;
+pub mod schema;
 pub mod sip;
 pub mod street;
 
@@ -20,9 +23,10 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use axum::Router;
@@ -56,7 +60,7 @@ use countersign_server::{
     runner::Runner,
     recording::Recorder,
     stir::Stir,
-    telephony::{handset, sip as telephony_sip, twilio},
+    telephony::{connect, handset, sip as telephony_sip, twilio},
     tenants::Tenant,
     vault::Vault,
 };
@@ -105,6 +109,14 @@ pub struct Setup {
     pub beside: Option<(Arc<Agents>, &'static str)>,
     /// Whose calls its desk takes as well.
     pub tenants: Vec<Tenant>,
+    /// The adapter that rings customers.
+    pub rings: Option<&'static str>,
+    /// How long an answer to Amazon Connect may take.
+    pub connect_limit: Duration,
+    /// Where a generic telephone system is told that a call moved.
+    pub http_push: Option<String>,
+    /// Without the telephone systems beside Twilio.
+    pub twilio_alone: bool,
 }
 
 /// A company, with what only it knows.
@@ -121,7 +133,11 @@ pub const JUNIPER: House = House { company: COMPANY, url: URL, token: TOKEN, api
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { demo: false, file: false, postgresql: false, keyring: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None, stir: None, recorder: None, by_sip: false, openid: openid::everybody(), house: JUNIPER, beside: None, tenants: Vec::new() }
+        Self {
+            demo: false, file: false, postgresql: false, keyring: false, queue: 4096, params: Params::default(), deny: Vec::new(), people: true, intel: None,
+            stir: None, recorder: None, by_sip: false, openid: openid::everybody(), house: JUNIPER, beside: None, tenants: Vec::new(),
+            rings: Some(twilio::NAME), connect_limit: connect::LIMIT, http_push: None, twilio_alone: false,
+        }
     }
 }
 
@@ -181,9 +197,10 @@ pub fn postgresql() -> Option<String> {
     address
 }
 
-/// The shipped policies until others are activated.
+/// The shipped policies until others are activated. Read once: each server has the same.
 fn policies() -> Policies {
-    let (shipped, engine) = (Sources::shipped(), Arc::new(Engine::shipped()));
+    static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
+    let (shipped, engine) = (Sources::shipped(), ENGINE.get_or_init(|| Arc::new(Engine::shipped())).clone());
     Policies::from(engine).with(shipped.schema, shipped.files, String::new(), Box::new(|schema, files| match Engine::load(schema, files) {
         Ok(engine) => Ok(Arc::new(engine)),
         Err(e) => Err(e.to_string()),
@@ -295,18 +312,19 @@ impl World {
         if let Some(handsets) = &handsets {
             runner.hub.register(handset::NAME, handsets.clone());
         }
-        let rings = if setup.by_sip { telephony_sip::NAME } else { twilio::NAME };
+        let rings = if setup.by_sip { Some(telephony_sip::NAME) } else { setup.rings };
         let oauth = OAuth::new(house.url, &setup.openid).unwrap();
+        let lines = if setup.twilio_alone { Default::default() } else { lines::all(setup, &runner, &texts, &agents) };
         let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, house.url).unwrap());
         let app = App(Arc::new(Parts {
             tenants: setup.tenants.clone(), oauth: oauth.clone(), runner: runner.clone(), agents, texts: texts.clone(), public_url: house.url.into(),
             deny_numbers: setup.deny.iter().map(|n| E164::parse(n).unwrap()).collect(),
             api: vec![ApiClient { name: "shop".into(), key_sha256: hex::encode(Sha256::digest(house.api_key)) }],
-            push: push.clone(), sign_in: None, upstream: None, stir: setup.stir.clone(), recorder: setup.recorder.clone(), twilio: Some(voice), rings: Some(rings),
+            push: push.clone(), sign_in: None, upstream: None, stir: setup.stir.clone(), recorder: setup.recorder.clone(), twilio: Some(voice), lines, rings,
             app_number: Some(E164::parse(APP_NUMBER).unwrap()), demo: setup.demo, demo_people: Vec::new(), handsets,
         }));
         let mut outbox = Outbox::new(runner.clone(), texts, vec![ground.post.clone()]).with(Arc::new(push::Shared(push)))
-            .with(Arc::new(RingBack::new(runner.clone(), Some(rings))));
+            .with(Arc::new(RingBack::new(runner.clone(), rings)));
         if let Some((provider, settings)) = &setup.intel {
             outbox = outbox.with(Arc::new(Intel::new(runner.clone(), provider.clone(), *settings)));
         }

@@ -26,13 +26,15 @@ pub enum Who {
     Switch,
     /// Twilio, by its signature.
     Twilio,
+    /// Another telephone system, by its signature or key.
+    Line,
     /// Whoever signs in at the company's own provider, where one is configured.
     Provider,
     /// Whoever plays with the demo.
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 114] = [
+pub const ROUTES: [(&str, &str, Who); 124] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -107,6 +109,15 @@ pub const ROUTES: [(&str, &str, Who); 114] = [
     ("POST", "/handset/calls/{id}/hang-up", Who::Demo),
     ("POST", "/handset/calls/{id}/keys", Who::Demo),
     ("POST", "/handset/calls/{id}/silence", Who::Demo),
+    ("POST", "/connect/event", Who::Line),
+    ("POST", "/genesys/event", Who::Line),
+    ("POST", "/http/event", Who::Line),
+    ("POST", "/jambonz/agent/{call}/{agent}", Who::Line),
+    ("POST", "/jambonz/answered", Who::Line),
+    ("POST", "/jambonz/call", Who::Line),
+    ("POST", "/jambonz/now", Who::Line),
+    ("POST", "/jambonz/status", Who::Line),
+    ("POST", "/jambonz/step", Who::Line),
     ("POST", "/me/approvals/{challenge}/decline", Who::Portal),
     ("POST", "/me/approvals/{challenge}/not-me", Who::Portal),
     ("POST", "/me/approvals/{challenge}/passkey/finish", Who::Portal),

@@ -11,6 +11,7 @@ mod common;
 #[path = "../../../stir/tests/common/mod.rs"]
 mod signing;
 
+mod adapters;
 mod customer_keys;
 mod delegates;
 mod destinations;

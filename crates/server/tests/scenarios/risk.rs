@@ -25,7 +25,7 @@ use crate::common::{
 
 /// Answers what it was told to, and counts who asks.
 #[derive(Default)]
-struct Oracle {
+pub struct Oracle {
     answers: Mutex<VecDeque<Result<Known, IntelError>>>,
     asked: Mutex<Vec<String>>,
 }
@@ -40,7 +40,7 @@ impl NumberIntelligence for Oracle {
 }
 
 impl Oracle {
-    fn answers(self: &Arc<Self>, answers: impl IntoIterator<Item = Result<Known, IntelError>>) { self.answers.lock().unwrap().extend(answers) }
+    pub fn answers(self: &Arc<Self>, answers: impl IntoIterator<Item = Result<Known, IntelError>>) { self.answers.lock().unwrap().extend(answers) }
     fn asked(&self) -> usize { self.asked.lock().unwrap().len() }
 }
 

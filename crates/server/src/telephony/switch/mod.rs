@@ -31,10 +31,11 @@ use self::{
     clips::Clips,
     line::{Heard, Line, Order, Question, Step},
 };
-use super::incoming;
+use super::{incoming, unrecorded};
 use crate::{
     App,
     hub::{Notice, Sound, Telephone},
+    recording::About,
     runner::{Line as Kept, Reply, RunError},
 };
 
@@ -255,6 +256,9 @@ async fn present(app: &App, id: CallId) -> Option<Reply> {
 }
 
 async fn over(app: &App, name: &str, id: CallId, channel: &str) {
+    if let Some(recorder) = &app.recorder {
+        recorder.over(id);
+    }
     match app.runner.run(id, format!("{name}/{channel}/over"), || Input::HungUp).await {
         Ok(_) | Err(RunError::Rejected(_) | RunError::NoCall) => {}
         Err(e) => tracing::error!(call = %id, error = %e, "the end of a call could not be put on record; it ends by silence"),
@@ -416,6 +420,9 @@ impl Serving {
     }
 
     async fn set(&mut self, line: &mut Line, reply: Reply) {
+        let name = self.lines.setup.name;
+        let about = About { call: self.id, adapter: name, reference: &self.channel };
+        let reply = unrecorded(&self.app, about, reply, |n| format!("{name}/{}/recorded/{n}", self.channel)).await;
         self.n = self.n.max(reply.n);
         let steps = self.steps(&reply.directives).await;
         self.told = reply.directives;

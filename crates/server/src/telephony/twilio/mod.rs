@@ -32,7 +32,10 @@ use countersign_core::{
 };
 
 use self::form::VoiceEvent;
-use super::{incoming, unrecorded};
+use super::{
+    events::{Refused, Waiting, present, room},
+    incoming, unrecorded,
+};
 use crate::{
     App,
     hub::Telephone,
@@ -56,8 +59,8 @@ pub struct Twilio {
     pub agent_phones: HashMap<String, E164>,
     /// Names of agents, for their telephones.
     pub name_of: Box<dyn Fn(AgentId) -> String + Send + Sync>,
-    /// What a moved call is to hear when Twilio asks; kept until it asked.
-    pending: Mutex<HashMap<CallId, Reply>>,
+    /// What moved calls are to hear when Twilio asks.
+    pending: Waiting,
     /// Whose telephone was rung for a call: once is enough, however often the caller comes back
     /// from keying a secret.
     rung: Mutex<HashMap<CallId, AgentId>>,
@@ -69,10 +72,8 @@ impl Twilio {
         token: Secret, rest: Arc<Rest>, public_url: String, agent_phones: HashMap<String, E164>,
         name_of: impl Fn(AgentId) -> String + Send + Sync + 'static,
     ) -> Self {
-        Self { token, rest, public_url, agent_phones, name_of: Box::new(name_of), pending: Mutex::default(), rung: Mutex::default() }
+        Self { token, rest, public_url, agent_phones, name_of: Box::new(name_of), pending: Waiting::default(), rung: Mutex::default() }
     }
-
-    fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<CallId, Reply>> { self.pending.lock().unwrap_or_else(PoisonError::into_inner) }
 }
 
 #[async_trait]
@@ -81,7 +82,7 @@ impl Telephone for Twilio {
         if call.stage == Stage::Talking && reply.directives.contains(&Directive::Bridge) && call.challenge.is_none() {
             self.ring_agent(call).await;
         }
-        self.pending().insert(call.id, reply.clone());
+        self.pending.keep(call.id, reply.clone());
         let ours = if call.origin.is_ours() { format!("&{CALL_PARAMETER}={}", call.id) } else { String::new() };
         let url = format!("{}/twilio/resume?n={}{ours}", self.public_url, reply.n);
         if let Err(reason) = self.rest.redirect(&line.reference, &url).await {
@@ -115,29 +116,6 @@ pub fn routes() -> Router<App> {
         .route("/twilio/agent/{call}/{agent}", post(agent))
         .route("/twilio/message", post(message))
         .route("/twilio/inbound", post(opt_out::inbound))
-}
-
-/// A webhook that is turned away, in words for whoever reads Twilio's debugger.
-struct Refused(StatusCode, String);
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let retry = (self.0 == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
-        (self.0, retry, self.1).into_response()
-    }
-}
-impl From<RunError> for Refused {
-    fn from(e: RunError) -> Self {
-        match e {
-            RunError::Busy => Self(StatusCode::SERVICE_UNAVAILABLE, "too busy: try again".into()),
-            RunError::NoCall => Self(StatusCode::NOT_FOUND, "this call is not known: its first webhook goes to /twilio/voice".into()),
-            RunError::Rejected(why) => Self(StatusCode::CONFLICT, why.to_string()),
-            other => {
-                tracing::error!(error = %other, "a webhook failed");
-                Self(StatusCode::INTERNAL_SERVER_ERROR, "something of ours is broken: the operator finds the reason in the log".into())
-            }
-        }
-    }
 }
 
 type Fields = Vec<(String, String)>;
@@ -231,18 +209,8 @@ async fn step(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query)
 async fn resume(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
     let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
     let id = call_id(&app, &event(&fields)?, uri.query());
-    let now = present(&app, id).await?;
-    // The words that go with the move still fit if they lead to what is to be done now. The number
-    // tells nothing: the report that a text went comes in between more often than not.
-    let words = twilio.pending().remove(&id).filter(|reply| reply.directives.ends_with(&now.directives));
-    let reply = words.map_or(now.clone(), |reply| Reply { n: now.n, ..reply });
+    let reply = twilio.pending.words(id, present(&app, id).await?);
     answer(&app, twilio, id, &reply).await
-}
-
-/// What a call's telephone should be doing now.
-async fn present(app: &App, id: CallId) -> Result<Reply, RunError> {
-    let live = app.runner.call(id).await?.ok_or(RunError::NoCall)?;
-    Ok(Reply { n: live.call.n, directives: app.runner.directives(&live.call).await? })
 }
 
 async fn status(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<StatusCode, Refused> {
@@ -253,7 +221,7 @@ async fn status(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Byte
         if let Some(recorder) = &app.recorder {
             recorder.over(id);
         }
-        twilio.pending().remove(&id);
+        twilio.pending.forget(id);
         twilio.rung.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         match app.runner.run(id, format!("twilio/{}/over", event.call_sid.as_str()), || Input::HungUp).await {
             Ok(_) | Err(RunError::NoCall | RunError::Rejected(_)) => {}
@@ -266,7 +234,7 @@ async fn status(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Byte
 /// The agent's telephone answered: into the conference of the call.
 async fn agent(State(app): State<App>, uri: Uri, headers: HeaderMap, Path((call, agent)): Path<(CallId, AgentId)>, body: Bytes) -> Result<Response, Refused> {
     checked(&app, &uri, &headers, &body)?;
-    Ok(xml(twiml::conference_for_agent(&conference(call, Some(agent)), false)))
+    Ok(xml(twiml::conference_for_agent(&room(call, Some(agent)), false)))
 }
 
 /// How a message fared.
@@ -286,7 +254,7 @@ async fn message(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(que
             if let Some(recorder) = &app.recorder {
                 recorder.over(call);
             }
-            twilio.pending().remove(&call);
+            twilio.pending.forget(call);
             twilio.rung.lock().unwrap_or_else(PoisonError::into_inner).remove(&call);
             return match app.runner.run(call, format!("twilio/{message}/over"), || Input::HungUp).await {
                 Ok(_) | Err(RunError::NoCall | RunError::Rejected(_)) => Ok(StatusCode::NO_CONTENT),
@@ -298,12 +266,6 @@ async fn message(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(que
     app.runner.metrics.message(if delivery == Delivery::Failed { "failed" } else { "delivered" });
     delivered(&app.runner, call, message, delivery).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Where a caller and one agent talk. A name for each of the two: an agent who handed the call
-/// over and does not hang up stays behind alone.
-fn conference(call: CallId, agent: Option<AgentId>) -> String {
-    agent.map_or_else(|| call.to_string(), |agent| format!("{call}/{agent}"))
 }
 
 async fn answer(app: &App, twilio: &Twilio, id: CallId, reply: &Reply) -> Result<Response, Refused> {
@@ -327,7 +289,7 @@ async fn answer(app: &App, twilio: &Twilio, id: CallId, reply: &Reply) -> Result
         texts: &|lang, prompt| app.texts.spoken(lang, prompt),
         action_url: &format!("{url}/twilio/step?n={}{ours}", reply.n),
         wait_url: &format!("{url}/twilio/resume?n={}{ours}", reply.n),
-        conference: &conference(id, agent),
+        conference: &room(id, agent),
         music_url: &|music| (music != countersign_core::prompt::Music::Silence).then(|| format!("{url}/assets/music/{}.wav", music.name())),
         voices: &[],
     };
