@@ -64,7 +64,7 @@ mod trunk;
 
 pub use clip::Clip;
 pub use digest::Digest;
-pub use flow::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Ended, Flow, Gather, Incoming, Step, Steps, Transfer, Transport};
+pub use flow::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Ended, Flow, Gather, Heard, Incoming, Step, Steps, Transfer, Transport};
 pub use gateway::{Figures, Gateway, GatewayError, Handle};
 pub use settings::{Network, Rate, RtpSource, Settings, Trunk};
 pub use trunk::Registered;
