@@ -23,4 +23,5 @@ pub mod secret;
 pub mod story;
 pub mod time;
 pub mod view;
+pub mod voice;
 pub mod watchwords;

@@ -15,6 +15,7 @@ use crate::{
     risk_config::{IntelSettings, RiskSettings},
     storage::Storage,
     telephony::sip::config::SipSettings,
+    voice::VoiceSettings,
     token::{self, TokenKey},
     upstream::Hint,
 };
@@ -49,6 +50,8 @@ pub struct Config {
     pub twilio: Option<Twilio>,
     /// Telephones and trunks that call us directly.
     pub sip: Option<SipSettings>,
+    /// Comparing voices: off without it.
+    pub voice: Option<VoiceSettings>,
     /// A provider of your own for texts and read-out codes.
     pub messages: Option<HttpMessages>,
     /// A mail server for notices.
@@ -326,7 +329,7 @@ pub enum ConfigError {
 
 impl Config {
     /// Lengths, limits and weights as the machine wants them.
-    pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.twilio.is_some()), ..self.calls.clone() } }
+    pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.twilio.is_some()), voice: self.voice.as_ref().map(VoiceSettings::params), ..self.calls.clone() } }
 
     /// What the Merkle log is called: its own name, or the host of the public address.
     pub fn log_origin(&self) -> String {
@@ -412,6 +415,14 @@ impl Config {
         }
         if let Some(sip) = &self.sip {
             sip.examine(&mut say);
+        }
+        if let Some(voice) = &self.voice {
+            for (setting, text) in voice.faults() {
+                say(Severity::Missing, setting, text);
+            }
+            if self.sip.is_none() {
+                say(Severity::Missing, "voice", "nobody can be heard: only telephones that call by [sip] can".into());
+            }
         }
         if let Some(twilio) = &self.twilio {
             match (&twilio.auth_token_file, std::env::var_os("COUNTERSIGN_TWILIO_TOKEN")) {

@@ -15,4 +15,5 @@ mod shell;
 mod stages;
 mod tapes;
 mod toy;
+mod voice;
 mod world;

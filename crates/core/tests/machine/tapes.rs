@@ -57,6 +57,7 @@ impl Tape {
         let asked = self.shell.directives().into_iter().map(|d| match d {
             Directive::Say { prompt: p, .. } => prompt(&p),
             Directive::Gather { max, timeout, secret } => format!("[gather {max}, {timeout} s{}]", if secret { ", secret" } else { "" }),
+            Directive::Record { seconds } => format!("[listen, {seconds} s]"),
             Directive::Hold { music } => format!("[hold: {}]", music.name()),
             Directive::Bridge => "[bridge]".into(),
             Directive::HangUp => "[hang up]".into(),

@@ -33,3 +33,7 @@ mod security;
 mod service_code;
 mod step_up;
 mod tapes;
+mod voice;
+/// The sounds of the voice crate's own tests.
+#[path = "../../../voice/tests/common/mod.rs"]
+mod voices;

@@ -58,6 +58,12 @@ pub fn render(directives: &[Directive], ctx: &Ctx<'_>) -> String {
                 say_all(&mut xml, &mut words, ctx.voices);
                 xml.close("Gather");
             }
+            // Nobody is heard here: it is told at once that nothing came, and the call goes on as ever.
+            Directive::Record { .. } => {
+                gather(&mut xml, ctx.action_url, 1, 1, true);
+                say_all(&mut xml, &mut words, ctx.voices);
+                xml.close("Gather");
+            }
             Directive::Hold { music } => hold(&mut xml, *music, &mut words, ctx),
             Directive::Bridge => {
                 say_all(&mut xml, &mut words, ctx.voices);
