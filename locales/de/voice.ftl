@@ -74,6 +74,21 @@ we-ring-back = Zu Ihrer Sicherheit rufen wir Sie unter einer hinterlegten Nummer
 ringing-back = Hallo, hier ist { $company }. Es gab einen Anruf bei uns zu Ihrem Konto, und wir rufen Sie zurück. Wenn Sie auf unserer Website angemeldet sind, sehen Sie dort, dass wir es sind. Um jetzt zu sprechen, bitte die 1 drücken. Sonst legen Sie einfach auf.
 online-only = Es tut uns leid, niemand kann diesen Anruf annehmen. Auf unserer Website können Sie alles erledigen, wenn Sie dort angemeldet sind. Auf Wiederhören.
 
+# Stimmen. Wer diese Worte ändert, gibt voice.consent_text in der Konfiguration einen anderen Namen.
+voice-phrase = Meine Stimme gehört mir, und heute leihe ich sie Ihnen
+voice-consent = Wir möchten Ihre Stimme kennen, um zu merken, wenn jemand anders in Ihrem Namen anruft. Sie allein öffnet nie etwas. Was sie beschreibt, bewahren wir versiegelt und für begrenzte Zeit auf. Sie können das jederzeit zurücknehmen, auf unserer Website oder bei jedem Mitarbeiter. Wenn Sie einverstanden sind, die 1 drücken. Wenn nicht, die 2 drücken. Dann geht alles weiter wie bisher.
+voice-say = Bitte sagen Sie nach dem Ton: { voice-phrase }.
+voice-say-again = Um Ihre Stimme zu vergleichen, sagen Sie bitte nach dem Ton: { voice-phrase }. Für einen anderen Weg die Sterntaste drücken.
+voice-once-more = Danke. Bitte noch einmal.
+voice-no-speech = Wir konnten Sie nicht hören.
+voice-too-short = Das war zu kurz.
+voice-too-noisy = Um Sie herum war es zu laut. Gehen Sie an einen ruhigeren Ort, wenn Sie können.
+voice-too-loud = Das war zu laut. Bitte halten Sie das Telefon etwas weiter weg.
+voice-not-the-same = Das klang anders als zuvor. Bitte sagen Sie dieselben Worte noch einmal.
+voice-kept = Danke. Wir kennen Ihre Stimme jetzt und bestätigen es Ihnen mit einer Nachricht.
+voice-as-you-like = Ganz wie Sie möchten. Es ändert sich nichts.
+voice-not-now = Wir belassen es dabei und machen weiter wie immer.
+
 ##
 
 call-code = Guten Tag, hier ist { $company }. Sie telefonieren gerade mit uns und möchten { $action }. Ihr Code lautet: { $code }, und noch einmal: { $code }, das war Ihr Code. Bitte geben Sie ihn in Ihrem Anruf bei uns ein. Wir bitten Sie nie, ihn zu sagen. Telefonieren Sie gerade nicht mit uns? Dann rufen Sie bitte { $fraud } an.
@@ -93,6 +108,7 @@ action-change-email = die E-Mail-Adresse Ihres Kontos ändern
 action-change-address = die Anschrift Ihres Kontos ändern
 action-change-password = ein neues Passwort für Ihr Konto festlegen
 action-change-factors = die Sicherheitseinstellungen Ihres Kontos ändern
+action-change-voice = Ihre Stimme am Telefon kennenlernen
 action-do-cancel_order = eine Bestellung stornieren
 action-do-end_freeze = die Sperre Ihres Kontos aufheben
 action-do-close_account = Ihr Konto schließen

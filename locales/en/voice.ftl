@@ -74,6 +74,21 @@ we-ring-back = For your safety, we are going to ring you at a number on file. Pl
 ringing-back = Hello, this is { $company }. There was a call to us about your account, and we are ringing you back. When you are signed in on our website, you see there that it is us. To talk now, press 1. Otherwise just hang up.
 online-only = We are sorry, nobody can take this call. When you are signed in on our website, you can do everything there. Goodbye.
 
+# Voices. Whoever changes these words gives voice.consent_text in the configuration another name.
+voice-phrase = My voice is my own, and today I lend it to you
+voice-consent = We would like to know your voice, to notice when somebody else calls in your name. It never opens anything by itself. We keep what describes it, sealed, for a limited time. You can take it back at any time, on our website or with an agent. If you agree, press 1. If you do not, press 2. Then everything goes on as before.
+voice-say = After the tone, please say: { voice-phrase }.
+voice-say-again = To compare your voice, please say after the tone: { voice-phrase }. For another way, press star.
+voice-once-more = Thank you. Once more, please.
+voice-no-speech = We could not hear you.
+voice-too-short = That was too short.
+voice-too-noisy = There was too much noise. Please go somewhere quieter, if you can.
+voice-too-loud = That was too loud. Please hold the telephone a little further away.
+voice-not-the-same = That did not sound like the time before. Please say the same words anew.
+voice-kept = Thank you. We know your voice now, and will tell you so in a message.
+voice-as-you-like = As you like. Nothing changes.
+voice-not-now = We leave it at that, and go on as ever.
+
 ## Calls that we make to the number on file.
 
 call-code = Hello, this is { $company }. You are on the phone with us now to { $action }. Here is your code: { $code }. Once more: { $code }. Please enter it in your call with us. We never ask you to say it. If you are not on the phone with us, please call { $fraud }.
@@ -93,6 +108,7 @@ action-change-email = change the e-mail address on your account
 action-change-address = change the postal address on your account
 action-change-password = set a new password for your account
 action-change-factors = change the security settings of your account
+action-change-voice = have your voice known on the phone
 action-do-cancel_order = cancel an order
 action-do-end_freeze = lift the freeze on your account
 action-do-close_account = close your account

@@ -73,6 +73,21 @@ we-ring-back = Por su seguridad, le vamos a llamar a un número que tenemos regi
 ringing-back = Hola, le llamamos de { $company }. Hubo una llamada sobre su cuenta, y le devolvemos la llamada. En nuestra página web, con la sesión iniciada, puede ver que somos nosotros. Para hablar ahora, marque 1. Si no, cuelgue.
 online-only = Lo sentimos, nadie puede atender esta llamada. En nuestra página web, con la sesión iniciada, puede hacerlo todo. Hasta pronto.
 
+# Voces. Quien cambie estas palabras da otro nombre a voice.consent_text en la configuración.
+voice-phrase = Mi voz es mía, y hoy se la presto a ustedes
+voice-consent = Nos gustaría conocer su voz, para notar si otra persona llama en su nombre. Nunca abre nada por sí sola. Guardamos lo que la describe, sellado, por un tiempo limitado. Puede retirarla en cualquier momento, en nuestra web o con un agente. Si está de acuerdo, pulse 1. Si no lo está, pulse 2. Entonces todo sigue como antes.
+voice-say = Después del tono, diga por favor: { voice-phrase }.
+voice-say-again = Para comparar su voz, diga después del tono: { voice-phrase }. Para otra forma, pulse asterisco.
+voice-once-more = Gracias. Una vez más, por favor.
+voice-no-speech = No le hemos oído.
+voice-too-short = Ha sido demasiado corto.
+voice-too-noisy = Había demasiado ruido. Vaya a un lugar más tranquilo, si puede.
+voice-too-loud = Ha sonado demasiado fuerte. Aleje un poco el teléfono, por favor.
+voice-not-the-same = No ha sonado como la vez anterior. Diga de nuevo las mismas palabras, por favor.
+voice-kept = Gracias. Ya conocemos su voz, y se lo confirmaremos en un mensaje.
+voice-as-you-like = Como prefiera. No cambia nada.
+voice-not-now = Lo dejamos así, y seguimos como siempre.
+
 ##
 
 call-code = Hola, le llama { $company }. Usted está ahora al teléfono con nosotros para { $action }. Este es su código: { $code }. De nuevo: { $code }. Márquelo en su llamada con nosotros. Nunca le pedimos que lo diga. Si no está al teléfono con nosotros, llame al número { $fraud }.
@@ -92,6 +107,7 @@ action-change-email = cambiar el correo electrónico de su cuenta
 action-change-address = cambiar la dirección postal de su cuenta
 action-change-password = crear una contraseña nueva para su cuenta
 action-change-factors = cambiar los ajustes de seguridad de su cuenta
+action-change-voice = que conozcamos su voz por teléfono
 action-do-cancel_order = cancelar un pedido
 action-do-end_freeze = quitar el bloqueo de su cuenta
 action-do-close_account = cerrar su cuenta

@@ -210,7 +210,7 @@ fn profile(row: &Row, vault: &Vault, now: Timestamp) -> Result<Profile, Vec<Stri
         id: AccountId(id), number: Secret::new(&row.account_number), name: Secret::new(&row.name), date_of_birth: Secret::new(&row.date_of_birth),
         address: Secret::new(&row.address), postal_code: Secret::new(&row.postal_code), language, contacts,
         orders: if row.order_number.is_empty() { Vec::new() } else { vec![order] }, authenticators, delegations: Vec::new(),
-        preferred: None, frozen: None, phone_lock: false, never_sms: false, access: Access::default(), portal: None, push: Vec::new(), changed: None, events: 0,
+        preferred: None, frozen: None, phone_lock: false, never_sms: false, access: Access::default(), portal: None, push: Vec::new(), voice: None, changed: None, events: 0,
     })
 }
 

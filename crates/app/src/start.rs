@@ -35,6 +35,7 @@ use countersign_server::{
     tenants::{self, Tenant},
     upstream::{Errands, Questions, Upstream},
     vault::Vault,
+    voice::Voices,
 };
 use countersign_sip::{Gateway, Settings};
 use countersign_store::{Options, Store};
@@ -173,6 +174,9 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
         None => None,
     };
     let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
+    if let Some(at) = &config.voice {
+        runner.listens(Arc::new(Voices::load(at)?));
+    }
     let (sign_in, upstream) = openid(config, &runner)?;
     let oauth = OAuth::new(&config.listen.public_url, &config.oauth_clients)?;
     let intel = intel(config, &runner)?;

@@ -11,6 +11,7 @@ use crate::{
     prompt::Lang,
     secret::{Blind, Secret},
     time::{Span, Timestamp},
+    voice,
 };
 
 /// What a contact point is.
@@ -223,6 +224,9 @@ pub struct Profile {
     /// Browsers that the customer let us wake.
     #[serde(default)]
     pub push: Vec<PushSubscription>,
+    /// The voice on file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice: Option<voice::OnFile>,
     /// When contact data or factors changed last.
     #[serde(default)]
     pub changed: Option<Timestamp>,
@@ -318,6 +322,7 @@ impl Profile {
             reachable: !self.push.is_empty(),
             access: self.access,
             changed: self.changed,
+            voice: self.voice.as_ref().filter(|v| v.until > now).map(|v| v.lang),
             upcoming: self.orders.iter().filter(|o| o.status != "delivered").filter_map(|o| o.due).filter(|due| *due > now).min(),
             delegations: self.delegations.iter().filter(|d| d.until > now).map(|d| DelegationBrief {
                 id: d.id, subject: self.id, delegate: d.delegate, kind: d.kind.clone(), actions: d.actions.clone(), until: d.until,
@@ -433,6 +438,8 @@ pub struct Brief {
     pub reachable: bool,
     /// What makes a call easier.
     pub access: Access,
+    /// A voice is on file, with consent, and its time is not over: in which language the phrase is.
+    pub voice: Option<Lang>,
     /// When contact data or factors changed last.
     pub changed: Option<Timestamp>,
     /// The day the next delivery is due: the only fact that may be hinted at to a recognised number.

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{factor::FactorKind, id::AgentId};
+use crate::{factor::FactorKind, id::AgentId, voice::Likeness};
 
 /// A piece of customer data that a screen or a voice could give away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -249,6 +249,9 @@ pub struct Facts {
     pub stronger_set_up: bool,
     /// An agent with a written reason asks for an exception.
     pub with_reason: bool,
+    /// What the last comparison of the voice on this call said. It may take away, and gives nothing.
+    #[serde(default)]
+    pub voice: Likeness,
 }
 
 /// The name of a claim kind as policies see it.

@@ -24,4 +24,5 @@ pub mod speech;
 pub mod story;
 pub mod time;
 pub mod view;
+pub mod voice;
 pub mod watchwords;

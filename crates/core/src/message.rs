@@ -9,6 +9,7 @@ use crate::{
     id::{AccountId, CallId, ChallengeId, ChangeId, ContactId, MessageId},
     prompt::Lang,
     secret::Secret,
+    voice,
 };
 
 /// Where a message goes: a contact point of an account, looked up when it is sent.
@@ -129,6 +130,11 @@ pub enum Change {
     Business(String),
     /// The freeze after "this wasn't me" ends.
     EndFreeze,
+    /// A voice comes on file. The machine does this after consent and three good takes; nobody asks
+    /// for it by this.
+    Voice(voice::OnFile),
+    /// The voice on file goes. By the machine as well.
+    NoVoice,
 }
 
 impl Change {
@@ -143,6 +149,7 @@ impl Change {
             Self::Word { .. } | Self::RemoveFactor(_) => Action::new(Verb::Change, "factors"),
             Self::Business(object) => Action::new(Verb::Do, object.clone()),
             Self::CancelOrder => Action::new(Verb::Do, "cancel_order"),
+            Self::Voice(_) | Self::NoVoice => Action::new(Verb::Change, "voice"),
             Self::EndFreeze => Action::new(Verb::Do, "end_freeze"),
         }
     }

@@ -159,6 +159,30 @@ pub enum Prompt {
     RingingBack,
     /// "Nobody can take this call; signed in on our website you can do everything", and a polite end.
     OnlineOnly,
+    /// "May we take your voice?": what for, how long, how to say no and what then.
+    VoiceConsent,
+    /// "After the tone, say this", for the enrolment.
+    VoiceSay,
+    /// The same, to compare.
+    VoiceSayAgain,
+    /// A good take; the same once more.
+    VoiceOnceMore,
+    /// No speech was heard.
+    VoiceNoSpeech,
+    /// Too little speech.
+    VoiceTooShort,
+    /// Too noisy.
+    VoiceTooNoisy,
+    /// Too loud.
+    VoiceTooLoud,
+    /// Other words, another voice, or a recording: say it anew, the same words.
+    VoiceNotTheSame,
+    /// The voice is on file.
+    VoiceKept,
+    /// "As you like: nothing changes", after a no.
+    VoiceAsYouLike,
+    /// It did not work out; things go on as ever.
+    VoiceNotNow,
     /// Nobody is free; the customer will be rung at the number on file, or should call again.
     NobodyFree,
 }
@@ -190,6 +214,12 @@ pub enum Directive {
         timeout: u8,
         /// What is spoken.
         lang: Lang,
+    },
+    /// Listen to what the caller says, after a tone. An adapter that cannot hear reports that no key
+    /// came. Nothing of it reaches an agent.
+    Record {
+        /// At most so many seconds.
+        seconds: u8,
     },
     /// Play the caller's choice until something else happens.
     Hold {

@@ -17,7 +17,7 @@ pub use self::{
     routes::{Band, BadRoutes, Route, Routes},
     signals::{History, LineType, NumberFacts, Signals},
 };
-use crate::{account::Brief, action::Verb, call::Call, claim::Via, time::{Span, Timestamp}};
+use crate::{account::Brief, action::Verb, call::Call, claim::Via, time::{Span, Timestamp}, voice::Outcome};
 
 /// The network's word on the calling number (STIR/SHAKEN, ATIS-1000074).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -179,10 +179,15 @@ pub fn observe(call: &Call, file: OnFile) -> Vec<Seen> {
     see(Part::ClaimsContradict, contradictions, format!("{} at somebody else", many(contradictions, "detail points", "details point")));
     see(Part::LookAlike, if_so(call.claims.iter().any(|c| c.look_alike)), "a detail is one slip away from another customer's".into());
     // On this call already at once, and also where it only looks so: the score must not tell the two
-    // apart. (A web password is not changed here, only asked for.)
-    let here = call.performed.iter().any(|(action, _)| action.verb == Verb::Change && action.object != "password");
+    // apart. (A web password is not changed here, only asked for; a voice reaches nobody and proves nothing.)
+    let here = call.performed.iter().any(|(action, _)| action.verb == Verb::Change && !matches!(action.object.as_str(), "password" | "voice"));
     see(Part::ContactChangedLately, if_so(here || file.changed), format!("contact data or factors changed in the last {} days", RECENT.0 / Span::days(1).0));
     see(Part::CustomerNotOnThePhone, if_so(call.disowned), "the customer, asked in the portal, says that they are not on the phone".into());
+    let (last, alarm) = (call.voice.last, call.voice.alarm);
+    see(Part::VoiceNotAlike, if_so(last == Some(Outcome::Unlike)), "the voice is not like the one on file".into());
+    see(Part::VoiceOtherWords, if_so(last == Some(Outcome::OtherWords)), "other words were said than those on file".into());
+    see(Part::VoiceRecording, if_so(alarm == Some(Outcome::KnownRecording)), "a recording of the customer's voice that is on file was played".into());
+    see(Part::VoiceSynthetic, if_so(alarm == Some(Outcome::Synthetic)), "the voice sounded synthetic".into());
     see(Part::AccountFrozen, if_so(file.frozen || call.frozen), "the account is frozen".into());
     if let Some(number) = &call.signals.number {
         number.observe(&mut see);

@@ -6,6 +6,7 @@ use crate::{
     claim::Via,
     message::Delivery,
     risk::{Contribution, Route, Verstat},
+    voice::{Comparison, Fault, Outcome as Heard, Stopped},
 };
 
 /// Who reads. A customer is told nothing that would help whoever is forcing them.
@@ -131,6 +132,22 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
             let list: Vec<String> = actions.iter().map(ToString::to_string).collect();
             format!("A summary of {} went to the contact on file.", list.join(", "))
         }
+        Event::VoiceOffered { agent, text, .. } => format!("{agent} had the text of consent read out (version {text}): may the voice be taken?"),
+        Event::VoiceConsented { text, lang, .. } => format!("The caller consented to that (version {text}, {}), with a key.", lang.code()),
+        Event::VoiceTake { fault, .. } => match fault {
+            None => "The phrase was said: a good take.".into(),
+            Some(fault) => format!("The phrase was said: not good enough, {}.", take(*fault)),
+        },
+        Event::VoiceEnrolled { until, held, .. } => {
+            let held = if *held && reader == Reader::Lead { " It only looks done: HELD for review." } else { "" };
+            format!("The voice is on file until {until}.{held}")
+        }
+        Event::VoiceAsked { agent, .. } => format!("{agent} asked for the phrase, to compare the voice."),
+        // How alike it was would tell a forger what to do better.
+        Event::VoiceCompared { .. } if reader == Reader::Anyone => "The voice was compared. Nothing is proved by that.".into(),
+        Event::VoiceCompared { comparison, .. } => compared(comparison),
+        Event::VoiceStopped { why } => format!("Nobody listens any more: {}.", stopped(*why)),
+        Event::VoiceRemoved { agent, .. } => format!("{agent} had the voice taken off the file, as the caller wanted."),
         Event::Marked { agent, fraud: true, note } => format!("{agent} marked this call as FRAUD (reason: {note})."),
         Event::Marked { agent, fraud: false, note } => format!("{agent} took the mark of fraud back (reason: {note})."),
         Event::Redacted { was } => format!("Taken away by a rule of retention: {}.", words(was)),
@@ -175,6 +192,10 @@ pub fn for_customer(event: &Event) -> Option<String> {
         Event::Performed { agent, action, .. } => format!("{agent} carried out {}.", words(&action.to_string().replace(':', " "))),
         Event::SentOnline { .. } => "We sent the way to do it online.".into(),
         Event::HandedOver { agent, queue } => format!("{agent} handed the call to {}.", people(*queue)),
+        Event::VoiceConsented { .. } => "The caller agreed, with a key, that their voice may be taken.".into(),
+        Event::VoiceEnrolled { .. } => "A voice was put on your file. If it was not yours, take it off under Security.".into(),
+        Event::VoiceCompared { .. } => "The caller's voice was compared with the one on file. Nothing was proved by that.".into(),
+        Event::VoiceRemoved { .. } => "The voice was taken off your file.".into(),
         Event::AccountFrozen => "Your account was frozen during the call.".into(),
         Event::Ended { .. } => "The call ended.".into(),
         _ => return None,
@@ -207,6 +228,8 @@ fn asked(stage: Stage) -> &'static str {
         Stage::Dialing => "Rings.",
         Stage::Confirming => "Asked for the key that the portal shows.",
         Stage::Remote => "On the line of the program that asked.",
+        Stage::VoiceConsent => "Asked whether the voice may be taken.",
+        Stage::VoiceTaking | Stage::VoiceSaying => "Asked to say the phrase.",
         Stage::Music => "Asked for the hold music.",
         Stage::Waiting => "Waits.",
         Stage::Talking => "Back with the agent.",
@@ -225,6 +248,51 @@ fn closed(why: Closed) -> &'static str {
         Closed::CallMoved => "the call ended or moved on",
         Closed::Declined => "the customer said no",
         Closed::Disowned => "the customer is not on the phone",
+    }
+}
+
+fn take(fault: Fault) -> &'static str {
+    match fault {
+        Fault::NoSpeech => "no speech was heard",
+        Fault::TooShort => "too short",
+        Fault::TooNoisy => "too noisy",
+        Fault::Overdriven => "overdriven",
+        Fault::OtherWords => "other words than before",
+        Fault::SameRecording => "a recording of a take before",
+        Fault::OtherVoice => "another voice than before",
+        Fault::Failed => "it could not be listened to",
+    }
+}
+
+/// With the numbers: for the lead, who looks after them.
+fn compared(comparison: &Comparison) -> String {
+    let outcome = match comparison.outcome {
+        Heard::Alike => "alike",
+        Heard::Unlike => "not alike",
+        Heard::OtherWords => "other words",
+        Heard::KnownRecording => "a RECORDING that is on file",
+        Heard::Synthetic => "SYNTHETIC speech",
+        Heard::NoSpeech => "not compared, no speech",
+        Heard::TooShort => "not compared, too short",
+        Heard::TooNoisy => "not compared, too noisy",
+        Heard::Overdriven => "not compared, overdriven",
+        Heard::NotCalibrated => "not compared, not calibrated",
+        Heard::Failed => "not compared, it failed",
+    };
+    let number = |name: &str, value: Option<i64>| value.map(|v| format!(", {name} {}{}.{:03}", if v < 0 { "-" } else { "" }, v.abs() / 1000, v.abs() % 1000)).unwrap_or_default();
+    let numbers = [number("score", comparison.score), number("threshold", comparison.threshold), number("likelihood", comparison.likelihood), number("spoof", comparison.spoof)].concat();
+    let learnt = if comparison.learnt { " The template learnt from it." } else { "" };
+    format!("The voice was compared: {outcome}{numbers}. Nothing is proved by that.{learnt}")
+}
+
+fn stopped(why: Stopped) -> &'static str {
+    match why {
+        Stopped::Declined => "the caller said no, and nothing worse follows",
+        Stopped::NotHeard => "the caller cannot be heard here",
+        Stopped::Tries => "too many takes that were not good enough",
+        Stopped::AgentLeft => "the agent called it off",
+        Stopped::CallMoved => "the call ended or moved on",
+        Stopped::NotPermitted => "it is not permitted any more",
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     risk::{Band, Contribution},
     secret::Secret,
     time::Timestamp,
+    voice::{self, Likeness, Settings},
 };
 
 /// How a field may appear to this agent now.
@@ -135,6 +136,21 @@ pub struct LinkView {
     pub expires: Timestamp,
 }
 
+/// The caller's voice on the screen. A word, never a number: nobody is to judge by points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct VoiceView {
+    /// What the last comparison said; `None`: none was asked for.
+    pub word: Option<Likeness>,
+    /// It may be compared now.
+    pub may_compare: bool,
+    /// The caller may be asked whether their voice may be taken.
+    pub may_enrol: bool,
+    /// It is on file, and can be taken off.
+    pub may_remove: bool,
+    /// The caller is being heard, or asked for consent.
+    pub going_on: bool,
+}
+
 /// Everything one agent may see of one call now.
 #[derive(Debug, Clone, Serialize)]
 pub struct AgentView {
@@ -182,6 +198,8 @@ pub struct AgentView {
     pub may_link: bool,
     /// The words by which customer and agent know each other.
     pub watchwords: Option<Watchwords>,
+    /// The caller's voice.
+    pub voice: VoiceView,
     /// The customer says that they are not on this call.
     pub disowned: bool,
     /// Who began the call.
@@ -247,14 +265,15 @@ pub struct Viewer {
 ///
 /// The state is taken apart field by field: a new field does not compile until somebody decides
 /// here who may see it.
+#[allow(clippy::too_many_arguments, reason = "everything that a screen rests on, and nothing is looked up here")]
 pub fn agent_view(
-    call: &Call, principal: Option<&Brief>, profile: Option<&Profile>, viewer: Viewer, policy: &dyn Policy, pepper: &Pepper, now: Timestamp,
+    call: &Call, principal: Option<&Brief>, profile: Option<&Profile>, viewer: Viewer, policy: &dyn Policy, pepper: &Pepper, voices: Option<&Settings>, now: Timestamp,
 ) -> AgentView {
     let call: &Call = &call.as_of(now);
     let Call {
-        id, n, started, updated: _, adapter: _, number: _, origin, verstat: _, denied: _, stage, lang: _, music, silences: _, words_to_agent: _,
+        id, n, started, updated: _, adapter, number: _, origin, verstat: _, denied: _, stage, lang: _, music, silences: _, words_to_agent: _,
         claims, contradictions, misses, subject, principal: _, agreed: _, settled: _, number_set_aside, delegate, intent, challenge,
-        link, ring: _, disowned, tried: _, proofs: _, level, level_expires, level_policies, failures: _, risk, risk_parts, route: _, shadow, signals: _, fraud: _, queue, waiting_since,
+        link, ring: _, disowned, tried: _, proofs: _, level, level_expires, level_policies, failures: _, risk, risk_parts, route: _, shadow, signals: _, voice, fraud: _, queue, waiting_since,
         agent, handed_over: _, compared, revealed: _, decisions: _, performed, sent_online, frozen, duress, delivery, last_closed, ended,
     } = call;
     let mine = *agent == Some((viewer.agent, viewer.role));
@@ -283,13 +302,15 @@ pub fn agent_view(
     let live = mine && ended.is_none();
     let may_link = live && !disowned && link.is_none() && challenge.is_none() && !call.settled;
     let link = link.as_ref().filter(|_| live).map(|l| LinkView { code: pepper.travel_code(l.id, l.alphabet), expires: l.expires });
+    let heard = voices.is_some_and(|s| s.hears(adapter)) && live && !disowned && delegate.is_none() && *stage == Stage::Talking && challenge.is_none();
+    let voice = lens.voice(voice, principal.filter(|b| *subject == Some(b.id)), live, heard);
     let (fields, actions) = profile.map_or_else(Default::default, |profile| (lens.fields(profile), lens.actions(&factors)));
     AgentView {
         call: *id, n: *n, stage: *stage, started: *started, waiting_since: *waiting_since, queue: *queue, mine,
         lang: call.language(), music: *music, level: *level, level_expires: *level_expires,
         level_policies: level_policies.clone(), proofs: call.proof_kinds(), identified: subject.is_some(),
         opened: call.opened(), claims, misses_left: MAX_MISSES.saturating_sub(*misses), compared: compared.clone(),
-        challenge, link, may_link, watchwords: call.principal.or(*subject).filter(|_| live).map(|account| pepper.watchwords(*id, account)), disowned: *disowned,
+        challenge, link, may_link, watchwords: call.principal.or(*subject).filter(|_| live).map(|account| pepper.watchwords(*id, account)), voice, disowned: *disowned,
         origin: origin.clone(), access: principal.map(|b| b.access).unwrap_or_default(), last_closed: *last_closed, factors, fields, actions, risk: *risk, band: call.band(), shadow: *shadow,
         risk_parts: risk_parts.clone(), number_set_aside: *number_set_aside, contradictions: *contradictions,
         frozen: *frozen || subject_brief.as_ref().is_some_and(|b| b.frozen),
@@ -315,6 +336,22 @@ impl Lens<'_> {
         let mut facts = self.call.facts_for(self.policy, self.actor(), self.subject, action);
         facts.with_reason = with_reason;
         self.policy.decide(&Request { actor: self.actor(), action, facts: &facts })
+    }
+
+    fn voice(&self, state: &voice::State, brief: Option<&Brief>, live: bool, heard: bool) -> VoiceView {
+        let on_file = brief.is_some_and(|b| b.voice.is_some() || self.call.voice_looks_kept());
+        let may = |verb| {
+            let decision = self.decide(&Action::new(verb, "voice"), false);
+            // Under duress the screen must not differ.
+            decision.permits() || decision.outcome == (Outcome::Refuse { way_out: WayOut::Held })
+        };
+        VoiceView {
+            word: state.last.map(voice::Outcome::likeness).or(state.stopped.then_some(Likeness::NotCompared)).filter(|_| live),
+            may_compare: heard && on_file && self.call.opened() && state.asked < voice::MAX_COMPARISONS && may(Verb::Use),
+            may_enrol: heard && brief.is_some() && self.call.level >= Level::Strong && may(Verb::Change),
+            may_remove: live && on_file && self.call.opened() && self.call.delegate.is_none() && !state.is_going_on(),
+            going_on: live && state.is_going_on(),
+        }
     }
 
     /// The facts as they would be without duress.

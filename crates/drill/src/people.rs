@@ -199,7 +199,7 @@ fn profile(who: Who, pepper: &Pepper, now: Timestamp) -> Profile {
     Profile {
         id, number: row.number.into(), name: row.name.into(), date_of_birth: row.born.into(), address: row.address.into(), postal_code: row.postal.into(),
         language: Some(row.lang), contacts, orders: row.due.map(order).into_iter().collect(), authenticators, delegations: Vec::new(),
-        preferred: row.pin.map(|_| FactorKind::Pin), frozen: None, phone_lock: false, never_sms: false, access: Access::default(), portal: None, push: Vec::new(),
+        preferred: row.pin.map(|_| FactorKind::Pin), frozen: None, phone_lock: false, never_sms: false, access: Access::default(), portal: None, push: Vec::new(), voice: None,
         changed: None, events: 0,
     }
 }

@@ -8,6 +8,7 @@ use countersign_core::{
     claim::ClaimKind,
     factor::FactorKind,
     id::AgentId,
+    voice::Likeness,
 };
 
 use crate::{Engine, eval::Who};
@@ -33,7 +34,7 @@ pub fn ordinary(level: Level) -> Facts {
     };
     Facts {
         level, opened: true, claims: vec![], proofs, risk: 0, frozen: false, phone_lock: false, duress: false, delegate: None,
-        stronger_set_up: false, with_reason: false,
+        stronger_set_up: false, with_reason: false, voice: Likeness::NotCompared,
     }
 }
 
@@ -58,9 +59,10 @@ pub fn facts_of(level: &str, words: &str) -> Result<Facts, String> {
             "delegate-covered" => facts.delegate = delegate(value, true),
             "stronger-set-up" => facts.stronger_set_up = true,
             "with-reason" => facts.with_reason = true,
+            "voice" => facts.voice = Likeness::parse(value).ok_or_else(|| format!("`{value}` is nothing that a voice can be: write voice=alike, voice=not_alike or voice=not_compared"))?,
             _ => {
                 return Err(format!(
-                    "`{word}` is no fact: known are closed, claims=, proofs=, risk=, frozen, phone-lock, duress, delegate, delegate-covered, stronger-set-up, with-reason"
+                    "`{word}` is no fact: known are closed, claims=, proofs=, risk=, frozen, phone-lock, duress, delegate, delegate-covered, stronger-set-up, with-reason, voice="
                 ));
             }
         }
@@ -89,6 +91,9 @@ pub fn words_of(facts: &Facts) -> (Level, String) {
     }
     if facts.risk != 0 {
         words.push(format!("risk={}", facts.risk));
+    }
+    if facts.voice != plain.voice {
+        words.push(format!("voice={}", facts.voice.name()));
     }
     if facts.proofs != plain.proofs {
         words.push(format!("proofs={}", facts.proofs.iter().map(|k| k.name()).collect::<Vec<_>>().join("+")));
@@ -159,6 +164,8 @@ impl Question {
         flag(facts.duress, "the duress word was given");
         flag(facts.stronger_set_up, "something stronger is set up");
         flag(facts.with_reason, "a reason was written down");
+        flag(facts.voice == Likeness::Alike, "the voice is alike");
+        flag(facts.voice == Likeness::NotAlike, "the voice is not alike");
         if let Some(delegate) = &facts.delegate {
             let covers = if delegate.covers { "covers this" } else { "does not cover this" };
             also.push(format!("the caller speaks for the customer as {}, and that {covers}", delegate.kind.replace('_', " ")));
@@ -255,7 +262,7 @@ mod tests {
     fn words_and_facts_are_two_spellings() {
         for (level, words) in [
             ("anonymous", ""), ("identified", "closed claims=all"), ("identified", "claims=number+email"), ("authenticated", "proofs=pin risk=60"),
-            ("strong", "frozen phone-lock duress"), ("strong", "delegate-covered=assistant stronger-set-up"), ("authenticated", "with-reason delegate proofs="),
+            ("strong", "frozen phone-lock duress"), ("strong", "delegate-covered=assistant stronger-set-up"), ("authenticated", "with-reason delegate proofs="), ("strong", "voice=not_alike"), ("identified", "voice=alike"),
         ] {
             let facts = facts_of(level, words).unwrap();
             let (level, words) = words_of(&facts);
@@ -263,6 +270,7 @@ mod tests {
         }
         assert!(facts_of("sure", "").unwrap_err().contains("`sure` is no level"));
         assert!(facts_of("strong", "proofs=ssn").unwrap_err().contains("`ssn` is no kind of factor"));
+        assert!(facts_of("strong", "voice=nice").unwrap_err().contains("`nice` is nothing"));
         assert!(facts_of("strong", "rich").unwrap_err().contains("`rich` is no fact"));
     }
 

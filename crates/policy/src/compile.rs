@@ -249,7 +249,7 @@ fn assemble(schema: &Schema, mut rules: Vec<Rule>) -> Result<Compiled, String> {
 
     let facts = Situation::of(&Facts {
         level: Level::Anonymous, opened: false, claims: vec![], proofs: vec![], risk: 0, frozen: false, phone_lock: false,
-        duress: false, delegate: None, stronger_set_up: false, with_reason: false,
+        duress: false, delegate: None, stronger_set_up: false, with_reason: false, voice: Default::default(),
     });
     let actions_type = type_name("Action")?;
     let mut slots = BTreeMap::new();

@@ -303,7 +303,7 @@ mod tests {
     fn facts(level: Level, proofs: &[FactorKind]) -> Facts {
         Facts {
             level, opened: true, claims: ClaimKind::ALL.to_vec(), proofs: proofs.to_vec(), risk: 0, frozen: false, phone_lock: false,
-            duress: false, delegate: None, stronger_set_up: false, with_reason: false,
+            duress: false, delegate: None, stronger_set_up: false, with_reason: false, voice: Default::default(),
         }
     }
 

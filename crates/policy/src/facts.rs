@@ -5,6 +5,7 @@ use countersign_core::{
     action::{Facts, Level},
     claim::ClaimKind,
     factor::{Class, FactorKind},
+    voice::Likeness,
 };
 
 /// Which attributes of `context` a policy looks at.
@@ -26,6 +27,7 @@ impl Reads {
     const DELEGATE_KIND: Self = Self(1 << 10);
     const PROOFS: Self = Self(1 << 11);
     const LEVEL: Self = Self(1 << 12);
+    pub(crate) const VOICE: Self = Self(1 << 13);
 
     /// The attribute of this name. One that we do not know counts as all of them.
     pub(crate) fn attribute(name: &str) -> Self {
@@ -43,11 +45,12 @@ impl Reads {
             "delegate_kind" => Self::DELEGATE_KIND,
             "proofs" | "classes" => Self::PROOFS,
             "level" => Self::LEVEL,
+            "voice" => Self::VOICE,
             _ => Self::ALL,
         }
     }
     pub(crate) fn and(self, other: Self) -> Self { Self(self.0 | other.0) }
-    fn has(self, other: Self) -> bool { self.0 & other.0 != 0 }
+    pub(crate) fn has(self, other: Self) -> bool { self.0 & other.0 != 0 }
     /// Whether the answer can become another one by proving more.
     pub(crate) fn change_by_proving(self) -> bool { self.has(Self(Self::LEVEL.0 | Self::PROOFS.0 | Self::OPENED.0)) }
     /// Whether it matters which factors were proved, beyond the level they gave.
@@ -66,6 +69,7 @@ pub(crate) struct Situation {
     flags: u16,
     risk: u8,
     delegate_kind: String,
+    voice: Likeness,
 }
 
 impl Situation {
@@ -90,6 +94,7 @@ impl Situation {
             // A score off the scale is a mistake somewhere, and counts as the worst.
             risk: u8::try_from(facts.risk).map_or(100, |risk| risk.min(100)),
             delegate_kind: delegate.map(|d| d.kind.clone()).unwrap_or_default(),
+            voice: facts.voice,
         }
     }
 
@@ -116,6 +121,9 @@ impl Situation {
         }
         if !reads.has(Reads::DELEGATE_KIND) {
             self.delegate_kind.clear();
+        }
+        if !reads.has(Reads::VOICE) {
+            self.voice = Likeness::NotCompared;
         }
         self
     }
@@ -147,6 +155,7 @@ impl Situation {
             "classes" => set(&mut CLASSES.into_iter().filter(|(class, _)| proved().any(|k| k.class() == *class)).map(|(_, name)| name)),
             "risk" => Value::new_long(i64::from(self.risk)),
             "delegate_kind" => Value::new_string(self.delegate_kind.clone()),
+            "voice" => Value::new_string(self.voice.name().to_owned()),
             _ => flag(Reads::attribute(name)),
         };
         let read = ATTRIBUTES.into_iter().filter(|name| reads.has(Reads::attribute(name)));
@@ -155,9 +164,9 @@ impl Situation {
 }
 
 /// The attributes of `context`, as in the schema.
-const ATTRIBUTES: [&str; 14] = [
+const ATTRIBUTES: [&str; 15] = [
     "level", "opened", "claims", "proofs", "classes", "risk", "frozen", "phone_lock", "duress", "delegate", "delegate_covers",
-    "delegate_kind", "stronger_set_up", "with_reason",
+    "delegate_kind", "stronger_set_up", "with_reason", "voice",
 ];
 
 const CLASSES: [(Class, &str); 2] = [(Class::Knowledge, "knowledge"), (Class::Possession, "possession")];
@@ -178,7 +187,7 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             level: Level::Anonymous, opened: false, claims: vec![], proofs: vec![], risk: 0, frozen: false, phone_lock: false,
-            duress: false, delegate: None, stronger_set_up: false, with_reason: false,
+            duress: false, delegate: None, stronger_set_up: false, with_reason: false, voice: Likeness::NotCompared,
         }
     }
 

@@ -20,9 +20,9 @@ pub(crate) fn plainest(question: Question, bad: impl Fn(&Question) -> bool) -> Q
     for kind in best.facts.claims.clone() {
         step(&mut best, &|f| f.claims.retain(|k| *k != kind));
     }
-    let flags: [&dyn Fn(&mut Facts); 7] = [
+    let flags: [&dyn Fn(&mut Facts); 8] = [
         &|f| f.delegate = None, &|f| f.with_reason = false, &|f| f.stronger_set_up = false, &|f| f.phone_lock = false, &|f| f.duress = false,
-        &|f| f.frozen = false, &|f| f.opened = true,
+        &|f| f.frozen = false, &|f| f.opened = true, &|f| f.voice = Default::default(),
     ];
     for flag in flags {
         step(&mut best, flag);

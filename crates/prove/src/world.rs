@@ -7,6 +7,7 @@ use countersign_core::{
     action::{Action, DelegateFacts, Facts, Level, Role},
     claim::ClaimKind,
     factor::{Class, FactorKind},
+    voice::Likeness,
 };
 use countersign_policy::{Engine, Who, case::Question};
 use serde_json::Value;
@@ -26,11 +27,12 @@ pub(crate) fn world() -> Result<Policy, ProveError> {
             context.classes.contains("knowledge") == context.proofs.containsAny({knowledge}) &&
             context.classes.contains("possession") == context.proofs.containsAny({possession}) &&
             (context.level <= 1 || !context.proofs.isEmpty()) &&
+            {likenesses}.contains(context.voice) &&
             (context.delegate || (!context.delegate_covers && context.delegate_kind == "")) &&
             (!(principal is Countersign::Agent) || {roles}.contains(principal.role))
         }};"#,
         kinds = list(&mut FactorKind::ALL.into_iter().map(FactorKind::name)), claims = list(&mut ClaimKind::ALL.into_iter().map(ClaimKind::name)),
-        knowledge = of(Class::Knowledge), possession = of(Class::Possession), roles = list(&mut Role::ALL.into_iter().map(Role::name)),
+        knowledge = of(Class::Knowledge), possession = of(Class::Possession), likenesses = list(&mut Likeness::ALL.into_iter().map(Likeness::name)), roles = list(&mut Role::ALL.into_iter().map(Role::name)),
     );
     policy(&text, "world")
 }
@@ -98,6 +100,7 @@ pub(crate) fn question(request: &cedar_policy::Request, entities: &cedar_policy:
         delegate: flag("delegate")?.then_some(DelegateFacts { kind, covers: flag("delegate_covers")? }),
         stronger_set_up: flag("stronger_set_up")?,
         with_reason: flag("with_reason")?,
+        voice: Likeness::parse(context.get("voice").and_then(Value::as_str)?)?,
     };
     Some(Question { who, action, facts })
 }

@@ -198,7 +198,7 @@ fn random_callers_break_no_promise() {
         let facts = Facts {
             proofs, claims: ClaimKind::ALL.into_iter().filter(|_| roll(2) == 0).collect(), opened: roll(4) != 0, risk: i64::try_from(roll(101)).unwrap(),
             frozen: roll(6) == 0, phone_lock: roll(6) == 0, duress: roll(6) == 0, delegate: (roll(4) == 0).then(|| DelegateFacts { kind: kind.into(), covers: roll(2) == 0 }),
-            stronger_set_up: roll(3) == 0, with_reason: roll(3) == 0, ..ordinary(level)
+            stronger_set_up: roll(3) == 0, with_reason: roll(3) == 0, voice: countersign_core::voice::Likeness::ALL[roll(3)], ..ordinary(level)
         };
         let question = Question { who: [Who::SelfService, Who::Desk(Role::Agent), Who::Desk(Role::Specialist), Who::Desk(Role::Lead), Who::Desk(Role::Admin)][roll(5)], action: actions[roll(actions.len())].clone(), facts };
         let (request, entities) = question.request(&strict).unwrap();

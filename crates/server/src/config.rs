@@ -21,6 +21,7 @@ use crate::{
         asterisk::config::AsteriskSettings, connect::ConnectSettings, freeswitch::config::FreeSwitchSettings, genesys::GenesysSettings, http::HttpSettings,
         jambonz::JambonzSettings, sip::config::SipSettings,
     },
+    voice::VoiceSettings,
     token::{self, TokenKey},
     upstream::Hint,
 };
@@ -71,6 +72,8 @@ pub struct Config {
     pub genesys: Option<GenesysSettings>,
     /// Any other telephone system.
     pub http: Option<HttpSettings>,
+    /// Comparing voices: off without it.
+    pub voice: Option<VoiceSettings>,
     /// A provider of your own for texts and read-out codes.
     pub messages: Option<HttpMessages>,
     /// A mail server for notices.
@@ -356,7 +359,7 @@ pub enum ConfigError {
 
 impl Config {
     /// Lengths, limits and weights as the machine wants them.
-    pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.rings()), hearing: self.hearing(), ..self.calls.clone() } }
+    pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.rings()), hearing: self.hearing(), voice: self.voice.as_ref().map(VoiceSettings::params), ..self.calls.clone() } }
 
     /// Whether verbal passwords are said to a machine. A floor that no recogniser has is as good as none.
     fn hearing(&self) -> Option<Hearing> {
@@ -493,6 +496,14 @@ impl Config {
         }
         if let Some(at) = &self.http {
             at.examine(&mut say);
+        }
+        if let Some(voice) = &self.voice {
+            for (setting, text) in voice.faults() {
+                say(Severity::Missing, setting, text);
+            }
+            if self.sip.is_none() {
+                say(Severity::Missing, "voice", "nobody can be heard: only telephones that call by [sip] can".into());
+            }
         }
         if let Some(twilio) = &self.twilio {
             match (&twilio.auth_token_file, std::env::var_os("COUNTERSIGN_TWILIO_TOKEN")) {

@@ -179,7 +179,7 @@ fn profile(cast: &Cast, vault: &Vault, now: Timestamp) -> Result<Profile, RunErr
         address: cast.address.into(), postal_code: cast.postal.into(), language: Some(cast.language),
         contacts: vec![contact(vault, phone, cast.number, now)?, contact(vault, ContactKind::Email, cast.email, now)?],
         orders: cast.due.map(order).into_iter().collect(), authenticators, delegations: Vec::new(), preferred: cast.preferred,
-        frozen: None, phone_lock: false, never_sms: false, access: Access::default(), portal: None, push: Vec::new(), changed: None, events: 0,
+        frozen: None, phone_lock: false, never_sms: false, access: Access::default(), portal: None, push: Vec::new(), voice: None, changed: None, events: 0,
     })
 }
 

@@ -192,7 +192,7 @@ impl Floor {
             Some(id) => app.runner.directory.load(id).await?,
             None => None,
         };
-        let view = agent_view(call, principal.as_ref(), profile.as_ref().map(|l| &l.profile), viewer(who), app.runner.policy().as_ref(), &app.runner.vault.pepper, now);
+        let view = agent_view(call, principal.as_ref(), profile.as_ref().map(|l| &l.profile), viewer(who), app.runner.policy().as_ref(), &app.runner.vault.pepper, app.runner.params.voice.as_ref(), now);
         let reader = if who.role == Role::Lead { Reader::Lead } else { Reader::Anyone };
         let story = if mine || who.role == Role::Lead { story_lines(app, call.id, reader).await? } else { Vec::new() };
         Ok(Seen { view, story, company: self.company.clone() })
@@ -264,6 +264,9 @@ fn command(verb: &str, form: &Fields, opened: bool) -> Result<Command, WebError>
         "link" => Command::OpenLink,
         "word" => Command::Word(secret(form, "word")?),
         "cancel" => Command::CancelChallenge,
+        "voice-enrol" => Command::EnrolVoice,
+        "voice-compare" => Command::CompareVoice,
+        "voice-remove" => Command::RemoveVoice,
         "perform" => {
             let change = change(&action(form)?, form)?;
             check_change(&change).map_err(|e| WebError::Bad(e.to_string()))?;
@@ -413,6 +416,7 @@ fn outcome(command: &Command, before: &Call, after: &Call) -> Option<Flash> {
         Command::SpeakFor { .. } if after.delegate.is_some() => good("The caller may speak for this account, within what is listed."),
         Command::SpeakFor { .. } => bad("No: the caller may not speak for that account."),
         Command::Prove { .. } if after.challenge.is_none() => bad("This factor cannot be used now: too many messages or wrong entries lately."),
+        Command::RemoveVoice => info("The voice is off the file, and what described it is gone."),
         Command::Switch { .. } => info("Started again from nothing."),
         _ => None,
     }

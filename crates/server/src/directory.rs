@@ -24,6 +24,7 @@ use crate::{
     passkeys,
     record::{self, AccountEvent},
     vault::{Vault, VaultError},
+    voice,
 };
 
 const KIND: &str = "account";
@@ -243,14 +244,19 @@ impl Directory {
         let id = after.id.0;
         let gone = old.iter().filter(|e| !new.contains(e)).map(|(space, key)| IndexWrite::Remove { space, key: key.0, id });
         let came = new.iter().filter(|e| !old.contains(e)).map(|(space, key)| IndexWrite::Add { space, key: key.0, id });
-        Ok(Writes { docs: vec![self.put(after, before.key.as_deref(), Expect::Version(before.version))?], index: gone.chain(came).collect() })
+        let mut docs = vec![self.put(after, before.key.as_deref(), Expect::Version(before.version))?];
+        // Whoever takes a voice off the file, and why: the template goes with it.
+        if before.profile.voice.is_some() && after.voice.is_none() {
+            docs.push(voice::forget(after.id));
+        }
+        Ok(Writes { docs, index: gone.chain(came).collect() })
     }
 
     /// The writes that take an account away.
     pub fn remove(&self, loaded: &Loaded) -> Writes {
         let id = loaded.profile.id.0;
         let index = self.hashes(&loaded.profile).into_iter().map(|(space, key)| IndexWrite::Remove { space, key: key.0, id }).collect();
-        Writes { docs: vec![DocWrite::Delete { kind: KIND, id: id.to_vec() }], index }
+        Writes { docs: vec![DocWrite::Delete { kind: KIND, id: id.to_vec() }, voice::forget(loaded.profile.id)], index }
     }
 
     /// By what is claimed, and by the passkeys that sign in without a name.
@@ -292,6 +298,8 @@ pub enum Undo {
         /// All of them.
         authenticators: Vec<Authenticator>,
     },
+    /// No voice.
+    Voice,
     /// Nothing was changed here.
     Nothing,
 }
@@ -359,6 +367,15 @@ pub fn apply_change(profile: &mut Profile, change: &Change, now: Timestamp, cool
             }
             Undo::Factors { authenticators: before }
         }
+        // No contact data and no factor: nothing is riskier for it, and nothing is told but once.
+        Change::Voice(on_file) => {
+            profile.voice = Some(on_file.clone());
+            return Ok(Undo::Voice);
+        }
+        Change::NoVoice => {
+            profile.voice = None;
+            return Ok(Undo::Nothing);
+        }
         Change::EndFreeze => {
             profile.frozen = None;
             return Ok(Undo::Nothing);
@@ -411,6 +428,10 @@ pub fn apply_undo(profile: &mut Profile, undo: &Undo, now: Timestamp) {
             profile.postal_code = postal_code.clone();
         }
         Undo::Factors { authenticators } => profile.authenticators.clone_from(authenticators),
+        Undo::Voice => {
+            profile.voice = None;
+            return;
+        }
         Undo::Nothing => return,
     }
     profile.changed = Some(now);

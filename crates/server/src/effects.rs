@@ -215,7 +215,7 @@ async fn write_change(runner: &Runner, call: &Call, permitted: &PermittedChange,
         }
     };
     // Business actions are told in the summary after the call; only the account itself is told at once.
-    if matches!(permitted.change, Change::Business(_) | Change::CancelOrder) {
+    if matches!(permitted.change, Change::Business(_) | Change::CancelOrder | Change::NoVoice) {
         return Ok(());
     }
     let lang = after.language.unwrap_or_else(|| call.language());

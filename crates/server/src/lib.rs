@@ -49,6 +49,8 @@ pub mod tenants;
 pub mod token;
 pub mod upstream;
 pub mod vault;
+pub mod voice;
+pub mod voice_months;
 pub mod watch;
 pub mod web;
 

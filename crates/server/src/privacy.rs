@@ -451,6 +451,7 @@ fn about(profile: &Profile) -> Value {
         "address": profile.address.expose(), "postal_code": profile.postal_code.expose(), "language": profile.language.map(|l| l.code()),
         "contacts": contacts, "orders": orders, "authenticators": authenticators, "people_who_may_speak_for_the_account": profile.delegations.len(),
         "devices_that_are_woken": profile.push.len(), "frozen_since": profile.frozen.map(|at| at.to_string()), "phone_lock": profile.phone_lock,
+        "voice_on_file": profile.voice.as_ref().map(|v| json!({ "since": v.since.to_string(), "until": v.until.to_string(), "consent_text": v.text, "language": v.lang.code() })),
         "never_codes_by_text": profile.never_sms, "last_portal_sign_in": profile.portal.map(|at| at.to_string()),
     })
 }

@@ -77,6 +77,11 @@ pub enum AccountEvent {
     PushRemoved,
     /// The customer signed in through the company's provider, which can be asked on calls from now on.
     ProviderLinked,
+    /// A voice was taken off the file, outside of a call.
+    VoiceRemoved {
+        /// `withdrawn` signed in, `expired`, or `suspect`: it came shortly before the account was frozen.
+        why: String,
+    },
     /// The counts of wrong entries were set back by a command.
     Unlocked,
     /// Nothing of this customer may be destroyed.

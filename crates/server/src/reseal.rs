@@ -17,9 +17,10 @@ use crate::{
 };
 
 /// Every kind of sealed document. Messages on their way out are sealed as well, and gone within hours.
-pub const KINDS: [&str; 24] = [
+pub const KINDS: [&str; 26] = [
     "account", "note", "agent", "policy-set", "log-keys", "salt", "field-note", "oauth-key", "vapid", "drill-report", "watch", "link", "link-code", "session",
     "portal-session", "service", "service-shown", "number-facts", "upstream", "oauth-request", "call", "hold", "webauthn", "totp-pending",
+    "voice", "voice-takes",
 ];
 /// Where the chore stands.
 const STATE: &str = "reseal";

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
 };
 
 use async_trait::async_trait;
@@ -36,6 +36,7 @@ use crate::{
     policies::{Active, Policies},
     record, seen,
     vault::{Vault, VaultError},
+    voice::{self, Voices},
     watch::Watch,
 };
 
@@ -160,6 +161,8 @@ pub struct Runner {
     pub(crate) calls: Calls,
     hashing: Semaphore,
     attestors: Mutex<HashMap<FactorKind, Arc<dyn Attestor>>>,
+    /// Who listens to voices, and how many at once.
+    pub(crate) voices: OnceLock<(Arc<Voices>, Semaphore)>,
     /// Somebody can be asked about numbers.
     pub(crate) looks_up: AtomicBool,
     /// What agents do that their peers do not.
@@ -196,7 +199,7 @@ impl Runner {
         let directory = Arc::new(Directory::new(store.clone(), vault.clone(), customers.clone(), clock.clone()));
         Self {
             store, vault, customers, directory, policies: policies.into(), params, hub, metrics, digests: Default::default(), clock, calls: Calls::default(),
-            hashing: Semaphore::new(HASHES_AT_ONCE), attestors: Mutex::default(), looks_up: AtomicBool::new(false), watch: Watch::default(),
+            hashing: Semaphore::new(HASHES_AT_ONCE), attestors: Mutex::default(), voices: OnceLock::new(), looks_up: AtomicBool::new(false), watch: Watch::default(),
         }
     }
 
@@ -293,7 +296,7 @@ impl Runner {
             let before = &live.call;
             let input = make();
             // What the telephone itself did is answered to it; everything else it has to be told.
-            let elsewhere = !matches!(input, Input::Incoming { .. } | Input::Keys(_) | Input::Heard(_) | Input::NoKeys | Input::HungUp | Input::Answered);
+            let elsewhere = !matches!(input, Input::Incoming { .. } | Input::Keys(_) | Input::NoKeys | Input::Heard(_) | Input::Recorded(_) | Input::HungUp | Input::Answered);
             let turned = match self.turn(before.clone(), input, &refused, &live.line).await {
                 Ok(turned) => turned,
                 // A repeated command often finds the call moved on: the log knows its answer.
@@ -459,6 +462,8 @@ impl Runner {
                 }
                 Answer::Redeemed { verdict, account: self.consult(Some(live.account), consulted).await?.map(|l| l.profile.brief(now)) }
             }
+            Ask::VoiceTake { call, account, taken, held, until, sound } => self.voice_take(voice::Taken { call, account, taken, held, until, sound }, docs).await?,
+            Ask::VoiceCompare { account, learn, sound } => self.voice_compare(account, learn, sound, docs).await?,
             // Answered where the line is known.
             Ask::History { dialled, .. } => Answer::History { history: History::default(), dialled },
             Ask::Attest { transaction, kind, presented } => {
@@ -530,6 +535,10 @@ impl Runner {
             let events = turned.out.events.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
             commit.appends.push(Append { stream: Stream { kind: record::CALL, id: call.id.0 }, expected: live.call.n, events });
             self.keep_line(live, call, &mut commit);
+            // Takes are kept from one to the next, and not a moment longer.
+            if live.call.voice.enrolling.is_some() && call.voice.enrolling.is_none() {
+                commit.docs.push(voice::forget_takes(call.id));
+            }
         }
         seen::write(self, &live.call, call, &live.line, &mut commit);
         intel::write(self, live.call.n, call, &mut commit)?;

@@ -255,7 +255,7 @@ async fn sweep(runner: &Runner) -> Result<(), String> {
             break;
         }
     }
-    for kind in seen::KINDS.into_iter().chain([crate::intel::CACHE, "service", "service-shown", "link", "link-code", "session", "portal-session", "webauthn", "totp-pending", crate::oauth::request::KIND]) {
+    for kind in seen::KINDS.into_iter().chain([crate::intel::CACHE, crate::voice::TAKES, "service", "service-shown", "link", "link-code", "session", "portal-session", "webauthn", "totp-pending", crate::oauth::request::KIND]) {
         for _ in 0..20 {
             let due = runner.store.docs_due(kind, (now - Span::minutes(1)).0, 500).await.map_err(|e| e.to_string())?;
             if due.is_empty() {
@@ -266,5 +266,6 @@ async fn sweep(runner: &Runner) -> Result<(), String> {
             runner.store.commit(commit).await.map_err(|e| e.to_string())?;
         }
     }
+    runner.expire_voices().await.map_err(|e| e.to_string())?;
     Ok(())
 }

@@ -22,6 +22,7 @@ use crate::{
     hub::Notice,
     record,
     runner::{RunError, Runner, newest_first},
+    voice_months::Months,
 };
 
 /// The kind under which the counts are kept between starts.
@@ -147,6 +148,8 @@ struct Book {
     /// is an exception.
     excepted: BTreeMap<CallId, Field>,
     alerted: BTreeSet<(Day, AgentId, Habit)>,
+    /// How voices fared: followed along with the rest.
+    voices: Months,
 }
 
 impl Watch {
@@ -193,6 +196,12 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// How voices fared, month by month.
+    pub async fn voices(&self, runner: &Runner) -> Result<Months, RunError> {
+        self.catch_up(runner).await?;
+        Ok(self.book.lock().await.as_ref().map(|book| book.voices.clone()).unwrap_or_default())
     }
 
     /// What everybody at the desk did on the day of this moment, most calls first.
@@ -267,6 +276,7 @@ impl Book {
 
     fn call(&mut self, id: CallId, recorded: &Recorded) -> Option<(Timestamp, AgentId, Habit)> {
         let at = recorded.at;
+        self.voices.take(at, &recorded.event);
         let excepted = self.excepted.remove(&id);
         match &recorded.event {
             Event::Accepted { agent, .. } => {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::bridge::{Agent, Reached};
-use crate::flow::{AgentEvent, Answer, Bridge, Ended, Gather, Incoming, Step, Steps, Transfer};
+use crate::flow::{AgentEvent, Answer, Bridge, Ended, Gather, Heard, Incoming, Step, Steps, Transfer};
 use crate::gateway::Shared;
 use crate::media::{Session, Told};
 use crate::outgoing::{Ringing, Rung};
@@ -58,6 +58,7 @@ pub(crate) enum Mail {
 /// What the flow is asked.
 enum Question {
     Digits(Zeroizing<String>),
+    Heard(Heard),
     NoKeys,
     Finished,
     Agent(AgentEvent),
@@ -71,6 +72,8 @@ enum Now {
     Idle,
     Playing,
     Gathering(Gather, Instant),
+    /// The caller is to say something.
+    Listening,
     /// An agent is dialled, or rings, until then.
     Ringing(Bridge, Instant),
     Talking,
@@ -304,6 +307,13 @@ impl Call {
             }
             Mail::Told(Told::Key(key)) => self.key(key, true),
             Mail::Told(Told::Played(turn)) if turn == self.turn && matches!(self.now, Now::Playing) => self.advance(),
+            Mail::Told(Told::Heard(turn)) => {
+                if turn == self.turn && matches!(self.now, Now::Listening) {
+                    self.now = Now::Idle;
+                    self.ask(Question::Heard(Heard(self.session.heard().unwrap_or_default())));
+                }
+                Ok(())
+            }
             Mail::Told(Told::Played(_)) | Mail::Answered(_) | Mail::Rung(_) => Ok(()),
             Mail::Told(Told::Quiet) => Err(Ended::Lost),
             Mail::Decided { turn, steps, go_on } => self.decided(turn, steps, go_on),
@@ -340,7 +350,7 @@ impl Call {
             }
             Now::Ringing(..) => self.not_reached(408),
             Now::Referring(_) => return self.transfer(Transfer::Failed(0)),
-            Now::Idle | Now::Playing | Now::Talking => {}
+            Now::Idle | Now::Playing | Now::Listening | Now::Talking => {}
         }
         Ok(())
     }
@@ -394,6 +404,9 @@ impl Call {
 
     /// Goes on with the next step.
     fn advance(&mut self) -> Flowing {
+        if matches!(self.now, Now::Listening) {
+            self.session.forget();
+        }
         self.now = Now::Idle;
         loop {
             match self.steps.pop_front() {
@@ -411,6 +424,12 @@ impl Call {
                     self.session.part();
                     self.session.hush();
                     self.now = Now::Gathering(gather, Instant::now() + gather.timeout);
+                }
+                Some(Step::Listen(longest)) => {
+                    self.session.part();
+                    self.session.hush();
+                    self.session.listen(longest, self.turn);
+                    self.now = Now::Listening;
                 }
                 Some(Step::Hold(clip)) => {
                     self.release_agent();
@@ -503,6 +522,15 @@ impl Call {
                 }
             }
         }
+        // Whoever presses a key instead of speaking wants something else.
+        let speaks_next = matches!(self.now, Now::Playing) && matches!(self.steps.iter().find(|step| !matches!(step, Step::Play(_))), Some(Step::Listen(_)));
+        if speaks_next || matches!(self.now, Now::Listening) {
+            self.session.forget();
+            self.session.hush();
+            self.now = Now::Idle;
+            self.ask(Question::Digits(Zeroizing::new(key.to_string())));
+            return Ok(());
+        }
         self.entry_key(key);
         Ok(())
     }
@@ -546,6 +574,7 @@ impl Call {
             let steps = match question {
                 // Overwritten when it is dropped.
                 Question::Digits(keys) => flow.digits(&key, &keys).await,
+                Question::Heard(said) => flow.heard(&key, said).await,
                 Question::NoKeys => flow.no_keys(&key).await,
                 Question::Finished => flow.finished(&key).await,
                 Question::Agent(what) => flow.agent(&key, what).await,

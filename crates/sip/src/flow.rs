@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clip::Clip;
+use zeroize::Zeroizing;
 
 /// Names a call for as long as it lasts. Random; tells nothing about it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,6 +122,10 @@ pub enum Step {
     Play(Vec<Arc<Clip>>),
     /// Collect keys. A key that comes while the `Play`s right before it go on ends them, and counts.
     Gather(Gather),
+    /// Listen to what the caller says, for so long at most, half a minute at the longest; it ends before
+    /// that when they spoke and are silent again. An agent who is connected stays and hears none of it. A
+    /// key ends it as well: then that is what is told, and nothing of what was said.
+    Listen(Duration),
     /// Play this over and over until something else happens. An agent who was connected is let go.
     Hold(Arc<Clip>),
     /// Connect with an agent. While the steps are `Play` and `Gather`, an agent who is connected stays,
@@ -139,11 +144,30 @@ impl fmt::Debug for Step {
         match self {
             Self::Play(clips) => f.debug_tuple("Play").field(clips).finish(),
             Self::Gather(gather) => gather.fmt(f),
+            Self::Listen(longest) => f.debug_tuple("Listen").field(longest).finish(),
             Self::Hold(clip) => f.debug_tuple("Hold").field(clip).finish(),
             Self::Bridge(bridge) => bridge.fmt(f),
             Self::Refer(_) => f.write_str("Refer"),
             Self::HangUp => f.write_str("HangUp"),
         }
+    }
+}
+
+/// What a caller said: 8000 samples a second, 16 bits linear. Overwritten in memory when it is dropped.
+pub struct Heard(pub(crate) Zeroizing<Vec<i16>>);
+
+impl Heard {
+    /// The samples, for whoever listens.
+    #[must_use]
+    pub fn into_samples(mut self) -> Vec<i16> {
+        std::mem::take(&mut *self.0)
+    }
+}
+
+impl fmt::Debug for Heard {
+    /// Without a sound.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Heard({} samples)", self.0.len())
     }
 }
 
@@ -249,6 +273,12 @@ pub trait Flow: Send + Sync + 'static {
     /// A `Gather` was given up. What was keyed until then is not handed over. `None`: the steps that
     /// follow the `Gather` are done.
     async fn no_keys(&self, call: &CallKey) -> Option<Steps>;
+
+    /// A `Listen` is over: this is what the caller said, perhaps nothing. `None`: the call stays as it is,
+    /// and steps are pushed later.
+    async fn heard(&self, _call: &CallKey, _said: Heard) -> Option<Steps> {
+        None
+    }
 
     /// The call is over. Told once, after everything else; not for a call that was rejected.
     async fn hung_up(&self, call: &CallKey, how: Ended);

@@ -66,7 +66,7 @@ mod trunk;
 pub use bridge::is_sip_uri;
 pub use clip::Clip;
 pub use digest::Digest;
-pub use flow::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Ended, Flow, Gather, Incoming, Step, Steps, Transfer, Transport};
+pub use flow::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Ended, Flow, Gather, Heard, Incoming, Step, Steps, Transfer, Transport};
 pub use gateway::{Figures, Gateway, GatewayError, Handle};
 pub use outgoing::{NotRung, Outgoing, Rung};
 pub use settings::{Network, Rate, RtpSource, Settings, Trunk};

@@ -6,6 +6,7 @@
 //! distance of packets even when the other threads are busy, and bounds what a flood of packets to one
 //! call can cost.
 
+mod capture;
 mod leg;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::capture::Capture;
 use self::leg::Leg;
 use crate::clip::{Clip, FRAME};
 use crate::dtmf::{Detector, Event};
@@ -25,6 +27,7 @@ use crate::gateway::Counts;
 use crate::rtp::Packet;
 use crate::sdp::Agreed;
 use crate::settings::RtpSource;
+use zeroize::Zeroizing;
 
 /// The thread wakes every so many milliseconds, and a session sends every fourth time.
 const STEP: u64 = 5;
@@ -37,6 +40,9 @@ const DATAGRAM: usize = 1500;
 /// last tone does not.
 const TAIL: u64 = 300;
 
+/// No answer is listened to for longer, in milliseconds, whoever asks for it.
+const LONGEST_ANSWER: u64 = 30_000;
+
 /// What a session has to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -44,6 +50,8 @@ pub enum Told {
     Key(char),
     /// What was to be played under this number has been.
     Played(u64),
+    /// What the caller was to say under this number is over.
+    Heard(u64),
     /// Nothing came from the caller for as long as was said.
     Quiet,
 }
@@ -85,6 +93,8 @@ impl Engine {
             program: Program::Silence,
             soft_tone: (soft_tone, 0),
             detector: Detector::default(),
+            capture: None,
+            captured: None,
             talk: None,
             heard: self.now(),
             quiet: u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX),
@@ -206,6 +216,24 @@ impl Session {
         lock(&self.inner).program = Program::Silence;
     }
 
+    /// Listens to the caller, then tells [`Told::Heard`] with `number`.
+    pub fn listen(&self, longest: Duration, number: u64) {
+        let mut inner = lock(&self.inner);
+        let now = millis(self.began);
+        (inner.capture, inner.captured) = (Some((Capture::new(now, longest), number)), None);
+    }
+
+    /// What was heard.
+    pub fn heard(&self) -> Option<Zeroizing<Vec<i16>>> {
+        lock(&self.inner).captured.take()
+    }
+
+    /// Listens no more, and forgets what was heard.
+    pub fn forget(&self) {
+        let mut inner = lock(&self.inner);
+        (inner.capture, inner.captured) = (None, None);
+    }
+
     /// An agent's leg is there. Caller and agent do not hear each other yet.
     ///
     /// # Errors
@@ -274,6 +302,10 @@ struct Inner {
     /// What the agent hears, unless both talk.
     soft_tone: (Arc<Clip>, usize),
     detector: Detector,
+    /// What the caller says, while somebody listens, under its number.
+    capture: Option<(Capture, u64)>,
+    /// What they said.
+    captured: Option<Zeroizing<Vec<i16>>>,
     talk: Option<Talk>,
     /// When the caller was last heard.
     heard: u64,
@@ -312,6 +344,12 @@ impl Inner {
             let Some(packet) = self.agent.as_mut().and_then(|leg| leg.receive(read)) else { break };
             self.hear_agent(now, &packet, write);
         }
+        if self.capture.as_ref().is_some_and(|(capture, _)| capture.is_over(now))
+            && let Some((capture, number)) = self.capture.take()
+        {
+            self.captured = Some(capture.into_samples());
+            (self.tell)(Told::Heard(number));
+        }
         if due {
             self.send(now, write);
         }
@@ -334,6 +372,9 @@ impl Inner {
             (self.tell)(Told::Key(key));
         }
         let sounding = self.detector.sounding(now);
+        if let Some((capture, _)) = self.capture.as_mut().filter(|_| packet.payload_type == agreed.payload_type) {
+            capture.hear(now, packet, agreed.law);
+        }
         let (Some(talk), Some(agent)) = (&mut self.talk, &mut self.agent) else { return };
         // A key that was pressed during an entry and is still down belongs to the entry.
         let blank = now < talk.blank_until;
@@ -445,6 +486,8 @@ mod tests {
                 program: Program::Silence,
                 soft_tone: (Clip::tone(425.0, 0.02, Duration::from_millis(100), Duration::ZERO), 0),
                 detector: Detector::default(),
+                capture: None,
+                captured: None,
                 talk: None,
                 heard: 0,
                 quiet: 0,

@@ -109,6 +109,28 @@ impl Enrolment {
         }
     }
 
+    /// As bytes, between one take and the next: as personal as a [`Template`].
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        written(self.speech, &self.network, &self.takes)
+    }
+
+    /// Reads what [`Enrolment::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`BadTemplate`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadTemplate> {
+        let (speech, network, takes) = read(bytes)?;
+        if takes.len() >= TAKES {
+            return Err(BadTemplate("another number of takes"));
+        }
+        Ok(Self {
+            speech,
+            network,
+            takes,
+        })
+    }
+
     /// Takes one more, if it fits to those before.
     ///
     /// # Errors
@@ -222,34 +244,7 @@ impl Template {
     /// As bytes: at most [`Template::MOST_BYTES`]. They hold a person's voice: keep them sealed.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let speech = match self.speech {
-            Speech::SamePhrase => 0,
-            Speech::Free => 1,
-        };
-        let mut bytes = Vec::new();
-        bytes.extend(MAGIC);
-        bytes.extend([VERSION, speech, self.takes.len() as u8, 0]);
-        bytes.extend(self.network);
-        for take in &self.takes {
-            bytes.extend((take.cepstra.len() as u16).to_le_bytes());
-            bytes.extend((take.embedding.values().len() as u16).to_le_bytes());
-            bytes.extend(
-                take.embedding
-                    .values()
-                    .iter()
-                    .flat_map(|value| value.to_le_bytes()),
-            );
-            bytes.extend(
-                take.cepstra
-                    .0
-                    .as_flattened()
-                    .iter()
-                    .flat_map(|value| stored(*value).to_le_bytes()),
-            );
-        }
-        let sum = Sha256::digest(&bytes);
-        bytes.extend(sum);
-        bytes
+        written(self.speech, &self.network, &self.takes)
     }
 
     /// More bytes than this are not a template.
@@ -261,37 +256,8 @@ impl Template {
     /// # Errors
     /// [`BadTemplate`] for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadTemplate> {
-        if bytes.len() > Self::MOST_BYTES {
-            return Err(BadTemplate("longer than any"));
-        }
-        let (body, sum) = bytes
-            .split_last_chunk::<32>()
-            .ok_or(BadTemplate("too short"))?;
-        if Sha256::digest(body).as_slice() != sum {
-            return Err(BadTemplate("damaged, or cut short"));
-        }
-        let rest = body.strip_prefix(MAGIC).ok_or(BadTemplate("no magic"))?;
-        let (&[version, speech, count, _], rest) =
-            rest.split_first_chunk().ok_or(BadTemplate("no header"))?;
-        if version != VERSION {
-            return Err(BadTemplate(
-                "of another version: the person has to enrol again",
-            ));
-        }
-        let speech = match speech {
-            0 => Speech::SamePhrase,
-            1 => Speech::Free,
-            _ => return Err(BadTemplate("of another kind of speech")),
-        };
-        let (&network, mut rest) = rest.split_first_chunk().ok_or(BadTemplate("no network"))?;
-        let mut takes = Vec::new();
-        for _ in 0..count {
-            let (take, after) =
-                read_take(rest).ok_or(BadTemplate("a take is not as it should be"))?;
-            takes.push(take);
-            rest = after;
-        }
-        if !rest.is_empty() || !(TAKES..=MOST_TAKES).contains(&takes.len()) {
+        let (speech, network, takes) = read(bytes)?;
+        if !(TAKES..=MOST_TAKES).contains(&takes.len()) {
             return Err(BadTemplate("another number of takes"));
         }
         Ok(Self {
@@ -312,6 +278,76 @@ impl std::fmt::Debug for Template {
             self.takes.len()
         )
     }
+}
+
+fn written(speech: Speech, network: &[u8; 32], takes: &[Take]) -> Vec<u8> {
+    let speech = match speech {
+        Speech::SamePhrase => 0,
+        Speech::Free => 1,
+    };
+    let mut bytes = Vec::new();
+    bytes.extend(MAGIC);
+    bytes.extend([VERSION, speech, takes.len() as u8, 0]);
+    bytes.extend(network);
+    for take in takes {
+        bytes.extend((take.cepstra.len() as u16).to_le_bytes());
+        bytes.extend((take.embedding.values().len() as u16).to_le_bytes());
+        bytes.extend(
+            take.embedding
+                .values()
+                .iter()
+                .flat_map(|value| value.to_le_bytes()),
+        );
+        bytes.extend(
+            take.cepstra
+                .0
+                .as_flattened()
+                .iter()
+                .flat_map(|value| stored(*value).to_le_bytes()),
+        );
+    }
+    let sum = Sha256::digest(&bytes);
+    bytes.extend(sum);
+    bytes
+}
+
+type Parts = (Speech, [u8; 32], Vec<Take>);
+
+fn read(bytes: &[u8]) -> Result<Parts, BadTemplate> {
+    if bytes.len() > Template::MOST_BYTES {
+        return Err(BadTemplate("longer than any"));
+    }
+    let (body, sum) = bytes
+        .split_last_chunk::<32>()
+        .ok_or(BadTemplate("too short"))?;
+    if Sha256::digest(body).as_slice() != sum {
+        return Err(BadTemplate("damaged, or cut short"));
+    }
+    let rest = body.strip_prefix(MAGIC).ok_or(BadTemplate("no magic"))?;
+    let (&[version, speech, count, _], rest) =
+        rest.split_first_chunk().ok_or(BadTemplate("no header"))?;
+    if version != VERSION {
+        return Err(BadTemplate(
+            "of another version: the person has to enrol again",
+        ));
+    }
+    let speech = match speech {
+        0 => Speech::SamePhrase,
+        1 => Speech::Free,
+        _ => return Err(BadTemplate("of another kind of speech")),
+    };
+    let (&network, mut rest) = rest.split_first_chunk().ok_or(BadTemplate("no network"))?;
+    let mut takes = Vec::new();
+    for _ in 0..count {
+        let (take, after) =
+            read_take(rest).ok_or(BadTemplate("a take is not as it should be"))?;
+        takes.push(take);
+        rest = after;
+    }
+    if !rest.is_empty() {
+        return Err(BadTemplate("another number of takes"));
+    }
+    Ok((speech, network, takes))
 }
 
 fn good_enough(quality: &Quality) -> Option<Problem> {

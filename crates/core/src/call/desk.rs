@@ -15,6 +15,7 @@ use crate::{
     prompt::Prompt,
     secret::Secret,
     time::Span,
+    voice::Stopped,
 };
 
 impl Turn<'_, '_> {
@@ -45,7 +46,14 @@ impl Turn<'_, '_> {
                 Some(FactorKind::VerbalPassword) => self.present(word),
                 _ => Err(Rejected::NoChallenge),
             },
+            Command::EnrolVoice => self.enrol_voice(agent),
+            Command::CompareVoice => self.ask_voice(agent),
+            Command::RemoveVoice => self.remove_voice(agent),
             Command::CancelChallenge => {
+                if self.call.voice.is_going_on() {
+                    self.stop_voice(Stopped::AgentLeft);
+                    return Ok(());
+                }
                 if self.call.challenge.is_none() && self.call.link.is_some() {
                     self.close_link(Closed::AgentLeft);
                     return Ok(());
@@ -195,7 +203,7 @@ impl Turn<'_, '_> {
         if self.call.disowned {
             return Err(Rejected::Disowned);
         }
-        if self.call.challenge.is_some() {
+        if self.call.challenge.is_some() || self.call.voice.is_going_on() {
             return Err(Rejected::Challenge);
         }
         self.call.principal.ok_or(Rejected::NoAccount)?;
@@ -213,6 +221,10 @@ impl Turn<'_, '_> {
 
     fn perform(&mut self, agent: AgentId, change: Change, reason: Option<Secret>) -> Result<(), Rejected> {
         let account = self.call.subject.ok_or(Rejected::NoAccount)?;
+        // Consent is given with a key of the caller's telephone, and by nobody at the desk.
+        if matches!(change, Change::Voice(_) | Change::NoVoice) {
+            return Err(Rejected::NotPermitted);
+        }
         let action = change.action();
         writable(&action)?;
         let mut decision = self.decide(&action, false);
@@ -248,6 +260,9 @@ impl Turn<'_, '_> {
     fn ask_speak_for(&mut self, account_number: Secret) -> Result<(), Rejected> {
         if self.call.level < Level::Authenticated || self.call.delegate.is_some() {
             return Err(Rejected::NotProved);
+        }
+        if self.call.voice.is_going_on() {
+            return Err(Rejected::Challenge);
         }
         self.tries_left()?;
         normalise(ClaimKind::AccountNumber, account_number.expose()).ok_or(Rejected::Unusable)?;

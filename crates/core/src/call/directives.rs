@@ -8,6 +8,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// Longest answer that is listened to, in seconds: the phrase takes three.
+const RECORD: u8 = 8;
+
 impl Call {
     /// What the telephone should do now. A function of the state alone, so that a caller is picked
     /// up where they were after a restart, and a repeated webhook gets the same answer.
@@ -65,6 +68,12 @@ impl Call {
             Stage::Confirming if matches!(self.origin, Origin::Desk { .. }) => vec![say(Prompt::WeCall), gather(1, 12, false)],
             Stage::Confirming if matches!(self.origin, Origin::RingBack { .. }) => vec![say(Prompt::RingingBack), gather(1, 12, false)],
             Stage::Confirming => vec![say(Prompt::CallBack), gather(1, 12, true)],
+            Stage::VoiceConsent => vec![say(Prompt::VoiceConsent), gather(1, 12, false)],
+            Stage::VoiceTaking => vec![say(Prompt::VoiceSay), Directive::Record { seconds: RECORD }],
+            Stage::VoiceSaying => {
+                let lang = self.voice.asking.unwrap_or(lang);
+                vec![Directive::Say { prompt: Prompt::VoiceSayAgain, lang }, Directive::Record { seconds: RECORD }]
+            }
             Stage::Music => vec![say(Prompt::ChooseMusic), gather(1, 8, false)],
             Stage::Waiting => vec![Directive::Hold { music: self.music.unwrap_or_default() }],
             Stage::Talking => vec![Directive::Bridge],

@@ -18,6 +18,7 @@ use crate::{
     risk::{Contribution, History, NumberFacts, Route, Verstat},
     secret::Blind,
     time::Timestamp,
+    voice,
 };
 
 /// Version of the encoding, written with every event. Fields may be added with a default;
@@ -350,6 +351,74 @@ pub enum Event {
     SummarySent {
         /// What it names.
         actions: Vec<Action>,
+    },
+    /// The text of consent is read out: may the caller's voice be taken?
+    VoiceOffered {
+        /// Who asked for it.
+        agent: AgentId,
+        /// Which text.
+        text: String,
+        /// How many takes may be made.
+        tries: u8,
+    },
+    /// The caller consented, with a key of their own telephone.
+    VoiceConsented {
+        /// Whose voice.
+        account: AccountId,
+        /// To which text.
+        text: String,
+        /// In which language they heard it.
+        lang: Lang,
+    },
+    /// A take for the enrolment.
+    VoiceTake {
+        /// Why it is not good enough; `None`: it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<voice::Fault>,
+        /// How good the sound was.
+        quality: voice::Quality,
+    },
+    /// A template is on file.
+    VoiceEnrolled {
+        /// Whose.
+        account: AccountId,
+        /// Which change: it can be undone.
+        change: ChangeId,
+        /// Until when.
+        until: Timestamp,
+        /// It only looks so: it waits for review.
+        held: bool,
+    },
+    /// The caller is asked to say the phrase.
+    VoiceAsked {
+        /// Who asked for it.
+        agent: AgentId,
+        /// With whose voice it is compared.
+        account: AccountId,
+        /// In which language the phrase is.
+        lang: Lang,
+    },
+    /// A voice was compared. A signal, never a proof.
+    VoiceCompared {
+        /// With whose.
+        account: AccountId,
+        /// What came of it.
+        comparison: voice::Comparison,
+        /// The caller had proved otherwise who they are: whoever measures scores takes these as genuine.
+        #[serde(default)]
+        proved: bool,
+    },
+    /// Listening ended without a template or a comparison.
+    VoiceStopped {
+        /// Why.
+        why: voice::Stopped,
+    },
+    /// The template was taken away, because the caller wants that.
+    VoiceRemoved {
+        /// Who did it.
+        agent: AgentId,
+        /// Whose.
+        account: AccountId,
     },
     /// The lead says that this call was fraud, or takes it back. May come after the end.
     Marked {

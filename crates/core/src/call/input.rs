@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{event::Recorded, state::Queue};
+use super::{event::Recorded, guard::{Deny, Guard}, state::Queue};
 use crate::{
     account::Brief,
     action::{Action, Field, Policy, Role},
@@ -15,6 +15,7 @@ use crate::{
     secret::{Blind, Secret},
     speech::{Heard, Hearing},
     time::{Span, Timestamp},
+    voice,
 };
 
 /// What a step may look at besides its state and input. All of it is handed in.
@@ -99,6 +100,9 @@ pub struct Params {
     /// What signals weigh and where scores lead: a section of its own in the configuration.
     #[serde(skip)]
     pub risk: Rules,
+    /// How voices are asked for; a section of its own as well.
+    #[serde(skip)]
+    pub voice: Option<voice::Settings>,
 }
 
 impl Default for Params {
@@ -126,6 +130,7 @@ impl Default for Params {
             undo: Span::days(3),
             hearing: None,
             risk: Rules::default(),
+            voice: None,
         }
     }
 }
@@ -241,6 +246,8 @@ pub enum Input {
     Heard(Heard),
     /// The caller was asked and keyed nothing in time.
     NoKeys,
+    /// What the caller said after they were asked to, as sound.
+    Recorded(voice::Sound),
     /// The caller hung up.
     HungUp,
     /// An agent did something.
@@ -320,6 +327,12 @@ pub enum Command {
     },
     /// Give the caller a code to type in the portal, because nobody knows yet whose call it is.
     OpenLink,
+    /// Have the text of consent read out, and take the caller's voice if they consent.
+    EnrolVoice,
+    /// Have the caller say the phrase, and compare.
+    CompareVoice,
+    /// Take the template away: the caller wants that.
+    RemoveVoice,
     /// The word the caller said, for an open verbal challenge.
     Word(Secret),
     /// Call the open challenge off.
@@ -397,6 +410,30 @@ pub enum Ask {
         /// It came to the number that only the portal dials.
         dialled: bool,
     },
+    /// Is this a good take? The third good one becomes the template, in the same commit.
+    VoiceTake {
+        /// For which enrolment: a call has one at a time.
+        call: CallId,
+        /// Whose.
+        account: AccountId,
+        /// Good takes so far.
+        taken: u8,
+        /// It only looks kept.
+        held: bool,
+        /// Until when the template is kept.
+        until: Timestamp,
+        /// What was said.
+        sound: voice::Sound,
+    },
+    /// Is this the voice on file?
+    VoiceCompare {
+        /// Whose.
+        account: AccountId,
+        /// Who is speaking was proved otherwise, so that the template may learn.
+        learn: bool,
+        /// What was said.
+        sound: voice::Sound,
+    },
     /// Did the account's holder sign this transaction?
     Attest {
         /// What was asked for.
@@ -449,6 +486,17 @@ pub enum Answer {
         /// Whose it is.
         account: Option<Brief>,
     },
+    /// To [`Ask::VoiceTake`].
+    VoiceTaken {
+        /// Why it is not good enough.
+        fault: Option<voice::Fault>,
+        /// How good the sound was.
+        quality: voice::Quality,
+        /// As it was asked.
+        held: bool,
+    },
+    /// To [`Ask::VoiceCompare`]. No proof, and nothing that a proof could be made of.
+    VoiceCompared(voice::Comparison),
     /// To [`Ask::History`].
     History {
         /// What they say.
@@ -456,79 +504,6 @@ pub enum Answer {
         /// As it was asked.
         dialled: bool,
     },
-}
-
-/// A condition that the store checks in the transaction of the step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guard {
-    /// What is checked.
-    pub check: Check,
-    /// What the machine is told in [`Cx::refused`] when it fails.
-    pub deny: Deny,
-}
-
-/// What a guard checks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Check {
-    /// Fewer than `max` failures under `key` within `window`; then counts this one.
-    Attempt {
-        /// What is counted.
-        key: String,
-        /// How long failures count; `None`: until a success.
-        window: Option<Span>,
-        /// How many are allowed.
-        max: u32,
-        /// Whether this one failed.
-        outcome: Attempt,
-    },
-    /// The authenticator's counter or time step is greater than ever before.
-    Step {
-        /// Which authenticator.
-        authenticator: AuthenticatorId,
-        /// The counter or time step.
-        value: u64,
-    },
-    /// Never seen before.
-    Once {
-        /// What.
-        key: String,
-        /// It is remembered for ever, not for a day.
-        forever: bool,
-    },
-}
-
-/// How an attempt went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
-    /// Counts.
-    Failed,
-    /// Ends the row of failures.
-    Succeeded,
-    /// Neither: only allowed while the limit is not reached.
-    Neutral,
-}
-
-/// Which limit refused the step. The same input is then given again with this in [`Cx::refused`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deny {
-    /// Too many wrong entries for the open challenge's authenticator.
-    Challenge,
-    /// Too many wrong entries lately to ask for this factor at all.
-    Locked(FactorKind),
-    /// The code was right and has been used before.
-    Spent,
-    /// Too many messages with codes lately.
-    Send(FactorKind),
-    /// Too many wrong service codes.
-    ServiceCode,
-    /// Too many comparisons.
-    Compare,
-    /// Too many claims by keypad from this line.
-    Claims,
-    /// Too many links lately.
-    Online,
-    /// Too many calls to this customer lately.
-    CallOut,
 }
 
 /// Something the shell does because of a step: in the same transaction where it is a write, after
@@ -686,6 +661,12 @@ pub enum Rejected {
     /// The request for approval is over, or never was this customer's.
     #[error("this request is over")]
     NoRequest,
+    /// Nobody's voice is taken here.
+    #[error("voices cannot be compared on this call: it is not set up, or this line cannot be heard. Ask for a proof as ever")]
+    NoVoice,
+    /// A voice is kept of a strong caller alone.
+    #[error("the caller must prove who they are with two kinds of proofs before their voice may be kept")]
+    NotStrong,
     /// A reason is missing.
     #[error("write a reason of at least ten characters")]
     NoReason,

@@ -14,6 +14,7 @@ use crate::{
     risk::Verstat,
     secret::{Blind, Secret},
     time::Span,
+    voice::Stopped,
 };
 
 /// How often in a row nothing may be keyed before the machine goes on by itself.
@@ -116,6 +117,7 @@ impl Turn<'_, '_> {
             Stage::KeyingServiceCode | Stage::KeyingToken => self.out.ask = Some(Ask::Redeem { code: Secret::new(text) }),
             Stage::Proving => return self.prove_keys(&text),
             Stage::Approving | Stage::Linking => self.waiting_keys(&text),
+            Stage::VoiceConsent | Stage::VoiceTaking | Stage::VoiceSaying => self.voice_keys(&text),
             Stage::Confirming => return self.confirm(&text),
             Stage::Music => {
                 let music = choice(&text, &Music::ALL).unwrap_or_default();
@@ -165,6 +167,9 @@ impl Turn<'_, '_> {
             Stage::KeyingToken => self.welcome(),
             // Who types elsewhere keys nothing here; it ends with the question's own time.
             Stage::Approving | Stage::Linking => {}
+            // Silence is no consent; and where somebody should be heard, nobody can be.
+            Stage::VoiceConsent if self.call.silences >= MAX_SILENCES => self.stop_voice(Stopped::Declined),
+            Stage::VoiceTaking | Stage::VoiceSaying => self.stop_voice(Stopped::NotHeard),
             Stage::Confirming if self.call.silences >= MAX_SILENCES => {
                 self.say(Prompt::Goodbye);
                 self.end(Ending::NotReached);

@@ -8,19 +8,22 @@ mod desk;
 mod directives;
 mod elsewhere;
 mod event;
+mod guard;
 mod input;
 mod ivr;
 mod prove;
 mod routing;
 mod state;
 mod tighten;
+mod voice;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     event::{Closed, EVENT_VERSION, Event, LevelCause, Recorded, encode},
+    guard::{Attempt, Check, Deny, Guard},
     input::{
-        Alert, Answer, Approval, Ask, Attempt, Check, Command, Cx, Deny, Effect, Guard, Input, Outputs, Params, Purpose, Rejected,
+        Alert, Answer, Approval, Ask, Command, Cx, Effect, Input, Outputs, Params, Purpose, Rejected,
     },
     prove::usable_kinds,
     state::{Call, Challenge, Ending, Link, Origin, Proven, Queue, SpeaksFor, Stage},
@@ -36,6 +39,7 @@ use crate::{
     random::Random,
     secret::Secret,
     time::Timestamp,
+    voice::Stopped,
 };
 
 /// Claims and comparisons that fit nothing, per call, before no more are taken (`retailer_gives_email`).
@@ -124,6 +128,7 @@ impl Turn<'_, '_> {
                 self.no_keys();
                 Ok(())
             }
+            Input::Recorded(sound) => self.recorded(sound),
             Input::HungUp => {
                 self.end(Ending::Caller);
                 Ok(())
@@ -171,6 +176,8 @@ impl Turn<'_, '_> {
             Answer::Compared { .. } => desk,
             Answer::Verified(_) => self.call.challenge.as_ref().is_some_and(|c| c.hash.is_none()),
             Answer::Redeemed { .. } => matches!(stage, Stage::KeyingServiceCode | Stage::KeyingToken),
+            Answer::VoiceTaken { .. } => stage == Stage::VoiceTaking,
+            Answer::VoiceCompared(_) => stage == Stage::VoiceSaying,
             Answer::History { .. } => true,
         };
         if !awaited {
@@ -188,6 +195,8 @@ impl Turn<'_, '_> {
                 self.redeemed(verdict, account);
                 Ok(())
             }
+            Answer::VoiceTaken { fault, quality, held } => self.voice_taken(fault, quality, held),
+            Answer::VoiceCompared(comparison) => self.voice_compared(comparison),
             Answer::History { history, dialled } => {
                 self.history(history);
                 if self.call.stage == Stage::Ringing {
@@ -373,6 +382,7 @@ impl Turn<'_, '_> {
 
     /// An open challenge does not survive that the call ends or changes hands.
     fn call_off(&mut self) {
+        self.stop_voice(Stopped::CallMoved);
         if let Some(id) = self.call.challenge.as_ref().map(|c| c.id) {
             self.emit(Event::ChallengeClosed { challenge: id, why: Closed::CallMoved });
         }

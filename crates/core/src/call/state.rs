@@ -15,6 +15,7 @@ use crate::{
     risk::{Band, Contribution, Route, Routes, Signals, Verstat},
     secret::Blind,
     time::Timestamp,
+    voice,
 };
 
 /// What the caller is being asked, or where they are.
@@ -50,6 +51,12 @@ pub enum Stage {
     Confirming,
     /// No telephone of ours: a program of the company waits for the answer.
     Remote,
+    /// Asked whether their voice may be taken.
+    VoiceConsent,
+    /// Asked to say the phrase, for the enrolment.
+    VoiceTaking,
+    /// Asked to say the phrase, for a comparison.
+    VoiceSaying,
     /// Asked for the hold music.
     Music,
     /// Waiting in a queue.
@@ -309,6 +316,8 @@ pub struct Call {
     /// What came to be known from elsewhere.
     #[serde(default)]
     pub signals: Signals,
+    /// What is known of the voice.
+    #[serde(default)] pub voice: voice::State,
     /// The lead says that it was fraud.
     #[serde(default)]
     pub fraud: bool,
@@ -351,7 +360,7 @@ impl Call {
             claims: Vec::new(), contradictions: 0, misses: 0, subject: None, principal: None, agreed: false, settled: false,
             number_set_aside: false, delegate: None, intent: false, challenge: None, link: None, ring: None, disowned: false, tried: Vec::new(),
             proofs: Vec::new(), level: Level::Anonymous, level_expires: None, level_policies: Vec::new(), failures: 0,
-            risk: 0, risk_parts: Vec::new(), route: Route::Agent, shadow: false, signals: Signals::default(), fraud: false, queue: None, waiting_since: None, agent: None, handed_over: false, compared: Vec::new(),
+            risk: 0, risk_parts: Vec::new(), route: Route::Agent, shadow: false, signals: Signals::default(), voice: voice::State::default(), fraud: false, queue: None, waiting_since: None, agent: None, handed_over: false, compared: Vec::new(),
             revealed: Vec::new(), decisions: Vec::new(), performed: Vec::new(), sent_online: Vec::new(),
             frozen: false, duress: false, delivery: None, last_closed: None, ended: None,
         }
@@ -516,6 +525,8 @@ impl Call {
                     self.signals.number = Some(number.clone());
                 }
             }
+            voice @ (Event::VoiceOffered { .. } | Event::VoiceConsented { .. } | Event::VoiceTake { .. } | Event::VoiceEnrolled { .. } | Event::VoiceAsked { .. }
+            | Event::VoiceCompared { .. } | Event::VoiceStopped { .. } | Event::VoiceRemoved { .. }) => self.apply_voice(voice),
             Event::Marked { fraud, .. } => self.fraud = *fraud,
             Event::Queued { queue, .. } => self.wait(*queue, recorded.at),
             Event::Accepted { agent, role } => {
@@ -581,6 +592,7 @@ impl Call {
 
     /// The call moved to another account: what was seen, asked and done belongs to the one before.
     fn forget(&mut self) {
+        self.forget_voice();
         self.revealed.clear();
         self.decisions.clear();
         self.compared.clear();
@@ -630,8 +642,8 @@ impl Call {
             phone_lock: subject.is_some_and(|b| b.phone_lock),
             duress: self.duress,
             delegate: self.delegate.as_ref().map(|d| DelegateFacts { kind: d.kind.clone(), covers: d.actions.contains(action) }),
-            stronger_set_up: false,
-            with_reason: false,
+            stronger_set_up: false, with_reason: false,
+            voice: self.voice.last.map(voice::Outcome::likeness).unwrap_or_default(),
         }
     }
 

@@ -30,6 +30,14 @@ pub enum Part {
     ContactChangedLately,
     /// The customer says that they are not on the phone.
     CustomerNotOnThePhone,
+    /// The voice is not like the one on file.
+    VoiceNotAlike,
+    /// Other words were said than those on file.
+    VoiceOtherWords,
+    /// A recording that is on file was played.
+    VoiceRecording,
+    /// The voice sounded synthetic.
+    VoiceSynthetic,
     /// The account is frozen.
     AccountFrozen,
     /// Number intelligence did not answer, and that is to count.
@@ -64,10 +72,10 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::NumberOnDenyList, Self::AttestationFailed, Self::AttestationMissing, Self::AttestationGateway, Self::NumberWithheld,
         Self::FailedChallenges, Self::ClaimsThatFitNobody, Self::ClaimsContradict, Self::LookAlike, Self::ContactChangedLately,
-        Self::CustomerNotOnThePhone, Self::AccountFrozen, Self::NumberUnknown, Self::VoipLine, Self::UnusualLine,
+        Self::CustomerNotOnThePhone, Self::VoiceNotAlike, Self::VoiceOtherWords, Self::VoiceRecording, Self::VoiceSynthetic, Self::AccountFrozen, Self::NumberUnknown, Self::VoipLine, Self::UnusualLine,
         Self::SimChangedLately, Self::NumberReassigned, Self::CallsForwarded, Self::AccountsOnLine, Self::LinesOnAccount,
         Self::FailedLatelyOnLine, Self::FailedLatelyOnAccount, Self::FraudOnLine, Self::FraudOnAccount, Self::OddHour, Self::OddCountry,
     ];
@@ -87,6 +95,11 @@ impl Part {
             Self::LookAlike => ("look_alike", 15, 1),
             Self::ContactChangedLately => ("contact_changed_lately", 20, 1),
             Self::CustomerNotOnThePhone => ("customer_not_on_the_phone", 90, 1),
+            // A cold, an old telephone, a bad day: no reason to turn anybody away.
+            Self::VoiceNotAlike => ("voice_not_alike", 20, 1),
+            Self::VoiceOtherWords => ("voice_other_words", 10, 1),
+            Self::VoiceRecording => ("voice_recording", 60, 1),
+            Self::VoiceSynthetic => ("voice_synthetic", 50, 1),
             Self::AccountFrozen => ("account_frozen", 60, 1),
             Self::NumberUnknown => ("number_unknown", 10, 1),
             Self::VoipLine => ("voip_line", 10, 1),

@@ -39,13 +39,15 @@ fn every_part_can_be_seen_weighed_and_told() {
     });
     let file = OnFile { frozen: true, changed: true };
     let mut seen = observe(&worst, file);
+    let unlike = Call { voice: crate::voice::State { last: Some(Outcome::Unlike), alarm: Some(Outcome::KnownRecording), ..Default::default() }, ..call() };
+    let unheard = Call { voice: crate::voice::State { last: Some(Outcome::OtherWords), alarm: Some(Outcome::Synthetic), ..Default::default() }, ..call() };
     let unsigned = Call { verstat: Verstat::None, ..call() };
     let unchecked = Call { verstat: Verstat::Unchecked, ..call() };
     let gateway = Call { verstat: Verstat::PassedC, ..call() };
     let withheld = Call { number: None, ..call() };
     let odd = Call { signals: Signals { history: None, number: Some(NumberFacts { line: Some(LineType::NotCalledFrom), ..sim }) }, ..call() };
     assert_eq!(observe(&unchecked, OnFile::default()).iter().map(|s| s.part).collect::<Vec<_>>(), observe(&unsigned, OnFile::default()).iter().map(|s| s.part).collect::<Vec<_>>());
-    for other in [unsigned, gateway, withheld, odd] {
+    for other in [unlike, unheard, unsigned, gateway, withheld, odd] {
         seen.extend(observe(&other, OnFile::default()));
     }
     for part in Part::ALL {

@@ -184,7 +184,7 @@ fn a_profile_of_another_account_is_not_shown() {
     let mut shell = strong();
     shell.desk(reveal(Field::Name));
     let viewer = Viewer { agent: AGENT, role: Role::Agent };
-    let view = countersign_core::view::agent_view(&shell.call, None, shell.profile(Who::Liam.id()), viewer, &crate::toy::Toy, &crate::world::pepper(), shell.now);
+    let view = countersign_core::view::agent_view(&shell.call, None, shell.profile(Who::Liam.id()), viewer, &crate::toy::Toy, &crate::world::pepper(), None, shell.now);
     assert!(view.fields.is_empty() && view.actions.is_empty());
 }
 

@@ -16,4 +16,5 @@ mod spoken;
 mod stages;
 mod tapes;
 mod toy;
+mod voice;
 mod world;

@@ -12,6 +12,7 @@ use countersign_core::{
     message::{Change, Delivery},
     risk::{History, LineType, Mode, NumberFacts, Routes, Verstat},
     time::Span,
+    voice::{Fault, Outcome},
 };
 use proptest::{prelude::*, test_runner::{RngSeed, TestRunner}};
 
@@ -66,6 +67,8 @@ enum Op {
     Mark(Role, bool),
     /// The operator decided otherwise.
     Rules(u8),
+    /// The caller says something.
+    Speaks(u8),
 }
 
 #[derive(Debug, Clone)]
@@ -81,12 +84,21 @@ enum Desk {
     Word(bool),
     Link,
     Cancel,
+    Voice(u8),
     Perform(u8, bool),
     SpeakFor(Who),
     Switch(bool),
     HandOver(Queue),
     End,
 }
+
+const FAULTS: [Fault; 8] = [
+    Fault::NoSpeech, Fault::TooShort, Fault::TooNoisy, Fault::Overdriven, Fault::OtherWords, Fault::SameRecording, Fault::OtherVoice, Fault::Failed,
+];
+const OUTCOMES: [Outcome; 11] = [
+    Outcome::Alike, Outcome::Unlike, Outcome::OtherWords, Outcome::KnownRecording, Outcome::Synthetic, Outcome::NoSpeech, Outcome::TooShort,
+    Outcome::TooNoisy, Outcome::Overdriven, Outcome::NotCalibrated, Outcome::Failed,
+];
 
 const ACTIONS: [&str; 8] = [
     "change:phone", "change:password", "do:cancel_order", "do:close_account", "view:orders", "change:factors", "do:end_freeze", "do:request_refund",
@@ -111,6 +123,7 @@ fn desk() -> impl Strategy<Value = Desk> {
         4 => any::<bool>().prop_map(Desk::Word),
         1 => Just(Desk::Cancel),
         1 => Just(Desk::Link),
+        5 => any::<u8>().prop_map(Desk::Voice),
         4 => (any::<u8>(), any::<bool>()).prop_map(|(a, r)| Desk::Perform(a, r)),
         2 => prop_oneof![3 => Just(Who::Tina), 1 => who()].prop_map(Desk::SpeakFor),
         1 => any::<bool>().prop_map(Desk::Switch),
@@ -147,6 +160,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<u8>().prop_map(Op::History),
         1 => (prop::sample::select(vec![Role::Lead, Role::Lead, Role::Agent, Role::Admin]), any::<bool>()).prop_map(|(r, f)| Op::Mark(r, f)),
         1 => any::<u8>().prop_map(Op::Rules),
+        6 => any::<u8>().prop_map(Op::Speaks),
     ]
 }
 
@@ -175,7 +189,8 @@ fn begin() -> impl Strategy<Value = Do> {
 }
 
 fn change(n: u8) -> Change {
-    match n % 8 {
+    match n % 9 {
+        8 => Change::NoVoice,
         0 => Change::Phone("+12025550100".into()),
         1 => Change::Email("new@example.com".into()),
         2 => Change::Address { address: "9 New Street".into(), postal_code: "ZZ1 1ZZ".into() },
@@ -208,6 +223,7 @@ fn command(shell: &Shell, desk: Desk) -> Command {
         Desk::Word(right) => Command::Word(if right { crate::world::VERBAL.into() } else { "purple hippopotamus".into() }),
         Desk::Link => Command::OpenLink,
         Desk::Cancel => Command::CancelChallenge,
+        Desk::Voice(n) => match n % 8 { 0..3 => Command::EnrolVoice, 3..6 => Command::CompareVoice, _ => Command::RemoveVoice },
         Desk::Perform(n, given) => Command::Perform { change: change(n), reason: reason(given) },
         Desk::SpeakFor(who) => Command::SpeakFor { account_number: who.number().into() },
         Desk::Switch(given) => Command::Switch { reason: reason(given).unwrap_or_default() },
@@ -230,6 +246,7 @@ fn input(shell: &mut Shell, op: Op) -> Option<Do> {
             (_, Stage::Approving) => return Some(onward_elsewhere(shell)),
             (_, Stage::Linking) => return Some(Do::Linked(Who::Pia, true)),
             (_, Stage::Dialing) => return Some(Do::Answered),
+            (_, Stage::VoiceTaking | Stage::VoiceSaying) => return Some(Do::Recorded(None, Outcome::Alike)),
             (_, Stage::Remote) => return Some(if shell.call.link.is_some() { Do::Linked(Who::Liam, true) } else { onward_elsewhere(shell) }),
             (_, Stage::Menu) => "0".into(),
             (_, Stage::KeyingServiceCode) => shell.portal_code(Who::Dina),
@@ -244,6 +261,7 @@ fn input(shell: &mut Shell, op: Op) -> Option<Do> {
         Op::Heard(text, confidence) => Do::Heard(text.or_else(|| shell.right()).unwrap_or_else(|| crate::world::VERBAL.into()), confidence),
         Op::NoKeys => Do::NoKeys,
         Op::HungUp => Do::HungUp,
+        Op::Speaks(n) => Do::Recorded(FAULTS.get(usize::from(n) % 24).copied(), OUTCOMES[usize::from(n) % OUTCOMES.len()]),
         Op::Tick => Do::Tick,
         Op::TickAtDeadline => {
             shell.now = shell.call.deadline(&shell.params).unwrap_or(shell.now).max(shell.now);
@@ -289,7 +307,9 @@ fn onward_elsewhere(shell: &Shell) -> Do {
 fn elsewhere(shell: &mut Shell, who: Who, n: u8) {
     let now = shell.now;
     let profile = shell.profile_mut(who);
-    match n % 5 {
+    match n % 7 {
+        5 => profile.voice = Some(crate::world::voice(now)),
+        6 => profile.voice = None,
         0 => profile.frozen = Some(now),
         1 => profile.frozen = None,
         2 => profile.authenticators.clear(),
@@ -347,12 +367,13 @@ fn exhaust(shell: &mut Shell, n: u8) {
 
 /// How far the call has come before chance takes over.
 #[derive(Debug, Clone)]
-enum Start { Cold(Do), AtAgent(Do), Opened(Who), Proved(Who, Option<Who>) }
+enum Start { Cold(Do), AtAgent(Do), Opened(Who), Proved(Who, Option<Who>), Listening(bool) }
 
 fn start() -> impl Strategy<Value = Start> {
     let known = || prop::sample::select(vec![Who::Ana, Who::Liam, Who::Grace, Who::Dina, Who::Pia]);
     prop_oneof![
         5 => begin().prop_map(Start::Cold), 2 => begin_elsewhere().prop_map(Start::Cold), 2 => begin().prop_map(Start::AtAgent), 2 => who().prop_map(Start::Opened),
+        2 => any::<bool>().prop_map(Start::Listening),
         4 => (known(), prop_oneof![2 => Just(None), 1 => Just(Some(Who::Tina))]).prop_map(|(w, s)| Start::Proved(w, s)),
     ]
 }
@@ -370,12 +391,22 @@ impl Start {
                 if shell.call.ended.is_none() { shell.reach_agent(); }
             }
             Self::Opened(who) => {
+                shell.profile_mut(who).voice = Some(crate::world::voice(START));
                 shell.ok(from(who));
                 shell.reach_agent();
                 for kind in [ClaimKind::AccountNumber, ClaimKind::Name] {
                     let (agent, role) = shell.call.agent.unwrap();
                     shell.ok(Do::Desk(agent, role, Command::Claim { kind, value: who.claim(kind).into() }));
                 }
+            }
+            // A strong caller who is asked for consent, or for the phrase.
+            Self::Listening(compares) => {
+                if compares {
+                    shell.profile_mut(Who::Ana).voice = Some(crate::world::voice(START));
+                }
+                shell.ok(from(Who::Ana));
+                shell.reach_agent().open(Who::Ana).proves(FactorKind::SmsCode).proves(FactorKind::Pin);
+                shell.desk(if compares { Command::CompareVoice } else { Command::EnrolVoice });
             }
             Self::Proved(who, subject) => {
                 shell.ok(from(who));
@@ -449,12 +480,13 @@ fn runner(cases: u32, seed: u64) -> TestRunner {
     TestRunner::new(ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, max_shrink_iters: 4_000, ..ProptestConfig::default() })
 }
 
-const EVENTS: [&str; 41] = [
+const EVENTS: [&str; 49] = [
     "Started", "Asked", "Silence", "LanguageChosen", "MusicChosen", "IntentConfirmed", "Claimed", "Contradicted", "Identified",
     "Switched", "SpeaksFor", "SpeakRefused", "Challenged", "ChallengeFailed", "ChallengeClosed", "FactorUnavailable",
     "ServiceCodeFailed", "ServiceCodeThrottled", "Proved", "LevelChanged", "Delivered", "RiskScored", "Queued", "Accepted",
     "Compared", "CompareThrottled", "Revealed", "Decided", "Performed", "SentOnline", "HandedOver", "AccountFrozen", "SummarySent", "Ended",
-    "LinkOpened", "LinkClosed", "Disowned", "Rang", "Answered", "Signalled", "Marked",
+    "LinkOpened", "LinkClosed", "Disowned", "Rang", "Answered", "Signalled", "Marked", "VoiceOffered",
+    "VoiceConsented", "VoiceTake", "VoiceEnrolled", "VoiceAsked", "VoiceCompared", "VoiceStopped", "VoiceRemoved",
 ];
 
 /// Whatever callers, agents, clocks, networks and other nodes do.

@@ -13,13 +13,14 @@ use countersign_core::{
     claim::{Claim, ClaimKind},
     factor::{self, Alphabet, Attested, FactorKind, Owner, Pepper, ServiceCode, Verdict, hotp},
     id::{AccountId, AgentId, AuthenticatorId, CallId, ChallengeId, ContactId, MessageId},
-    message::{Body, Delivery, Message},
+    message::{Body, Change, Delivery, Message},
     prompt::{Directive, Prompt},
     risk::{History, NumberFacts, Verstat},
     secret::Secret,
     speech::Heard,
     time::{Span, Timestamp},
     view::{AgentView, Viewer, agent_view},
+    voice::{Comparison, Fault, Outcome, Quality, Sound},
 };
 
 use crate::{
@@ -40,6 +41,8 @@ pub enum Do {
     Heard(String, u8),
     NoKeys,
     HungUp,
+    /// The caller says something, and this comes of it when it is looked at.
+    Recorded(Option<Fault>, Outcome),
     Tick,
     Freeze,
     Desk(AgentId, Role, Command),
@@ -167,7 +170,7 @@ pub struct Shell {
 impl Shell {
     pub fn new() -> Self {
         Self {
-            now: START, call: Call::new(CallId([0xca; 16])), params: Params::default(), profiles: world::profiles(),
+            now: START, call: Call::new(CallId([0xca; 16])), params: Params { voice: Some(world::voices()), ..Params::default() }, profiles: world::profiles(),
             limits: Limits::default(), sent: Vec::new(), log: Vec::new(), quick: false, last: Done::default(), seed: 0,
             service: Vec::new(), pepper: world::pepper(), race: None, history: History::default(), proved_since: false, ended: 0,
         }
@@ -316,6 +319,7 @@ impl Shell {
             Do::Heard(text, confidence) => Input::Heard(Heard { text: text.as_str().into(), confidence }),
             Do::NoKeys => Input::NoKeys,
             Do::HungUp => Input::HungUp,
+            Do::Recorded(..) => Input::Recorded(Sound::new(vec![4071; 160])),
             Do::Tick => Input::Tick,
             Do::Freeze => Input::AccountFrozen,
             Do::Desk(agent, role, command) => Input::Desk { agent, role, command },
@@ -412,7 +416,11 @@ impl Shell {
             whole.guards.append(&mut out.guards);
             whole.say.append(&mut out.say);
             let Some(ask) = out.ask else { return Ok((call, whole, right)) };
-            let answer = self.answer(ask);
+            let answer = match (ask, what) {
+                (Ask::VoiceTake { held, .. }, Do::Recorded(fault, _)) => Answer::VoiceTaken { fault: *fault, quality: Quality::default(), held },
+                (Ask::VoiceCompare { .. }, Do::Recorded(_, outcome)) => Answer::VoiceCompared(Comparison::only(*outcome)),
+                (ask, _) => self.answer(ask),
+            };
             if let Answer::Verified(Verdict::Proven { proof, .. }) | Answer::Redeemed { verdict: Verdict::Proven { proof, .. }, .. } = &answer {
                 right.push(proof.kind());
             }
@@ -443,6 +451,7 @@ impl Shell {
                 Some((shown, live)) => Answer::Redeemed { verdict: factor::redeem(live, shown, self.now), account: self.brief(Some(live.account)) },
                 None => Answer::Redeemed { verdict: Verdict::Wrong, account: None },
             },
+            Ask::VoiceTake { .. } | Ask::VoiceCompare { .. } => panic!("nobody said anything"),
             Ask::History { dialled, .. } => Answer::History { history: self.history.clone(), dialled },
             Ask::Attest { transaction, kind, presented } => {
                 let signer = world::ALL.into_iter().map(Who::id).find(|id| hex::encode(id.0) == presented.expose());
@@ -490,6 +499,17 @@ impl Shell {
         }
         assert_eq!(folded, after, "the state is the fold of its events");
         self.sent.extend(out.effects.iter().filter_map(|e| match e { Effect::Send(m) => Some(m.clone()), _ => None }));
+        for effect in &out.effects {
+            if let Effect::Change(c) = effect
+                && let Some(profile) = self.profiles.iter_mut().find(|p| p.id == c.account)
+            {
+                match &c.change {
+                    Change::Voice(on_file) => profile.voice = Some(on_file.clone()),
+                    Change::NoVoice => profile.voice = None,
+                    _ => {}
+                }
+            }
+        }
         self.call = after;
         let done = Done { events: out.events.into_iter().map(|r| r.event).collect(), effects: out.effects, guards: out.guards, say: out.say, refused };
         self.holds(before, &done, &right, what);
@@ -516,7 +536,7 @@ impl Shell {
         assert!(after.level <= Level::Identified || self.proved_since, "{} without a proof", after.level);
         assert!(after.level <= Level::Identified || !after.proofs.is_empty());
         assert!(after.level <= Level::Identified || after.level_expires.is_some_and(|at| at <= self.now + self.params.level_life));
-        if matches!(what, Do::Tick | Do::NoKeys | Do::HungUp | Do::Delivered(..) | Do::Freeze | Do::Signals(..) | Do::Mark(..)) {
+        if matches!(what, Do::Tick | Do::NoKeys | Do::HungUp | Do::Delivered(..) | Do::Freeze | Do::Signals(..) | Do::Mark(..) | Do::Recorded(..)) {
             assert!(after.level <= before.level, "risen by {what:?}");
         }
         // The end is the end.
@@ -546,6 +566,7 @@ impl Shell {
             Some(c) => assert_eq!(after.stage, Stage::Talking, "an open {}", c.kind),
             None => assert!(!matches!(after.stage, Stage::Proving | Stage::Approving), "proving nothing"),
         }
+        self.voice_holds(before, done, what);
         assert!(after.stage != Stage::Linking || after.link.is_some(), "waits for nothing");
         // Nothing is asked of a customer who is not on the call.
         assert!(!after.disowned || (after.challenge.is_none() && after.level <= Level::Identified));
@@ -553,7 +574,7 @@ impl Shell {
             assert_eq!(c.agent, after.agent.map(|(agent, _)| agent));
         }
         let ours = matches!(after.stage, Stage::Dialing | Stage::Confirming) && after.agent.is_some();
-        assert_eq!(after.agent.is_some() && after.ended.is_none(), ours || after.stage == Stage::Talking || after.challenge.as_ref().is_some_and(|c| c.agent.is_some()));
+        assert_eq!(after.agent.is_some() && after.ended.is_none(), ours || after.stage == Stage::Talking || after.stage.is_voice() || after.challenge.as_ref().is_some_and(|c| c.agent.is_some()));
         if matches!(what, Do::Tick) && started {
             assert!(after.deadline(&self.params).is_none_or(|at| at > self.now), "would wake at once again");
         }
@@ -562,6 +583,32 @@ impl Shell {
             self.nothing_personal(text);
         }
         self.views_hold();
+    }
+
+    /// A voice comes on file by consent alone, of a strong caller alone, and proves nothing.
+    fn voice_holds(&self, before: &Call, done: &Done, what: &Do) {
+        let after = &self.call;
+        assert_eq!(after.stage.is_voice(), after.voice.is_going_on(), "{:?}", after.stage);
+        assert!(!after.voice.is_going_on() || after.agent.is_some() && after.principal == after.subject);
+        if done.has(|e| matches!(e, Event::VoiceConsented { .. })) {
+            assert!(matches!(what, Do::Keys(keys) if keys.starts_with('1')) && before.stage == Stage::VoiceConsent, "consent by {what:?}");
+        }
+        if done.has(|e| matches!(e, Event::VoiceOffered { .. } | Event::VoiceEnrolled { .. })) {
+            assert!(before.level == Level::Strong && before.delegate.is_none());
+        }
+        for event in &done.events {
+            if let Event::VoiceEnrolled { account, held, .. } = event {
+                assert!(before.voice.enrolling.as_ref().is_some_and(|e| e.consented && e.taken == 2) && after.principal == Some(*account));
+                let kept = done.effects.iter().any(|e| matches!(e, Effect::Change(c) if matches!(c.change, Change::Voice(_)) && c.account == *account));
+                assert_eq!(kept, !held);
+            }
+            if let Event::VoiceCompared { account, .. } = event {
+                assert!(self.profile(*account).is_some_and(|p| p.voice.is_some()), "compared without consent");
+            }
+        }
+        let enrolled = done.has(|e| matches!(e, Event::VoiceEnrolled { held: false, .. }));
+        let changed = done.effects.iter().filter(|e| matches!(e, Effect::Change(c) if matches!(c.change, Change::Voice(_)))).count();
+        assert_eq!(changed, usize::from(enrolled), "a voice without an enrolment");
     }
 
     fn subject_holds(&self, before: &Call, done: &Done) {
@@ -629,7 +676,7 @@ impl Shell {
 
     pub fn view(&self, agent: AgentId, role: Role) -> AgentView {
         let profile = self.call.subject.and_then(|id| self.profile(id));
-        agent_view(&self.call, self.brief(self.call.principal).as_ref(), profile, Viewer { agent, role }, &Toy, &self.pepper, self.now)
+        agent_view(&self.call, self.brief(self.call.principal).as_ref(), profile, Viewer { agent, role }, &Toy, &self.pepper, self.params.voice.as_ref(), self.now)
     }
     pub fn mine(&self) -> AgentView {
         let (agent, role) = self.call.agent.expect("an agent");

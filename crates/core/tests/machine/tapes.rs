@@ -58,6 +58,7 @@ impl Tape {
             Directive::Say { prompt: p, .. } => prompt(&p),
             Directive::Gather { max, timeout, secret } => format!("[gather {max}, {timeout} s{}]", if secret { ", secret" } else { "" }),
             Directive::Listen { timeout, lang } => format!("[listen {timeout} s, {lang:?}]"),
+            Directive::Record { seconds } => format!("[record, {seconds} s]"),
             Directive::Hold { music } => format!("[hold: {}]", music.name()),
             Directive::Bridge => "[bridge]".into(),
             Directive::HangUp => "[hang up]".into(),

@@ -8,8 +8,10 @@ use countersign_core::{
     claim::{ClaimKind, IndexKey, normalise},
     factor::{Algorithm, BackupCodes, FactorKind, Otp, Pepper, WordHash, hotp},
     id::{AccountId, AuthenticatorId},
+    prompt::Lang,
     secret::{Blind, Secret},
     time::{Span, Timestamp},
+    voice,
 };
 use serde_json::{Value, json};
 
@@ -212,4 +214,14 @@ pub fn knows(who: Who, kind: FactorKind, presented: &Secret) -> Option<bool> {
         (Who::Ana, FactorKind::VerbalPassword, text) => text.eq_ignore_ascii_case(VERBAL).then_some(false),
         _ => None,
     }
+}
+
+/// Whose voices are taken, and how.
+pub fn voices() -> voice::Settings {
+    voice::Settings { text: "2026-05".into(), life: Span::days(365), tries: 5, adapters: vec!["test".into()] }
+}
+
+/// A voice on file.
+pub fn voice(since: Timestamp) -> voice::OnFile {
+    voice::OnFile { since, until: since + voices().life, text: voices().text, lang: Lang::En }
 }

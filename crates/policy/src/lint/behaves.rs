@@ -7,17 +7,19 @@ use countersign_core::{
     action::{Action, DelegateFacts, Facts, Field, Level, Role, Verb},
     claim::ClaimKind,
     factor::{Class, FactorKind},
+    voice::Likeness,
 };
 
 use crate::{
     compile::{Compiled, Rule},
     eval::{Answer, Who},
-    facts::Situation,
+    facts::{Reads, Situation},
     finding::Finding,
 };
 
 pub(super) fn check(compiled: &Compiled, files: &[(String, String)]) -> Vec<Finding> {
     let mut faults = Faults::default();
+    voices_give_nothing(compiled, &mut faults);
     nothing_for_nothing(compiled, &mut faults);
     claims_add_nothing(compiled, &mut faults);
     strong_means_two_classes(compiled, &mut faults);
@@ -27,6 +29,16 @@ pub(super) fn check(compiled: &Compiled, files: &[(String, String)]) -> Vec<Find
         Some(Finding::error(name, text, rule.chunk.head(), fault.message(actions)).policy(&rule.id).help(fault.help()))
     };
     compiled.rules.iter().filter_map(finding).collect()
+}
+
+/// A voice may take away, in a forbid. A permit that looks at it makes it count for something: it would
+/// be half a proof.
+fn voices_give_nothing(compiled: &Compiled, faults: &mut Faults) {
+    for rule in compiled.rules.iter().filter(|rule| rule.permits() && rule.reads.has(Reads::VOICE)) {
+        for action in &rule.covers {
+            faults.add(std::slice::from_ref(&rule.id), Fault::VoiceCounts, action, Who::SelfService);
+        }
+    }
 }
 
 /// A caller of whom everything is known and who proved nothing, for every role and with every
@@ -121,7 +133,7 @@ fn strong_means_two_classes(compiled: &Compiled, faults: &mut Faults) {
 fn knows_everything(proofs: &[FactorKind]) -> Facts {
     Facts {
         level: Level::Identified, opened: true, claims: ClaimKind::ALL.to_vec(), proofs: proofs.to_vec(), risk: 0, frozen: false,
-        phone_lock: false, duress: false, delegate: None, stronger_set_up: false, with_reason: false,
+        phone_lock: false, duress: false, delegate: None, stronger_set_up: false, with_reason: false, voice: Likeness::Alike,
     }
 }
 
@@ -140,6 +152,7 @@ enum Fault {
     ForNothing,
     ClaimsCount,
     OneClass,
+    VoiceCounts,
 }
 
 impl Fault {
@@ -154,12 +167,14 @@ impl Fault {
             Self::ForNothing => format!("permits {what} to a caller who proved nothing: identification is not authentication"),
             Self::ClaimsCount => format!("what the caller claims decides about {what}: identification is not authentication"),
             Self::OneClass => format!("gives {what} for factors of one class"),
+            Self::VoiceCounts => "a voice is no proof: this permit looks at context.voice".to_owned(),
         }
     }
     fn help(self) -> &'static str {
         match self {
             Self::ForNothing => "asked as a caller who knows every number, name and date of the customer; require `context.level >= 2`, or 3 for what cannot be taken back",
             Self::ClaimsCount => "the same caller with the same proofs gets another answer when the claims are left out; ask for context.level, or for factors in context.proofs",
+            Self::VoiceCounts => "write a forbid instead, such as `forbid … when { context.voice == \"not_alike\" }`: a voice may take away, and gives nothing",
             Self::OneClass => "strong means something known and something held: whoever takes over the telephone has every code that is sent to it",
         }
     }

@@ -112,6 +112,43 @@ fn nist_knowledge_is_not_enough() {
 }
 
 #[test]
+fn nist_no_voice() {
+    let (base, engine) = (Engine::shipped(), under(&["nist-800-63b-4"]));
+    for action in ["use:voice", "change:voice"] {
+        for role in [Role::Agent, Role::Specialist, Role::Lead] {
+            assert!(permits(&base, role, action, &caller(Level::Strong)), "{action}");
+            assert!(!permits(&engine, role, action, &caller(Level::Strong)), "{action}");
+        }
+    }
+}
+
+/// A policy of your own may ask for a voice that is not another's, beside the proofs; none may give
+/// something for it.
+#[test]
+fn a_voice_may_take_away_and_never_gives() {
+    use countersign_core::voice::Likeness;
+    let with = |text: &str| {
+        let mut sources = Sources::shipped();
+        sources.files.push(("voice.cedar".into(), text.into()));
+        sources
+    };
+    for text in [
+        r#"@id("v") permit(principal, action == Countersign::Action::"reach:authenticated", resource) when { context.voice == "alike" };"#,
+        r#"@id("v") permit(principal, action == Countersign::Action::"view:orders", resource) when { context.level >= 2 && context.voice != "not_alike" };"#,
+    ] {
+        let sources = with(text);
+        let findings = lint::check(&sources.schema, &sources.files);
+        assert!(!findings.is_empty() && Engine::load(sources.schema, sources.files).is_err(), "{text}");
+    }
+    let sources = with(r#"@id("voice_not_another") @reason("The voice is not the one on file.") @wayout("specialist")
+        forbid(principal, action == Countersign::Action::"do:request_refund", resource) when { context.voice == "not_alike" };"#);
+    let engine = Engine::load(sources.schema, sources.files).unwrap_or_else(|e| panic!("{e}"));
+    for (voice, may) in [(Likeness::NotCompared, true), (Likeness::Alike, true), (Likeness::NotAlike, false)] {
+        assert_eq!(permits(&engine, Role::Agent, "do:request_refund", &Facts { voice, ..caller(Level::Authenticated) }), may);
+    }
+}
+
+#[test]
 fn nist_telephone() {
     let engine = under(&["nist-800-63b-4"]);
     for kind in ["use:sms_code", "use:voice_code"] {

@@ -4,6 +4,7 @@ use countersign_core::{
     action::{Action, Actor, DelegateFacts, Facts, Level, Outcome, Policy, Request, Role, WayOut},
     claim::ClaimKind,
     factor::FactorKind,
+    voice::Likeness,
 };
 use countersign_policy::Engine;
 use proptest::{prelude::*, sample::subsequence};
@@ -38,13 +39,24 @@ fn any_facts() -> impl Strategy<Value = Facts> {
     let sets = (subsequence(ClaimKind::ALL.to_vec(), 0..=7), subsequence(FactorKind::ALL.to_vec(), 0..=4));
     let flags = proptest::array::uniform6(any::<bool>());
     let levels = proptest::sample::select(Level::ALL.to_vec());
-    (levels, sets, flags, -5i64..110, delegate).prop_map(|(level, (claims, proofs), [opened, frozen, phone_lock, duress, stronger_set_up, with_reason], risk, delegate)| Facts {
-        level, opened, claims, proofs, risk, frozen, phone_lock, duress, delegate, stronger_set_up, with_reason,
+    let voices = proptest::sample::select(Likeness::ALL.to_vec());
+    (levels, sets, flags, -5i64..110, delegate, voices).prop_map(|(level, (claims, proofs), [opened, frozen, phone_lock, duress, stronger_set_up, with_reason], risk, delegate, voice)| Facts {
+        level, opened, claims, proofs, risk, frozen, phone_lock, duress, delegate, stronger_set_up, with_reason, voice,
     })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a voice is like: no level comes of it, and nothing more is permitted than without.
+    #[test]
+    fn a_voice_gives_nothing(actor in any_actor(), action in any_action(), facts in any_facts()) {
+        let without = Facts { voice: Likeness::NotCompared, ..facts.clone() };
+        prop_assert_eq!(ENGINE.with(|e| e.level(actor, &facts).0), ENGINE.with(|e| e.level(actor, &without).0));
+        if decide(actor, &action, &without) != Outcome::Permit {
+            prop_assert!(decide(actor, &action, &facts) != Outcome::Permit);
+        }
+    }
 
     /// More proofs, more permitted. (Duress is a fact of its own: a proof by the duress word sets it.)
     #[test]

@@ -44,6 +44,8 @@ fn prompts() -> Vec<Prompt> {
         Prompt::ApproveAtProvider { code: ChallengeId([1; 16]) }, Prompt::TypeInPortal { code: ChallengeId([1; 16]) }, Prompt::ApproveHelp,
         Prompt::CallBack, Prompt::WeCall, Prompt::WeRingBack, Prompt::RingingBack, Prompt::OnlineOnly,
         Prompt::SayVerbalPassword, Prompt::NotUnderstood,
+        Prompt::VoiceConsent, Prompt::VoiceSay, Prompt::VoiceSayAgain, Prompt::VoiceOnceMore, Prompt::VoiceNoSpeech, Prompt::VoiceTooShort,
+        Prompt::VoiceTooNoisy, Prompt::VoiceTooLoud, Prompt::VoiceNotTheSame, Prompt::VoiceKept, Prompt::VoiceAsYouLike, Prompt::VoiceNotNow,
     ];
     all.extend(actions().into_iter().map(|action| Prompt::StepUp { action }));
     all

@@ -8,6 +8,32 @@ use countersign_core::{
 };
 
 use super::{Shell, words};
+use crate::voice_months::Month;
+
+/// How voices fared in one month.
+#[derive(Debug, Clone)]
+pub struct VoiceRow {
+    /// Such as `2026-11`.
+    pub name: String,
+    /// The counts.
+    pub month: Month,
+    /// The genuine score otherwise than in the first month.
+    pub moved: bool,
+}
+
+impl VoiceRow {
+    /// The share that said something.
+    pub fn compared(&self) -> String { share(self.month.compared, self.month.asked) }
+    /// The share of those that said "alike".
+    pub fn alike(&self) -> String { share(self.month.alike, self.month.compared) }
+    /// The mean score of the genuine.
+    pub fn mean(&self) -> String {
+        let one = |n: i64| format!("{}{}.{:02}", if n < 0 { "−" } else { "" }, n.abs() / 1000, n.abs() % 1000 / 10);
+        self.month.genuine().map_or_else(|| "–".to_owned(), |(mean, spread)| format!("{} ± {}", one(mean), one(spread)))
+    }
+}
+
+fn share(part: u32, whole: u32) -> String { Month::percent(part, whole).map_or_else(|| "–".to_owned(), |p| format!("{p} %")) }
 
 /// What one person at the desk did today.
 #[derive(Debug, Clone)]
@@ -48,6 +74,10 @@ pub struct RiskPage {
     pub denied: Vec<Denied>,
     /// How many numbers the configuration lists.
     pub configured: usize,
+    /// How voices fared, latest month first.
+    pub voices: Vec<VoiceRow>,
+    /// Voices are listened to.
+    pub listens: bool,
     /// Nothing follows from scores.
     pub shadow: bool,
     /// Words, name, points in force, usual points.

@@ -70,6 +70,8 @@ pub struct SecurityView {
     pub provider: Option<String>,
     /// The printed list: id, how many there were, since when.
     pub codes: Option<(String, usize, Timestamp)>,
+    /// The voice on file.
+    pub voice: Option<countersign_core::voice::OnFile>,
     /// What may be asked for first, and whether it is.
     pub preferred: Vec<(FactorKind, bool)>,
     /// No codes by text.

@@ -26,7 +26,7 @@ fn view() -> AgentView {
         identified: false, opened: false, claims: Vec::new(), misses_left: 5, compared: Vec::new(), challenge: None, last_closed: None,
         factors: Vec::new(), fields: Vec::new(), actions: Vec::new(), risk: 0, band: Band::Low, shadow: false, risk_parts: Vec::new(), number_set_aside: false,
         contradictions: 0, frozen: false, phone_lock: false, delegate: None, intent: false, performed: Vec::new(), sent_online: Vec::new(),
-        duress: false, ended: None, link: None, may_link: false, watchwords: None, disowned: false, origin: Default::default(), access: Default::default(),
+        duress: false, ended: None, link: None, may_link: false, watchwords: None, voice: Default::default(), disowned: false, origin: Default::default(), access: Default::default(),
     }
 }
 
@@ -109,6 +109,7 @@ fn every_page() -> Vec<String> {
         agents: vec![(text.clone(), Role::Agent, true, AgentId([1; 16]))], shared: vec![(text.clone(), Role::Specialist)], factors: vec![FactorStat { name: text.clone(), asked: 3, proved: 2 }],
     };
     let security_view = SecurityView {
+        voice: Some(countersign_core::voice::OnFile { since: NOW, until: NOW + Span::days(730), text: "2026-05".into(), lang: Lang::En }),
         name: text.clone(), frozen: false, fresh: true, works: true, elsewhere: Some("//localhost:1".into()), app: Some(text.clone()), token: Some(text.clone()),
         passkeys: vec![PasskeyLine { id: text.clone(), name: text.clone(), added: NOW, from: Some(NOW) }], step_up: vec![FactorKind::Totp, FactorKind::Pin], waits: vec![(FactorKind::Pin, NOW)], pin: Some(text.clone()), verbal: Some(text.clone()),
         provider: Some(text.clone()), codes: Some((text.clone(), 10, NOW)), preferred: vec![(FactorKind::Pin, true)], never_sms: true, phone_lock: true,
@@ -150,7 +151,8 @@ fn every_page() -> Vec<String> {
     };
     let risk_view = risk::RiskPage {
         now: NOW, habits: vec!["misses"], agents: vec![risk::AgentRow { name: text.clone(), calls: 3, counts: vec![20], unusual: vec![text.clone()] }],
-        denied: vec![risk::Denied { line: "0a".repeat(16), by: text.clone(), at: NOW, call: Some(CALL) }], configured: 1, shadow: true,
+        denied: vec![risk::Denied { line: "0a".repeat(16), by: text.clone(), at: NOW, call: Some(CALL) }], configured: 1, shadow: true, listens: true,
+        voices: vec![risk::VoiceRow { name: "2026-05".into(), month: crate::voice_months::Month { asked: 9, compared: 8, genuine: 6, sum: -9_000, squares: 60_000_000, ..Default::default() }, moved: true }],
         points: vec![(text.clone(), "odd_hour", 5, 5), (text.clone(), "odd_country", 0, 15)], routes: vec![("specialist".into(), 50)],
     };
     let link_view = LinkView { title: text.clone(), what: text.clone(), button: Some(text.clone()), done: Some(text.clone()) };

@@ -167,6 +167,8 @@ pub fn stage(stage: &Stage) -> &'static str {
         Stage::Dialing => "being rung",
         Stage::Confirming => "answering our call",
         Stage::Remote => "on another line",
+        Stage::VoiceConsent => "being asked whether the voice may be kept",
+        Stage::VoiceTaking | Stage::VoiceSaying => "saying the phrase. You hear nothing; stay on the line",
         Stage::Music => "choosing music",
         Stage::Waiting => "waiting",
         Stage::Talking => "talking",
@@ -336,6 +338,10 @@ pub fn risk_part(name: &str) -> String {
         "look_alike" => "look-alike of another customer".to_owned(),
         "contact_changed_lately" => "contact changed lately".to_owned(),
         "customer_not_on_the_phone" => "the customer says that they are not on the phone".to_owned(),
+        "voice_not_alike" => "the voice is not alike".to_owned(),
+        "voice_other_words" => "other words than those on file".to_owned(),
+        "voice_recording" => "a recording of the customer was played".to_owned(),
+        "voice_synthetic" => "the voice sounded synthetic".to_owned(),
         "account_frozen" => "account frozen".to_owned(),
         "attestation_missing" => "nobody signed the number".to_owned(),
         "attestation_gateway" => "only a gateway signed the number".to_owned(),
@@ -398,4 +404,14 @@ pub fn tidy(text: &str) -> String {
         }
     }
     out + rest
+}
+
+/// What a comparison of the voice said: a word, never a number.
+pub fn likeness(word: &countersign_core::voice::Likeness) -> &'static str {
+    use countersign_core::voice::Likeness;
+    match word {
+        Likeness::Alike => "alike",
+        Likeness::NotAlike => "not alike",
+        Likeness::NotCompared => "could not be compared",
+    }
 }

@@ -20,8 +20,8 @@ use axum::{
     routing::{get, post},
 };
 use countersign_core::{
-    account::{ContactKind, Profile},
-    call::{Alert, Event, Input, Recorded, Stage},
+    account::{ContactKind, Profile, SUSPECT},
+    call::{Alert, Call, Event, Input, Recorded, Stage},
     factor::ServiceCode,
     id::{AccountId, CallId},
     random::Random,
@@ -196,6 +196,11 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
             AccountEvent::PushAdded => "A device was set up to wake when we ask for your approval.".into(),
             AccountEvent::PushRemoved => "A device is not woken any more.".into(),
             AccountEvent::Downloaded => "Everything that we keep about you was downloaded here.".into(),
+            AccountEvent::VoiceRemoved { why } => match why.as_str() {
+                "expired" => "Your voice was taken off the file: its time was over.".into(),
+                "suspect" => "A voice that came on file shortly before was taken off again.".into(),
+                _ => "You had your voice taken off the file.".into(),
+            },
             AccountEvent::ContactsForgotten => "A number or address that you replaced long ago was taken off the file.".into(),
         };
         lines.push(StoryLine { at: Timestamp(event.at), text });
@@ -290,7 +295,12 @@ pub(crate) async fn freeze_quietly(app: &App, account: AccountId, call: Option<C
     let runner = &app.runner;
     change(app, account, Notify::Nobody, extra, |profile, now| {
         profile.frozen = profile.frozen.or(Some(now));
-        Ok(vec![AccountEvent::Frozen { call }])
+        let mut events = vec![AccountEvent::Frozen { call }];
+        // A voice that came shortly before may be the thief's.
+        if profile.voice.take_if(|v| v.since + SUSPECT >= now).is_some() {
+            events.push(AccountEvent::VoiceRemoved { why: "suspect".into() });
+        }
+        Ok(events)
     }).await?;
     for live in runner.live().await.iter().filter(|c| (c.subject == Some(account) || c.principal == Some(account)) && c.stage != Stage::Ended) {
         let command = format!("frozen/{}/{}", live.id, runner.now().0);

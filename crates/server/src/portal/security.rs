@@ -63,6 +63,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/me/security/codes", post(codes))
         .route("/me/security/preferences", post(preferences))
         .route("/me/security/download", post(download))
+        .route("/me/security/voice", post(no_voice))
 }
 
 /// Puts an authenticator in the place of all of its kind.
@@ -120,6 +121,7 @@ fn said(say: &str) -> Option<Flash> {
         "later" => (FlashKind::Good, "It is set up. It counts on the phone from the time shown below: until then whoever should know can read our notice."),
         "removed" => (FlashKind::Good, "It is removed. We told your addresses on file."),
         "saved" => (FlashKind::Good, "Saved."),
+        "voice" => (FlashKind::Good, "Your voice is off our file, and everything that described it is gone."),
         "confirmed" => (FlashKind::Good, "Confirmed. You can make changes for five minutes."),
         "confirm" => (FlashKind::Bad, "Nothing was changed: confirm first that it is you."),
         "wrong" => (FlashKind::Bad, "This was not right, or was used before. Nothing was changed."),
@@ -153,11 +155,20 @@ async fn page(State(app): State<App>, headers: HeaderMap, Query(Say { say }): Qu
             Material::Codes { codes, added } => Some((a.id.to_string(), codes.len(), *added)),
             _ => None,
         }),
+        voice: profile.voice.clone(),
         preferred: kinds.into_iter().map(|kind| (kind, profile.preferred == Some(kind))).collect(),
         never_sms: profile.never_sms, phone_lock: profile.phone_lock, access: profile.access,
         flash: said(&say), sign_ins: sign_ins(&app, &me).await?,
     };
     Ok(Html(pages::portal_security(&shell(&app), &view)?))
+}
+
+/// Consent is withdrawn as easily as it was given: without another proof, and nothing is held against
+/// anybody for it.
+async fn no_voice(State(app): State<App>, headers: HeaderMap) -> Result<Redirect, WebError> {
+    let me = signed(&app, &headers).await?;
+    app.runner.take_voice_away(me.account, "withdrawn").await?;
+    Ok(Redirect::to("/me/security?say=voice"))
 }
 
 /// When and how somebody signed in lately, latest first: the customer knows which were not theirs.

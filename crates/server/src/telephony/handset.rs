@@ -85,6 +85,8 @@ impl Handsets {
                         out.push(serde_json::json!({"do": "say", "text": text, "lang": lang.code()}));
                     }
                 }
+                // Nobody is heard here: no key comes, and the call goes on as ever.
+                Directive::Record { .. } => out.extend(serde_json::to_value(Directive::Gather { max: 1, timeout: 1, secret: false })),
                 other => out.extend(serde_json::to_value(other)),
             }
         }

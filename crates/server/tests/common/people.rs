@@ -89,7 +89,7 @@ impl Somebody {
         Self(Profile {
             id, number: number.into(), name: name.into(), date_of_birth: Secret::default(), address: Secret::default(), postal_code: Secret::default(),
             language: Some(Lang::En), contacts: Vec::new(), orders: Vec::new(), authenticators: Vec::new(), delegations: Vec::new(), preferred: None,
-            frozen: None, phone_lock: false, never_sms: false, access: Access::default(), portal: None, push: Vec::new(), changed: None, events: 0,
+            frozen: None, phone_lock: false, never_sms: false, access: Access::default(), portal: None, push: Vec::new(), voice: None, changed: None, events: 0,
         })
     }
     pub fn at(mut self, address: &str, postal_code: &str, born: &str) -> Self {

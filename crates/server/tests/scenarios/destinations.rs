@@ -125,12 +125,13 @@ fn no_command_carries_a_destination() {
     fn destination(command: &Command) -> Option<&str> {
         match command {
             Command::Accept | Command::CancelChallenge | Command::OpenLink | Command::End => None,
+            Command::EnrolVoice | Command::CompareVoice | Command::RemoveVoice => None,
             Command::Claim { kind: _, value: _ } | Command::Compare { field: _, value: _ } | Command::Reveal { field: _, reason: _ } => None,
             Command::Request { action: _ } | Command::Prove { action: _, factors: _ } | Command::Word(_) => None,
             // The one place where a new number is written. It becomes a contact that cools off.
             Command::Perform { change, reason: _ } => match change {
                 Change::Phone(_) | Change::Email(_) | Change::Address { address: _, postal_code: _ } | Change::Password | Change::Word { kind: _, word: _ } => None,
-                Change::RemoveFactor(_) | Change::CancelOrder | Change::Business(_) | Change::EndFreeze => None,
+                Change::RemoveFactor(_) | Change::CancelOrder | Change::Business(_) | Change::EndFreeze | Change::Voice(_) | Change::NoVoice => None,
             },
             Command::SpeakFor { account_number: _ } | Command::Switch { reason: _ } | Command::HandOver { queue: _ } => None,
         }
@@ -148,6 +149,7 @@ fn no_command_carries_a_destination() {
         match ask {
             Ask::Find { claim: _, purpose: _ } | Ask::Compare { account: _, field: _, value: _ } => None,
             Ask::Verify { account: _, authenticator: _, kind: _, presented: _ } | Ask::Redeem { code: _ } => None,
+            Ask::VoiceTake { call: _, account: _, taken: _, held: _, until: _, sound: _ } | Ask::VoiceCompare { account: _, learn: _, sound: _ } => None,
             Ask::Attest { transaction: _, kind: _, presented: _ } | Ask::History { number: _, account: _, started: _, dialled: _ } => None,
         }
     }

@@ -40,3 +40,7 @@ mod service_code;
 mod sip;
 mod step_up;
 mod tapes;
+mod voice;
+/// The sounds of the voice crate's own tests.
+#[path = "../../../voice/tests/common/mod.rs"]
+mod voices;

@@ -5,6 +5,7 @@
 mod bridge;
 mod door;
 mod keys;
+mod listen;
 mod outgoing;
 mod script;
 mod session;

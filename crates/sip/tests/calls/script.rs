@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign_sip::caller::{Phone, PhoneSettings};
-use countersign_sip::{AgentEvent, Answer, CallKey, Clip, Ended, Flow, Gather, Gateway, Incoming, Settings, Step, Steps, Transfer};
+use countersign_sip::{AgentEvent, Answer, CallKey, Clip, Ended, Flow, Gather, Gateway, Heard, Incoming, Settings, Step, Steps, Transfer};
 use tokio::sync::mpsc;
 
 pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -19,6 +19,8 @@ pub enum Told {
     Incoming { from: String, asserted: Vec<String>, to: String, identity: Vec<String> },
     Digits(String),
     NoKeys,
+    /// Milliseconds of what was said, and how many of them were loud.
+    Heard(usize, usize),
     Finished,
     HungUp(Ended),
     Agent(AgentEvent),
@@ -39,7 +41,7 @@ pub struct Script {
 
 impl Script {
     fn tell(&self, call: &CallKey, told: Told) -> Option<Steps> {
-        let asks = matches!(told, Told::Digits(_) | Told::NoKeys | Told::PickedUp);
+        let asks = matches!(told, Told::Digits(_) | Told::NoKeys | Told::Heard(..) | Told::PickedUp);
         let _ = self.told.send((call.clone(), told));
         if asks { self.then.lock().unwrap().pop_front().flatten() } else { None }
     }
@@ -62,6 +64,11 @@ impl Flow for Script {
     }
     async fn no_keys(&self, call: &CallKey) -> Option<Steps> {
         self.tell(call, Told::NoKeys)
+    }
+    async fn heard(&self, call: &CallKey, said: Heard) -> Option<Steps> {
+        let samples = said.into_samples();
+        let loud = samples.iter().filter(|s| s.unsigned_abs() > 1000).count();
+        self.tell(call, Told::Heard(samples.len() / 8, loud / 8))
     }
     async fn hung_up(&self, call: &CallKey, how: Ended) {
         self.tell(call, Told::HungUp(how));

@@ -18,8 +18,9 @@ use countersign_core::{
     prompt::{Directive, Lang, Music, Prompt},
     risk::Verstat,
     secret::{E164, Secret},
+    voice::Sound,
 };
-use countersign_sip::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Clip, Ended, Flow, Gather, Gateway, GatewayError, Handle, Incoming, Settings, Step, Steps};
+use countersign_sip::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Clip, Ended, Flow, Gather, Gateway, GatewayError, Handle, Heard, Incoming, Settings, Step, Steps};
 use tokio::sync::broadcast::error::RecvError;
 
 use self::{
@@ -183,6 +184,10 @@ impl Sip {
                 Directive::Listen { timeout, lang: _ } => list.push(Step::Gather(Gather {
                     max: 1, timeout: Duration::from_secs(u64::from(*timeout)), hash_ends: false, secret: true,
                 })),
+                Directive::Record { seconds } => {
+                    list.push(Step::Play(vec![Clip::tone(880.0, 0.2, Duration::from_millis(200), Duration::from_millis(100))]));
+                    list.push(Step::Listen(Duration::from_secs(u64::from(*seconds))));
+                }
                 Directive::Hold { music } => {
                     // Whoever waits hears first that they do.
                     list.push(Step::Hold(clip(*music)));
@@ -334,6 +339,11 @@ impl Flow for Sip {
     async fn digits(&self, call: &CallKey, keys: &str) -> Option<Steps> {
         let keys = Secret::new(keys);
         self.moved(call, || Input::Keys(keys.clone())).await
+    }
+
+    async fn heard(&self, call: &CallKey, said: Heard) -> Option<Steps> {
+        let sound = Sound::new(said.into_samples());
+        self.moved(call, || Input::Recorded(sound.clone())).await
     }
 
     async fn no_keys(&self, call: &CallKey) -> Option<Steps> { self.moved(call, || Input::NoKeys).await }

@@ -444,6 +444,9 @@ impl Serving {
             out.push(match directive {
                 Directive::Say { prompt, lang } => Step::Say(self.lines.setup.clips.link(index, now, *lang, prompt)),
                 Directive::Gather { max, timeout, secret } => Step::Gather { max: *max, timeout: Duration::from_secs(u64::from(*timeout)), secret: *secret },
+                // Nobody listens here; a key leads on, and nothing that was asked to be said is heard.
+                Directive::Listen { timeout, lang: _ } => Step::Gather { max: 1, timeout: Duration::from_secs(u64::from(*timeout)), secret: true },
+                Directive::Record { .. } => Step::Gather { max: 1, timeout: Duration::from_secs(1), secret: true },
                 Directive::Hold { music } => Step::Hold(*music),
                 Directive::Bridge => Step::Bridge(self.phone().await),
                 Directive::HangUp => Step::HangUp,

@@ -60,6 +60,10 @@ pub fn render(directives: &[Directive], ctx: &Ctx<'_>) -> String {
             }
             Directive::Listen { timeout, lang } => {
                 listen(&mut xml, ctx.action_url, *timeout, *lang);
+            }
+            // Nobody is heard here: it is told at once that nothing came, and the call goes on as ever.
+            Directive::Record { .. } => {
+                gather(&mut xml, ctx.action_url, 1, 1, true);
                 say_all(&mut xml, &mut words, ctx.voices);
                 xml.close("Gather");
             }

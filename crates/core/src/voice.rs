@@ -1,0 +1,261 @@
+//! Voices on calls: consent, takes for enrolment, comparisons. What comes of listening is a *signal*:
+//! numbers and words for the record, for risk and for policy. Nothing here can become a
+//! [`crate::factor::Proof`], which only `factor` makes, and no [`crate::factor::FactorKind`] is a voice.
+//!
+//! What a person's voice is made of never comes here: templates and takes stay with whoever listens,
+//! sealed. Numbers are whole: thousandths.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{id::AgentId, prompt::Lang, time::{Span, Timestamp}};
+
+/// Takes that make a template.
+pub const TAKES: u8 = 3;
+/// Comparisons that an agent may ask for on one call: nobody tries out clones.
+pub const MAX_COMPARISONS: u8 = 3;
+
+/// How voices are asked for. `None` where a call wants one: nobody's voice is taken here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Which text of consent is read out: a name for the record.
+    pub text: String,
+    /// How long a template is kept.
+    pub life: Span,
+    /// Takes at enrolment, good and bad ones, before it is given up.
+    pub tries: u8,
+    /// The adapters that can hear. A call through another goes on as if voices were not set up.
+    pub adapters: Vec<String>,
+}
+
+impl Settings {
+    /// Whether a caller can be heard through this adapter.
+    pub fn hears(&self, adapter: &str) -> bool { self.adapters.iter().any(|a| a == adapter) }
+}
+
+/// What an account's file says of a voice. The template is elsewhere, sealed, and goes with this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnFile {
+    /// Since when.
+    pub since: Timestamp,
+    /// Not compared from then on, and taken away.
+    pub until: Timestamp,
+    /// Which text the customer consented to.
+    pub text: String,
+    /// In which language: the phrase is said in it.
+    pub lang: Lang,
+}
+
+/// What the caller said, 8000 samples a second. Wiped when it is dropped.
+#[derive(Clone)]
+pub struct Sound(Arc<Zeroizing<Vec<i16>>>);
+
+impl Sound {
+    /// Samples as they came.
+    pub fn new(samples: Vec<i16>) -> Self { Self(Arc::new(Zeroizing::new(samples))) }
+    /// The samples. Every caller of this is a place to review.
+    pub fn expose(&self) -> &[i16] { &self.0 }
+}
+impl fmt::Debug for Sound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "Sound({} samples)", self.0.len()) }
+}
+
+/// How good sound was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Quality {
+    /// Length, in milliseconds.
+    pub length: u32,
+    /// Net speech in it, in milliseconds.
+    pub speech: u32,
+    /// Speech above the background, in tenths of a decibel.
+    pub snr: u16,
+}
+
+/// Why a take is not good enough. The caller is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// No speech in it.
+    NoSpeech,
+    /// Too little speech.
+    TooShort,
+    /// Too much noise.
+    TooNoisy,
+    /// Overdriven.
+    Overdriven,
+    /// Other words than before.
+    OtherWords,
+    /// The recording of a take that is there already.
+    SameRecording,
+    /// Another voice than before, or another telephone.
+    OtherVoice,
+    /// Nobody could listen.
+    Failed,
+}
+
+/// What came of a comparison, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Above the threshold, with the right words.
+    Alike,
+    /// Below the threshold.
+    Unlike,
+    /// Other words than those of enrolment.
+    OtherWords,
+    /// A recording that is stored, sent again.
+    KnownRecording,
+    /// A model for it says: synthetic.
+    Synthetic,
+    /// No speech.
+    NoSpeech,
+    /// Too little speech.
+    TooShort,
+    /// Too much noise.
+    TooNoisy,
+    /// Overdriven.
+    Overdriven,
+    /// Nobody measured what a score means here.
+    NotCalibrated,
+    /// Nobody could listen, or there is no template.
+    Failed,
+}
+
+impl Outcome {
+    /// What policies and desks are told.
+    pub fn likeness(self) -> Likeness {
+        match self {
+            Self::Alike => Likeness::Alike,
+            Self::Unlike | Self::OtherWords | Self::KnownRecording | Self::Synthetic => Likeness::NotAlike,
+            // "Not enough speech", "too noisy" and "not calibrated" are answers of their own, never a pass.
+            Self::NoSpeech | Self::TooShort | Self::TooNoisy | Self::Overdriven | Self::NotCalibrated | Self::Failed => Likeness::NotCompared,
+        }
+    }
+    /// Somebody is at work: no slip and no cold.
+    pub fn is_alarm(self) -> bool { matches!(self, Self::KnownRecording | Self::Synthetic) }
+}
+
+/// What a comparison says, without any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Likeness {
+    /// Nothing was compared, or nothing could be.
+    #[default]
+    NotCompared,
+    /// The voice is like the one on file.
+    Alike,
+    /// It is not.
+    NotAlike,
+}
+
+impl Likeness {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::NotCompared, Self::Alike, Self::NotAlike];
+    /// The name used in policies.
+    pub fn name(self) -> &'static str {
+        match self { Self::NotCompared => "not_compared", Self::Alike => "alike", Self::NotAlike => "not_alike" }
+    }
+    /// The one with this name.
+    pub fn parse(name: &str) -> Option<Self> { Self::ALL.into_iter().find(|l| l.name() == name) }
+}
+
+/// Everything that is recorded of a comparison. None of it is biometric: no voice can be made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// In one word.
+    pub outcome: Outcome,
+    /// How good the sound was.
+    #[serde(default)]
+    pub quality: Quality,
+    /// The fused score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<i64>,
+    /// The threshold that it was compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<i64>,
+    /// Calibrated log-likelihood ratio, natural.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub likelihood: Option<i64>,
+    /// Whether the words were those of enrolment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phrase: Option<bool>,
+    /// Whether it was a recording that is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<bool>,
+    /// What a model for synthetic speech said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spoof: Option<i64>,
+    /// The template took this answer in, so that it ages with its owner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learnt: bool,
+}
+
+impl Comparison {
+    /// One of which there is nothing but the word.
+    pub fn only(outcome: Outcome) -> Self {
+        Self { outcome, quality: Quality::default(), score: None, threshold: None, likelihood: None, phrase: None, recording: None, spoof: None, learnt: false }
+    }
+}
+
+/// Why listening ended without a template or a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stopped {
+    /// The caller said no, or wanted another way. Nothing worse follows from it.
+    Declined,
+    /// Nothing came from the telephone: it cannot be heard here.
+    NotHeard,
+    /// Too many takes that were not good enough.
+    Tries,
+    /// The agent called it off.
+    AgentLeft,
+    /// The call ended, changed hands, or is about somebody else now.
+    CallMoved,
+    /// Policy does not permit it any more.
+    NotPermitted,
+}
+
+/// An enrolment under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolling {
+    /// Who asked.
+    pub agent: AgentId,
+    /// Which text is read out.
+    pub text: String,
+    /// The customer consented.
+    pub consented: bool,
+    /// Good takes so far.
+    pub taken: u8,
+    /// Takes that are left, good and bad ones.
+    pub left: u8,
+}
+
+/// What a call knows of voices.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// An enrolment under way.
+    pub enrolling: Option<Enrolling>,
+    /// A comparison under way: in which language the phrase is said.
+    pub asking: Option<Lang>,
+    /// Comparisons that were asked for.
+    pub asked: u8,
+    /// What came of the last one.
+    pub last: Option<Outcome>,
+    /// A recording or synthetic speech, at any time: a good answer afterwards does not take it back.
+    pub alarm: Option<Outcome>,
+    /// A comparison was asked for and came to nothing.
+    pub stopped: bool,
+}
+
+impl State {
+    /// Whether the caller is with the machine because of it.
+    pub fn is_going_on(&self) -> bool { self.enrolling.is_some() || self.asking.is_some() }
+
+    /// Another account is meant: what was compared with the one before says nothing about it. That
+    /// somebody played recordings goes on being true.
+    pub(crate) fn forget(&mut self) {
+        (self.last, self.stopped) = (None, false);
+    }
+}

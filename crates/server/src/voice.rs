@@ -1,0 +1,402 @@
+//! Listens to voices for the machine: makes takes and templates, compares, and keeps both sealed. What
+//! comes out is words and numbers for the record; see docs/voice.md for what they are worth.
+//!
+//! A template lies beside the customer's profile, which holds the consent. Whatever takes the voice off
+//! the profile takes the template with it, in the same commit ([`crate::directory`]).
+
+use std::{path::{Path, PathBuf}, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use countersign_core::{
+    call::Answer,
+    id::{AccountId, CallId},
+    secret::Secret,
+    time::{Span, Timestamp},
+    voice::{self, Comparison, Fault, Outcome, Sound},
+};
+use countersign_store::{DocWrite, Expect};
+use countersign_voice::{
+    Audio, Calibration, CalibrationError, Engine, EngineError, Feedback, Plugin, PluginError, Problem, Progress, Quality, Requirements, Speech, Template, Verdict,
+    Verification, engine::Reference, enrol::Enrolment, onnx::Limits, plugin::Kind, score::{PhraseCheck, ReplayCheck},
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+use crate::{
+    amend::{Extra, Notify},
+    record::AccountEvent,
+    runner::{RunError, Runner},
+    telephony::sip,
+    vault::{Vault, VaultError},
+};
+
+/// The kind under which templates are kept, by account.
+pub const TEMPLATE: &str = "voice";
+/// The kind under which takes are kept between one and the next, by call.
+pub const TAKES: &str = "voice-takes";
+/// Takes of a call that nobody ended are swept after this.
+const TAKES_LIFE: Span = Span::hours(1);
+/// Voices that are listened to at once: each takes some 15 ms of a core, and a model for synthetic speech
+/// up to a second and 260 MB.
+const AT_ONCE: usize = 2;
+/// Longest time that a template may be kept, in days (740 ILCS 14/15(a): three years).
+const LONGEST: u32 = 1095;
+/// Templates that are taken away in one go.
+const EXPIRE: usize = 100;
+
+/// `[voice]`: off without it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoiceSettings {
+    /// What was measured here (`countersign voice calibrate`). Without it every answer is "not calibrated".
+    pub calibration: Option<PathBuf>,
+    /// The manifest of a model for synthetic speech; the model lies beside it, with `.onnx` at its end.
+    pub synthetic: Option<PathBuf>,
+    /// Which text of consent is read out: a name for the record. Give it another whenever the words change.
+    pub consent_text: String,
+    /// How many days a template is kept.
+    #[serde(default = "two_years")]
+    pub expires_days: u32,
+    /// Takes at enrolment, good and bad ones.
+    #[serde(default = "six")]
+    pub tries: u8,
+}
+
+fn two_years() -> u32 { 730 }
+fn six() -> u8 { 6 }
+
+/// Why voices cannot be listened to.
+#[derive(Debug, thiserror::Error)]
+pub enum VoiceError {
+    /// A file cannot be read.
+    #[error("voice.{setting}: {path} cannot be read: {source}")]
+    File {
+        /// Which setting.
+        setting: &'static str,
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The calibration is none.
+    #[error("voice.calibration: {path} {why}. Make one with `countersign voice calibrate`")]
+    Calibration {
+        /// Which file.
+        path: String,
+        /// Why.
+        why: CalibrationError,
+    },
+    /// The calibration is for another network or another kind of speech.
+    #[error("voice.calibration: {0} was measured with another speaker network, or on free speech: it says nothing here. Calibrate anew")]
+    OtherCalibration(String),
+    /// The model for synthetic speech is not used.
+    #[error("voice.synthetic: {path}: {why}")]
+    Synthetic {
+        /// Which file.
+        path: String,
+        /// Why.
+        why: PluginError,
+    },
+    /// It is a model for something else.
+    #[error("voice.synthetic: {0} is for something else: its manifest has to say kind = \"spoof\"")]
+    OtherKind(String),
+    /// The models that come with us.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, VoiceError> {
+    std::fs::read(path).map_err(|source| VoiceError::File { setting, path: path.display().to_string(), source })
+}
+
+impl VoiceSettings {
+    /// As the machine takes them. Only telephones that call by SIP can be heard.
+    pub fn params(&self) -> voice::Settings {
+        let days = self.expires_days.clamp(1, LONGEST);
+        voice::Settings { text: self.consent_text.clone(), life: Span::days(i64::from(days)), tries: self.tries, adapters: vec![sip::NAME.into()] }
+    }
+
+    /// What cannot be meant.
+    pub(crate) fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut out = Vec::new();
+        if self.consent_text.is_empty() || self.consent_text.len() > 40 {
+            out.push(("voice.consent_text", "name the text that is read out, in 1 to 40 characters, such as \"2026-05\"".into()));
+        }
+        if !(1..=LONGEST).contains(&self.expires_days) {
+            out.push(("voice.expires_days", format!("is not between 1 and {LONGEST}: what describes a voice is kept for three years at the longest")));
+        }
+        if !(3..=12).contains(&self.tries) {
+            out.push(("voice.tries", "is not between 3 and 12: three good takes make a template".into()));
+        }
+        if self.calibration.is_none() {
+            out.push(("voice.calibration", "no calibration: every comparison answers \"not calibrated\", which is never a pass. Make one with `countersign voice calibrate`".into()));
+        }
+        out
+    }
+}
+
+/// The engine, and what was measured here.
+pub struct Voices {
+    engine: Engine,
+    calibration: Option<Calibration>,
+    synthetic: Option<Arc<Plugin>>,
+}
+
+/// What came of a take.
+enum Take {
+    Faulty(Fault),
+    More(Vec<u8>),
+    Complete(Vec<u8>),
+}
+
+impl Voices {
+    /// By the configuration. Takes about a tenth of a second.
+    ///
+    /// # Errors
+    /// See [`VoiceError`].
+    pub fn load(settings: &VoiceSettings) -> Result<Self, VoiceError> {
+        let calibration = settings.calibration.as_deref().map(|path| {
+            let told = path.display().to_string();
+            let text = String::from_utf8_lossy(&read("calibration", path)?).into_owned();
+            Calibration::from_json(&text).map(|calibration| (calibration, told.clone())).map_err(|why| VoiceError::Calibration { path: told, why })
+        }).transpose()?;
+        let synthetic = settings.synthetic.as_deref().map(|path| {
+            let told = path.display().to_string();
+            let manifest = String::from_utf8_lossy(&read("synthetic", path)?).into_owned();
+            let plugin = Plugin::load(&manifest, &read("synthetic", &path.with_extension("onnx"))?, &Limits::default()).map_err(|why| VoiceError::Synthetic { path: told.clone(), why })?;
+            if plugin.manifest().kind == Kind::Spoof { Ok(plugin) } else { Err(VoiceError::OtherKind(told)) }
+        }).transpose()?;
+        let named = calibration.as_ref().map(|(_, path)| path.clone()).unwrap_or_default();
+        Self::new(calibration.map(|(calibration, _)| calibration), synthetic)?.fitting(named)
+    }
+
+    /// With this calibration and this model for synthetic speech.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub fn new(calibration: Option<Calibration>, synthetic: Option<Arc<Plugin>>) -> Result<Self, VoiceError> {
+        Ok(Self { engine: Engine::built_in()?, calibration, synthetic })
+    }
+
+    fn fitting(self, path: String) -> Result<Self, VoiceError> {
+        match &self.calibration {
+            Some(calibration) if !calibration.is_for(Speech::SamePhrase, self.engine.network()) => Err(VoiceError::OtherCalibration(path)),
+            _ => Ok(self),
+        }
+    }
+
+    /// Looks at one take. `before` are those that are there.
+    fn take(&self, before: Option<&[u8]>, sound: &Sound) -> (Take, voice::Quality) {
+        let Ok(audio) = Audio::from_pcm16(sound.expose()) else { return (Take::Faulty(Fault::Failed), voice::Quality::default()) };
+        let quality = told(&self.engine.quality(&audio));
+        let enrolment = match before {
+            None => Some(self.engine.enrol(Speech::SamePhrase)),
+            Some(bytes) => Enrolment::from_bytes(bytes).ok(),
+        };
+        let (Some(mut enrolment), Ok(take)) = (enrolment, self.engine.take(&audio, &Requirements::enrolment())) else {
+            return (Take::Faulty(Fault::Failed), quality);
+        };
+        let taken = match take {
+            Err(problem) => Take::Faulty(fault(&problem)),
+            Ok(take) => match enrolment.offer(take) {
+                Err(Feedback::Sound(problem)) => Take::Faulty(fault(&problem)),
+                Err(Feedback::PhrasesDiffer(_)) => Take::Faulty(Fault::OtherWords),
+                Err(Feedback::SameRecording(_)) => Take::Faulty(Fault::SameRecording),
+                Err(Feedback::VoicesDiffer(_)) => Take::Faulty(Fault::OtherVoice),
+                Ok(Progress::More(_)) => Take::More(enrolment.to_bytes()),
+                // What cannot be compared with later is no template.
+                Ok(Progress::Complete(template)) => match self.engine.prepare((*template).clone()) {
+                    Ok(_) => Take::Complete(template.to_bytes()),
+                    Err(_) => Take::Faulty(Fault::Failed),
+                },
+            },
+        };
+        (taken, quality)
+    }
+
+    /// Compares, and says what the template is from then on, if it learnt.
+    fn compare(&self, template: &[u8], learn: bool, sound: &Sound) -> (Comparison, Option<Vec<u8>>) {
+        let failed = || (Comparison::only(Outcome::Failed), None);
+        let (Ok(mut template), Ok(audio)) = (Template::from_bytes(template), Audio::from_pcm16(sound.expose())) else { return failed() };
+        let reference: Reference = match self.engine.prepare(template.clone()) {
+            Ok(reference) => reference,
+            Err(e) => {
+                tracing::warn!(error = %e, "a voice cannot be compared");
+                return failed();
+            }
+        };
+        match self.engine.verify(&reference, &audio, self.calibration.as_ref(), self.synthetic.as_ref()) {
+            Ok((verification, take)) => {
+                let learnt = learn && take.is_some_and(|take| template.adapt(take, &verification).is_ok());
+                (Comparison { learnt, ..compared(&verification) }, learnt.then(|| template.to_bytes()))
+            }
+            Err(e) => {
+                tracing::error!(error = %e, "a voice could not be compared");
+                failed()
+            }
+        }
+    }
+}
+
+fn fault(problem: &Problem) -> Fault {
+    match problem {
+        Problem::NoSpeech(_) => Fault::NoSpeech,
+        Problem::TooShort(_) => Fault::TooShort,
+        Problem::TooNoisy(_) => Fault::TooNoisy,
+        Problem::Clipped(_) => Fault::Overdriven,
+    }
+}
+
+/// Whole numbers for the record: a number that is none, or beyond all sense, becomes a bound.
+#[expect(clippy::cast_possible_truncation, reason = "numbers as of `as`: what is too large becomes the largest, what is none becomes 0")]
+fn thousandths(value: f32) -> i64 { (f64::from(value) * 1000.0).round() as i64 }
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers as of `as`: what is too large becomes the largest, what is negative becomes 0")]
+fn told(quality: &Quality) -> voice::Quality {
+    voice::Quality { length: (quality.seconds * 1000.0) as u32, speech: (quality.speech * 1000.0) as u32, snr: (quality.snr * 10.0) as u16 }
+}
+
+fn compared(v: &Verification) -> Comparison {
+    let outcome = match &v.verdict {
+        Verdict::Alike => Outcome::Alike,
+        Verdict::Unlike => Outcome::Unlike,
+        Verdict::OtherPhrase => Outcome::OtherWords,
+        Verdict::KnownRecording => Outcome::KnownRecording,
+        Verdict::Synthetic => Outcome::Synthetic,
+        Verdict::Unusable(Problem::NoSpeech(_)) => Outcome::NoSpeech,
+        Verdict::Unusable(Problem::TooShort(_)) => Outcome::TooShort,
+        Verdict::Unusable(Problem::TooNoisy(_)) => Outcome::TooNoisy,
+        Verdict::Unusable(Problem::Clipped(_)) => Outcome::Overdriven,
+        Verdict::NotCalibrated => Outcome::NotCalibrated,
+    };
+    Comparison {
+        outcome, quality: told(&v.quality), score: v.score.map(thousandths), threshold: v.threshold.map(thousandths),
+        likelihood: v.log_likelihood_ratio.map(thousandths),
+        phrase: match v.phrase { PhraseCheck::Same(_) => Some(true), PhraseCheck::Other(_) => Some(false), PhraseCheck::NotChecked => None },
+        recording: match v.replay { ReplayCheck::Stored(_) => Some(true), ReplayCheck::NotStored(_) => Some(false), ReplayCheck::NotChecked => None },
+        spoof: v.spoof.map(thousandths), learnt: false,
+    }
+}
+
+/// What is kept of a voice. The one place where it is sealed and opened: for one account, in one place.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    account: AccountId,
+    bytes: Secret,
+}
+
+fn kept(account: AccountId, bytes: &[u8]) -> Kept { Kept { account, bytes: Secret::new(BASE64.encode(bytes)) } }
+
+fn sealed_takes(vault: &Vault, call: CallId, account: AccountId, bytes: &[u8]) -> Result<Vec<u8>, VaultError> { vault.seal(TAKES, &call.0, &kept(account, bytes)) }
+
+fn sealed_template(vault: &Vault, account: AccountId, bytes: &[u8]) -> Result<Vec<u8>, VaultError> { vault.seal(TEMPLATE, &account.0, &kept(account, bytes)) }
+
+/// `None`: it is another account's, or damaged.
+fn opened(vault: &Vault, kind: &str, id: &[u8], account: AccountId, body: &[u8]) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, VaultError> {
+    let kept: Kept = vault.unseal(kind, id, body)?;
+    Ok(BASE64.decode(kept.bytes.expose()).ok().filter(|_| kept.account == account).map(zeroize::Zeroizing::new))
+}
+
+/// Takes of a call away.
+pub fn forget_takes(call: CallId) -> DocWrite { DocWrite::Delete { kind: TAKES, id: call.0.to_vec() } }
+
+/// The template of an account away.
+pub fn forget(account: AccountId) -> DocWrite { DocWrite::Delete { kind: TEMPLATE, id: account.0.to_vec() } }
+
+/// A take that the machine asks about.
+pub(crate) struct Taken {
+    /// On which call.
+    pub call: CallId,
+    /// Whose.
+    pub account: AccountId,
+    /// Good takes so far.
+    pub taken: u8,
+    /// It only looks kept.
+    pub held: bool,
+    /// Until when the template is kept.
+    pub until: Timestamp,
+    /// What was said.
+    pub sound: Sound,
+}
+
+impl Runner {
+    /// From now on voices are listened to; without, every answer is that nobody could.
+    pub fn listens(&self, voices: Arc<Voices>) {
+        let _ = self.voices.set((voices, Semaphore::new(AT_ONCE)));
+    }
+
+    /// Listens aside, two at a time: a flood waits instead of taking the machine.
+    async fn listen<T: Send + 'static>(&self, job: impl FnOnce(&Voices) -> T + Send + 'static) -> Result<Option<T>, RunError> {
+        let Some((voices, at_once)) = self.voices.get() else { return Ok(None) };
+        let _permit = at_once.acquire().await.map_err(|_| RunError::Busy)?;
+        let voices = voices.clone();
+        tokio::task::spawn_blocking(move || job(&voices)).await.map(Some).map_err(|_| RunError::Busy)
+    }
+
+    /// Answers [`countersign_core::call::Ask::VoiceTake`].
+    pub(crate) async fn voice_take(&self, asked: Taken, docs: &mut Vec<DocWrite>) -> Result<Answer, RunError> {
+        let Taken { call, account, taken, held, until, sound } = asked;
+        let mut before = None;
+        if taken > 0 {
+            let doc = self.store.doc(TAKES, &call.0).await?;
+            before = doc.map(|doc| opened(&self.vault, TAKES, &call.0, account, &doc.body)).transpose()?.flatten();
+            if before.is_none() {
+                return Ok(Answer::VoiceTaken { fault: Some(Fault::Failed), quality: voice::Quality::default(), held });
+            }
+        }
+        let looked = self.listen(move |voices| voices.take(before.as_ref().map(|b| b.as_slice()), &sound)).await?;
+        let (take, quality) = looked.unwrap_or((Take::Faulty(Fault::Failed), voice::Quality::default()));
+        let fault = match take {
+            Take::Faulty(fault) => Some(fault),
+            Take::More(bytes) => {
+                let body = sealed_takes(&self.vault, call, account, &bytes)?;
+                docs.push(DocWrite::Put { kind: TAKES, id: call.0.to_vec(), expected: Expect::Any, body, due: Some((self.now() + TAKES_LIFE).0) });
+                None
+            }
+            Take::Complete(bytes) => {
+                if !held {
+                    let body = sealed_template(&self.vault, account, &bytes)?;
+                    docs.push(DocWrite::Put { kind: TEMPLATE, id: account.0.to_vec(), expected: Expect::Any, body, due: Some(until.0) });
+                }
+                None
+            }
+        };
+        Ok(Answer::VoiceTaken { fault, quality, held })
+    }
+
+    /// Answers [`countersign_core::call::Ask::VoiceCompare`].
+    pub(crate) async fn voice_compare(&self, account: AccountId, learn: bool, sound: Sound, docs: &mut Vec<DocWrite>) -> Result<Answer, RunError> {
+        let failed = Answer::VoiceCompared(Comparison::only(Outcome::Failed));
+        let Some(doc) = self.store.doc(TEMPLATE, &account.0).await? else { return Ok(failed) };
+        let Some(template) = opened(&self.vault, TEMPLATE, &account.0, account, &doc.body)? else { return Ok(failed) };
+        let Some((comparison, learnt)) = self.listen(move |voices| voices.compare(&template, learn, &sound)).await? else { return Ok(failed) };
+        if let Some(bytes) = learnt {
+            let body = sealed_template(&self.vault, account, &bytes)?;
+            docs.push(DocWrite::Put { kind: TEMPLATE, id: account.0.to_vec(), expected: Expect::Version(doc.version), body, due: doc.due });
+        }
+        Ok(Answer::VoiceCompared(comparison))
+    }
+
+    /// Takes a voice off the file, outside of a call.
+    pub async fn take_voice_away(&self, account: AccountId, why: &str) -> Result<(), RunError> {
+        self.amend::<RunError>(account, Notify::Nobody, Extra::default(), |profile, _| {
+            Ok(profile.voice.take().map(|_| AccountEvent::VoiceRemoved { why: why.to_owned() }).into_iter().collect())
+        }).await
+    }
+
+    /// Takes away what is over its time. Returns how many went. What is under a legal hold stays, and is
+    /// not compared any more.
+    pub async fn expire_voices(&self) -> Result<usize, RunError> {
+        let now = self.now();
+        let mut n = 0;
+        for (id, _) in self.store.docs_due(TEMPLATE, now.0, EXPIRE).await? {
+            let Ok(account) = <[u8; 16]>::try_from(id.as_slice()).map(AccountId) else { continue };
+            if self.held(account).await?.is_some() {
+                continue;
+            }
+            self.take_voice_away(account, "expired").await?;
+            n += 1;
+        }
+        Ok(n)
+    }
+}
