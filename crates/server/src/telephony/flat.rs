@@ -73,6 +73,9 @@ impl Turn {
                     }
                 }
                 Directive::Gather { max, timeout, secret } => next = Some(Next::Keys { max: *max, timeout: *timeout, secret: *secret }),
+                // Nobody listens here; a key leads on, and so does none.
+                Directive::Listen { timeout, lang: _ } => next = Some(Next::Keys { max: 1, timeout: *timeout, secret: true }),
+                Directive::Record { .. } => next = Some(Next::Keys { max: 1, timeout: 1, secret: true }),
                 Directive::Hold { music } => next = Some(Next::Hold(*music)),
                 Directive::Bridge => next = Some(Next::Agent),
                 Directive::HangUp => next = Some(Next::HangUp),

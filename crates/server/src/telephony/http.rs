@@ -135,7 +135,10 @@ impl Http {
                 let said = self.texts.spoken(*lang, prompt).into_iter();
                 said.map(|(lang, text)| json!({ "do": "say", "prompt": prompt_id(prompt), "lang": lang.code(), "text": text })).collect()
             }
-            Directive::Gather { max, timeout, secret } => vec![json!({ "do": "gather", "max": max, "timeout": timeout, "finish": "#", "secret": secret })],
+            Directive::Gather { max, timeout, secret } => vec![gather(*max, *timeout, *secret)],
+            // Nobody listens here; a key leads on, and so does none.
+            Directive::Listen { timeout, lang: _ } => vec![gather(1, *timeout, true)],
+            Directive::Record { .. } => vec![gather(1, 1, true)],
             Directive::Hold { music } => {
                 let url = (*music != Music::Silence).then(|| format!("{}/assets/music/{}.wav", self.public_url, music.name()));
                 vec![json!({ "do": "hold", "music": music.name(), "url": url })]
@@ -273,6 +276,8 @@ struct Answer {
     #[serde(rename = "do")]
     instructions: Vec<Value>,
 }
+
+fn gather(max: u8, timeout: u8, secret: bool) -> Value { json!({ "do": "gather", "max": max, "timeout": timeout, "finish": "#", "secret": secret }) }
 
 /// The route.
 pub fn routes() -> Router<App> {

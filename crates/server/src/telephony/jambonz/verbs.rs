@@ -38,11 +38,17 @@ pub fn render(directives: &[Directive], ctx: &Ctx<'_>) -> Value {
     for directive in directives {
         match directive {
             Directive::Say { prompt, lang } => words.extend((ctx.texts)(*lang, prompt)),
-            Directive::Gather { max, timeout, secret: _ } => {
+            Directive::Gather { .. } | Directive::Listen { .. } | Directive::Record { .. } => {
+                let (max, timeout) = match directive {
+                    Directive::Gather { max, timeout, secret: _ } => (*max, *timeout),
+                    // Nobody listens here; a key leads on, and so does none.
+                    Directive::Listen { timeout, lang: _ } => (1, *timeout),
+                    _ => (1, 1),
+                };
                 let mut parts = joined(&mut words);
                 let last = parts.pop();
-                verbs.extend(parts.into_iter().map(|part| gather(*max, 1, ctx.more, Some(part))));
-                verbs.push(gather(*max, *timeout, ctx.step, last));
+                verbs.extend(parts.into_iter().map(|part| gather(max, 1, ctx.more, Some(part))));
+                verbs.push(gather(max, timeout, ctx.step, last));
             }
             Directive::Hold { music } => {
                 verbs.extend(joined(&mut words).into_iter().map(|part| gather(1, 1, ctx.more, Some(part))));
