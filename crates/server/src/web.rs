@@ -129,7 +129,8 @@ pub async fn security_headers(request: Request, next: Next) -> Response {
     let (asset, clip) = (request.uri().path().starts_with("/assets/"), request.uri().path().starts_with("/clips/"));
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    let said = headers.contains_key(header::CACHE_CONTROL);
+    // What a switch fetches says itself how long it may be kept.
+    let kept = asset || clip && headers.contains_key(header::CACHE_CONTROL);
     let mut set = |name: header::HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
     set(header::CONTENT_SECURITY_POLICY, "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'");
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
@@ -137,7 +138,7 @@ pub async fn security_headers(request: Request, next: Next) -> Response {
     // Not `no-referrer`: browsers then send `Origin: null` with our own forms as well.
     set(header::REFERRER_POLICY, "same-origin");
     set(header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
-    if !asset && !(clip && said) {
+    if !kept {
         set(header::CACHE_CONTROL, "no-store");
     }
     response

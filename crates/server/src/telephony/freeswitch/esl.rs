@@ -113,7 +113,7 @@ impl Parser {
     ///
     /// # Errors
     /// See [`EslError`].
-    pub fn next(&mut self) -> Result<Option<Message>, EslError> {
+    pub fn message(&mut self) -> Result<Option<Message>, EslError> {
         if self.head.is_none() {
             // Empty lines between messages say nothing.
             let blank = self.buffer.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
@@ -161,7 +161,7 @@ mod tests {
         let mut parser = Parser::default();
         parser.feed(bytes);
         let mut out = Vec::new();
-        while let Some(message) = parser.next()? {
+        while let Some(message) = parser.message()? {
             out.push(message);
         }
         Ok(out)
@@ -232,7 +232,7 @@ mod tests {
             for cut in cuts.iter().cycle() {
                 let (piece, more) = rest.split_at((*cut).min(rest.len()));
                 parser.feed(piece);
-                while let Some(message) = parser.next().unwrap() {
+                while let Some(message) = parser.message().unwrap() {
                     found.push(message);
                 }
                 rest = more;

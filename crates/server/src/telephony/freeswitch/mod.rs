@@ -239,7 +239,7 @@ struct Reader {
 impl Reader {
     async fn next(&mut self) -> Result<Option<Message>, Lost> {
         loop {
-            if let Some(message) = self.parser.next()? {
+            if let Some(message) = self.parser.message()? {
                 return Ok(Some(message));
             }
             let mut buffer = [0; 8192];
