@@ -8,7 +8,7 @@ use crate::{
     shell::{self, cache, root},
 };
 
-/// What programs of the tests stand on: openid-client, and the checks in a page.
+/// What programs of the tests stand on: openid-client, jambonz's schema and client, and the checks in a page.
 pub const PROGRAMS: &str = "tests/node";
 /// The OpenID provider that the tests sign in at.
 pub const PROVIDER: &str = "tests/provider";

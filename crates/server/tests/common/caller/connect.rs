@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use countersign_core::{claim::IndexKey, id::CallId};
 use serde_json::{Value, json};
 
-use super::{Caller, Dials, Heard, Then, flows::{before, spoken}};
+use super::{Caller, Dials, Heard, Then};
 use crate::common::{APP_NUMBER, World, lines::{connect_event, of_connect, shipped}, pages::send};
 
 /// One contact.
@@ -30,6 +30,27 @@ pub struct Connect {
 }
 
 fn index(world: &World) -> &IndexKey { &world.app.runner.vault.index }
+
+/// The languages and texts in SSML as we write it.
+fn spoken(ssml: &str, base: &str) -> Vec<(String, String)> {
+    let body = ssml.strip_prefix("<speak>").unwrap().strip_suffix("</speak>").unwrap();
+    let mut out = Vec::new();
+    let mut rest = body;
+    let plain = |text: &str| {
+        assert!(!text.contains('<'), "{text}");
+        crate::common::pages::unescape(text.trim())
+    };
+    while let Some((before, tail)) = rest.split_once("<lang xml:lang=\"") {
+        let (lang, tail) = tail.split_once("\">").unwrap();
+        let (inner, tail) = tail.split_once("</lang>").unwrap();
+        out.push((base.to_owned(), plain(before)));
+        out.push((lang[..2].to_owned(), plain(inner)));
+        rest = tail;
+    }
+    out.push((base.to_owned(), plain(rest)));
+    out.retain(|(_, text)| !text.is_empty());
+    out
+}
 
 impl Connect {
     pub async fn dial(world: &World, dials: Dials) -> Self {
@@ -97,7 +118,7 @@ impl Connect {
                         _ => Then::Keys(most),
                     };
                     self.at = at;
-                    self.heard = before(said, then);
+                    self.heard = Heard { said, then };
                     return;
                 }
                 "MessageParticipant" => {
@@ -109,12 +130,12 @@ impl Connect {
                 "UpdateContactTargetQueue" => assert!(self.value(parameters["AgentId"].as_str().unwrap()).contains(":instance/")),
                 "TransferContactToQueue" => {
                     self.at = at;
-                    self.heard = before(said, Then::Agent);
+                    self.heard = Heard { said, then: Then::Agent };
                     return;
                 }
                 "DisconnectParticipant" => {
                     self.at = at;
-                    self.heard = before(said, Then::HangUp);
+                    self.heard = Heard { said, then: Then::HangUp };
                     return;
                 }
                 other => panic!("{other}"),

@@ -8,7 +8,7 @@ use axum::{body::Body, http::Request};
 use countersign_core::{claim::IndexKey, id::CallId};
 use serde_json::{Value, json};
 
-use super::{Caller, Dials, Heard, Then, flows::before};
+use super::{Caller, Dials, Heard, Then};
 use crate::common::{APP_NUMBER, World, lines::{secret, shipped}, pages::{Page, send}, schema};
 
 /// One conversation.
@@ -83,7 +83,7 @@ impl Genesys {
             };
             self.answer = answer;
             if let Some(then) = then {
-                self.heard = before(said, then);
+                self.heard = Heard { said, then };
                 return;
             }
             (name, inputs) = ("now".into(), json!({ "call": self.call }));

@@ -2,7 +2,6 @@
 //! drives it, by what its answers say.
 
 mod connect;
-mod flows;
 mod genesys;
 mod handset;
 mod http;
@@ -14,7 +13,7 @@ use countersign_core::id::CallId;
 
 use super::{Setup, World};
 
-pub use connect::Connect;
+use connect::Connect;
 pub use genesys::Genesys;
 pub use http::Http;
 pub use jambonz::Jambonz;
@@ -124,7 +123,16 @@ impl Kind {
     }
 
     /// Its name in the record.
-    pub fn adapter(self) -> &'static str { match self { Self::Handset => "handset", Self::Twilio => "twilio", Self::Http => "http", Self::Jambonz => "jambonz", Self::Connect => "connect", Self::Genesys => "genesys" } }
+    pub fn adapter(self) -> &'static str {
+        match self {
+            Self::Handset => "handset",
+            Self::Twilio => "twilio",
+            Self::Http => "http",
+            Self::Jambonz => "jambonz",
+            Self::Connect => "connect",
+            Self::Genesys => "genesys",
+        }
+    }
 
     /// A server that rings through it, if it can.
     pub fn setup(self) -> Setup { Setup { demo: self == Self::Handset, rings: self.rings().then(|| self.adapter()), ..Setup::default() } }

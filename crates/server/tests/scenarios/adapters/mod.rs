@@ -79,8 +79,9 @@ async fn every_scenario_over_every_adapter() {
         (format!("`{name}`"), cells)
     });
     let mut text = table("scenario", &scenarios);
+    writeln!(text).unwrap();
     for (n, note) in notes.iter().enumerate() {
-        writeln!(text, "{}({}) {note}.", if n == 0 { "\n" } else { "  \n" }.trim_start_matches("  "), n + 1).unwrap();
+        writeln!(text, "{}. {note}.", n + 1).unwrap();
     }
     let can: Vec<(String, [String; 6])> = order.iter().map(|what| ((*what).to_owned(), Kind::ALL.map(|kind| measured[&(*what, kind)].to_owned()))).collect();
     write!(text, "\n{}", table("what it can", &can)).unwrap();
