@@ -28,7 +28,7 @@ fn brief(n: u8) -> Brief {
     };
     Brief {
         id: AccountId([n; 16]), language: None, factors: vec![factor], notices: Vec::new(), frozen: false, phone_lock: false,
-        reachable: false, access: crate::account::Access::default(), changed: None, upcoming: None, delegations: Vec::new(),
+        reachable: false, access: crate::account::Access::default(), changed: None, upcoming: None, delegations: Vec::new(), voice: None,
     }
 }
 

@@ -21,7 +21,7 @@ use axum::{
 };
 use countersign_core::{
     account::{ContactKind, Profile, SUSPECT},
-    call::{Alert, Call, Event, Input, Recorded, Stage},
+    call::{Alert, Event, Input, Recorded, Stage},
     factor::ServiceCode,
     id::{AccountId, CallId},
     random::Random,
