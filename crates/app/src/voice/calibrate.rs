@@ -1,6 +1,10 @@
 //! `voice calibrate`: from when on two voices are taken for one, on calls of one's own.
 
-use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use countersign_server::serve::system_clock;
@@ -84,7 +88,7 @@ pub fn run(args: &Calibrate) -> Result<ExitCode, Failure> {
 }
 
 /// A file that is something else is not overwritten because of a slip.
-fn replaceable(file: &PathBuf) -> Result<(), Failure> {
+fn replaceable(file: &Path) -> Result<(), Failure> {
     if !file.exists() {
         return Ok(());
     }

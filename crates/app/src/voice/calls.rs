@@ -165,10 +165,10 @@ impl Folder {
                     self.found(Path::new(&speaker).join(&name), &speaker, "");
                     continue;
                 }
-                for (file, path, is_dir) in entries(&path)? {
+                for (file, _, is_dir) in entries(&path)? {
                     let below = Path::new(&speaker).join(&name).join(&file);
                     if is_dir {
-                        self.left_out.push(LeftOut::new(below.to_string_lossy(), format!("a folder too deep: person/phrase/file is the deepest, {} is not looked into", plain(&path.to_string_lossy()))));
+                        self.left_out.push(LeftOut::new(below.to_string_lossy(), "a folder too deep: person/phrase/file is the deepest"));
                     } else {
                         self.found(below, &speaker, &name);
                     }
