@@ -70,7 +70,7 @@ async fn open_with(config: &Config, master: &Master) -> Result<Runner, Failure> 
     let keys = config.store.open_keys().await?;
     let customers = Customers::open(master, &store, &keys, system_clock()).await.map_err(place)?;
     let metrics = Arc::new(Metrics::default());
-    Ok(Runner::new(store, vault, Arc::new(customers), policy::configured(Some(config))?, policy::limits(config)?, Arc::new(Hub::default()), metrics, system_clock))
+    Ok(Runner::new(store, (vault, Arc::new(customers)), policy::configured(Some(config))?, policy::limits(config)?, Arc::new(Hub::default()), metrics, system_clock))
 }
 
 /// Closes the record and the key store.
@@ -318,7 +318,7 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     // Cooling off for a week would hide half of the story in five minutes of play.
     let params = Params { cooling_off: Span::minutes(2), ..Params::default() };
     let customers = Arc::new(Customers::over(Store::memory(), Vault::new(&master)));
-    let runner = Arc::new(Runner::new(store, vault, customers, policy::configured(None)?, params, Arc::new(Hub::default()), metrics, system_clock));
+    let runner = Arc::new(Runner::new(store, (vault, customers), policy::configured(None)?, params, Arc::new(Hub::default()), metrics, system_clock));
     let agents = Arc::new(Agents::new(runner.clone()));
     let people = demo::seed(&runner, &agents).await.map_err(|e| format!("the demo's record is not empty, or cannot be written: {e}"))?;
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], port))).await?;

@@ -148,7 +148,7 @@ impl Stage {
         let now = clock.clone();
         let customers = Arc::new(Customers::over(Store::memory(), Vault::new(&props.master)));
         let runner = Arc::new(Runner::new(
-            Store::memory(), vault, customers, Policies::new(setting.policy.clone()), setting.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
+            Store::memory(), (vault, customers), Policies::new(setting.policy.clone()), setting.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
             move || Timestamp(now.load(Ordering::SeqCst)),
         ));
         let agents = Arc::new(Agents::new(runner.clone()));

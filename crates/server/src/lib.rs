@@ -176,9 +176,9 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Ready: the store answers and its writer lives.
+/// Ready: the store and the key store answer, and their writers live.
 async fn ready(State(app): State<App>) -> Response {
-    match app.runner.store.check().await {
+    match app.runner.answers().await {
         Ok(()) => "ready\n".into_response(),
         Err(e) => {
             tracing::error!(error = %e, "not ready");

@@ -190,9 +190,9 @@ struct Turned {
 }
 
 impl Runner {
-    /// A runner over its parts.
+    /// A runner over its parts. The keys are the installation's and the customers'.
     pub fn new(
-        store: Store, vault: Arc<Vault>, customers: Arc<Customers>, policies: impl Into<Policies>, params: Params, hub: Arc<Hub>, metrics: Arc<Metrics>,
+        store: Store, (vault, customers): (Arc<Vault>, Arc<Customers>), policies: impl Into<Policies>, params: Params, hub: Arc<Hub>, metrics: Arc<Metrics>,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
         let clock: crate::directory::Clock = Arc::new(clock);
@@ -210,6 +210,12 @@ impl Runner {
 
     /// Now.
     pub fn now(&self) -> Timestamp { (self.clock)() }
+
+    /// Whether the record and the key store read and write.
+    pub async fn answers(&self) -> Result<(), ReadError> {
+        self.store.check().await?;
+        self.customers.keys.check().await
+    }
 
     /// Seals what is about a customer, with their key. `None`: they were erased, and nothing of theirs is
     /// kept any more.

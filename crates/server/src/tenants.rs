@@ -144,7 +144,7 @@ async fn enter(State(front): State<Arc<Front>>, request: Request) -> Response {
 /// Ready: every company's store answers.
 async fn ready(apps: &[App]) -> Response {
     for app in apps {
-        if let Err(e) = app.runner.store.check().await {
+        if let Err(e) = app.runner.answers().await {
             tracing::error!(company = app.company(), error = %e, "not ready");
             return (StatusCode::SERVICE_UNAVAILABLE, "not ready: a store does not answer\n").into_response();
         }

@@ -289,7 +289,7 @@ impl World {
             false => Customers::over(keys, Vault::new(&house.master)),
         });
         let runner = Arc::new(Runner::new(
-            store, vault, customers, policies(), setup.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
+            store, (vault, customers), policies(), setup.params.clone(), Arc::new(Hub::default()), Arc::new(Metrics::default()),
             move || Timestamp(clock.load(Ordering::SeqCst)),
         ));
         let agents = Agents::new(runner.clone());
