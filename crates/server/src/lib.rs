@@ -30,6 +30,7 @@ pub mod passkeys;
 pub mod policies;
 pub mod portal;
 pub mod privacy;
+pub mod prompts;
 pub mod push;
 pub mod record;
 pub mod reseal;

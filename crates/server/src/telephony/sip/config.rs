@@ -10,7 +10,11 @@ use std::{
 use countersign_sip::{Digest, digest::Algorithm, Network, RtpSource, Settings, Trunk};
 use serde::Deserialize;
 
-use crate::config::{ConfigError, Severity, private_file, read_secret};
+use crate::{
+    config::{ConfigError, Severity, private_file, read_secret},
+    prompts::{PromptError, Set},
+    telephony::sip::voice::Voice,
+};
 
 /// `[sip]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,7 +40,9 @@ pub struct SipSettings {
     /// Callers behind address translation send from elsewhere than they say.
     #[serde(default)]
     pub latch: bool,
-    /// The program that speaks, with its arguments.
+    /// A folder with recordings of your own.
+    pub prompts: Option<PathBuf>,
+    /// The program that speaks what nobody recorded, with its arguments.
     #[serde(default)]
     pub speech: Vec<String>,
     /// The telephones of agents, by sign-in name: SIP URIs.
@@ -124,6 +130,15 @@ impl SipSettings {
         Ok(settings)
     }
 
+    /// Whatever speaks.
+    ///
+    /// # Errors
+    /// The folder of recordings cannot be used.
+    pub fn voice(&self) -> Result<Voice, PromptError> {
+        let own = self.prompts.as_deref().map(Set::read).transpose()?;
+        Ok(Voice::new(own, self.speech.clone()))
+    }
+
     /// What is missing or unsafe.
     pub(crate) fn examine(&self, say: &mut impl FnMut(Severity, &str, String)) {
         if self.peers.is_empty() && self.users.is_none() {
@@ -138,8 +153,11 @@ impl SipSettings {
         if self.latch {
             say(Severity::Unsafe, "sip.latch", "takes audio from whoever sends first to a port: prefer a media proxy in front".into());
         }
-        if self.speech.is_empty() {
-            say(Severity::Missing, "sip.speech", "nothing speaks, and callers hear tones: name a program, such as [\"espeak-ng\", \"--stdout\", \"-v\", \"{lang}\"]".into());
+        if let Some(Err(e)) = self.prompts.as_deref().map(Set::read) {
+            say(Severity::Missing, "sip.prompts", e.to_string());
+        }
+        if self.speech.is_empty() && self.prompts.is_none() {
+            say(Severity::Note, "sip.prompts", "callers hear the recordings that come with us, without your name: record what `countersign prompts list --missing` says, or name a program in sip.speech".into());
         }
         if let Some(users) = &self.users {
             private_file(&users.file, "sip.users.file", say);
