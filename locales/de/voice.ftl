@@ -26,10 +26,49 @@ month = { $n ->
    *[12] Dezember
 }
 day = { $weekday }, { $date }. { $month }
+# Wie das Datum klingt: was eine Aufnahme an seiner Stelle sagt.
+date = { $n ->
+    [1] dem ersten
+    [2] dem zweiten
+    [3] dem dritten
+    [4] dem vierten
+    [5] dem fünften
+    [6] dem sechsten
+    [7] dem siebten
+    [8] dem achten
+    [9] dem neunten
+    [10] dem zehnten
+    [11] dem elften
+    [12] dem zwölften
+    [13] dem dreizehnten
+    [14] dem vierzehnten
+    [15] dem fünfzehnten
+    [16] dem sechzehnten
+    [17] dem siebzehnten
+    [18] dem achtzehnten
+    [19] dem neunzehnten
+    [20] dem zwanzigsten
+    [21] dem einundzwanzigsten
+    [22] dem zweiundzwanzigsten
+    [23] dem dreiundzwanzigsten
+    [24] dem vierundzwanzigsten
+    [25] dem fünfundzwanzigsten
+    [26] dem sechsundzwanzigsten
+    [27] dem siebenundzwanzigsten
+    [28] dem achtundzwanzigsten
+    [29] dem neunundzwanzigsten
+    [30] dem dreißigsten
+   *[31] dem einunddreißigsten
+}
 
 plus = plus
 
 ##
+
+# Für ein Unternehmen, dessen Namen keine Aufnahme sagt.
+welcome-unnamed = Herzlich willkommen.
+hello-unnamed = Guten Tag.
+goodbye-unnamed = Vielen Dank für Ihren Anruf.
 
 welcome = Willkommen bei { $company }.
 choose-language = Für Deutsch bitte die { $key } drücken.

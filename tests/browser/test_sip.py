@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import threading
+import wave
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,11 +23,11 @@ ANA, STRANGER = "+12025550142", "+12025550199"
 class Terminal:
     """`countersign call` with somebody at the keys."""
 
-    def __init__(self, demo: Program, number: str) -> None:
+    def __init__(self, demo: Program, number: str, *more: str, **extra: str) -> None:
         self.address = until("the telephone line", lambda: re.search(r"(sip:127\.0\.0\.1:\d+)", demo.out.read_text()))[1]
         self.process = subprocess.Popen(  # noqa: S603
-            [binary(), "call", self.address.replace("sip:", "sip:+12025550100@"), "--from", number],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
+            [binary(), "call", self.address.replace("sip:", "sip:+12025550100@"), "--from", number, *more],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment() | extra,
         )
         self.lines: list[str] = []
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -100,6 +102,82 @@ def test_ana_calls_proves_waits_and_talks(demo: Demo, terminals: list[Terminal])
     assert robin.act(call, "end").status == 200
     assert "The other side hung up." in ana.over()
     assert "by the agent" in story(demo, call) or "The agent ended the call" in story(demo, call)
+
+
+def recordings() -> dict[str, dict[str, str]]:
+    """The set that comes with the program, in English: what each says, and how long it is."""
+    listed = subprocess.run([binary(), "prompts", "list", "--lang", "en"], capture_output=True, text=True, check=True, env=environment(), cwd="/")  # noqa: S603
+    rows = re.findall(r"^(\S+)\s+en\s+([\d.]+)\s+shipped\s+(.*)$", listed.stdout, re.MULTILINE)
+    return {text: {"id": name, "seconds": seconds} for name, seconds, text in rows}
+
+
+def samples(path: Path) -> array:
+    with wave.open(str(path)) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
+        return array("h", file.readframes(file.getnframes()))
+
+
+def test_a_caller_hears_words_and_a_code_digit_by_digit_without_any_program_that_speaks(demo: Demo, terminals: list[Terminal], tmp_path: Path) -> None:
+    """What came over the line is compared with the recordings, byte by byte, by the terminal: it shows only
+    what it has heard whole, or a quarter of a second of what nothing else begins like."""
+    known = recordings()
+    assert len(known) > 150
+    heard = tmp_path / "heard.wav"
+    stranger = Terminal(demo, STRANGER, "--record", str(heard))
+    terminals.append(stranger)
+    until("the greeting is heard to its end", lambda: "  Welcome to Juniper & Co.\n" in stranger.text)
+    until("a key is offered for each language", lambda: re.search(r"  For English, press …\n +1\n  Para español, marque …\n +2\n  Für Deutsch bitte die …\n +3\n  … drücken.\n", stranger.text), seconds=40)
+    stranger.key("1")
+    until("the menu is heard", lambda: "  When you are signed in on our website, you see a code for the phone.\n" in stranger.text)
+    stranger.key("3")
+    first = until("the code is said", lambda: re.search(r"there: …\n +([0-9 ]{15})\n  Once more: …\n", stranger.text), seconds=60)[1]
+    # The portal takes these digits, in this order, for a call that is on the line: they were the right ones.
+    ana = Http(demo.url)
+    assert ana.post("/demo/sign-in/portal/ana").status == 303
+    code = first.replace(" ", "")
+    assert "/me/code/confirm" not in ana.post("/me/code", {"code": f"{(int(code) + 1) % 10**8:08}"}).text
+    assert "/me/code/confirm" in ana.post("/me/code", {"code": code}).text
+    stranger.key("")
+    stranger.over()
+    sound = samples(heard)
+    # 20 ms at a time: speech is there, near -20 dBFS, and nothing is cut off.
+    levels = [max(abs(s) for s in sound[at : at + 160]) for at in range(0, len(sound) - 160, 160)]
+    assert max(levels) < 32_000
+    spoken = sum(level > 500 for level in levels) / 50
+    seconds = sum(float(known[text]["seconds"]) for text in known if f"  {text}\n" in stranger.text)
+    assert spoken > 0.6 * seconds, (spoken, seconds)
+
+
+def test_recordings_of_ones_own_are_brought_in_checked_and_heard(tmp_path: Path) -> None:
+    def prompts(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([binary(), "prompts", *args], capture_output=True, text=True, check=False, env=environment() | {"NO_COLOR": "1"}, cwd=tmp_path)  # noqa: S603
+
+    said = prompts("say", "approve-in-portal", "--lang", "de", "--to", str(tmp_path / "said.wav"))
+    assert said.returncode == 0, said.stderr
+    assert "4, 0, 7, 1, 9, 2" in said.stdout
+    assert len(samples(tmp_path / "said.wav")) > 8 * 8000
+    script = prompts("script", "--lang", "es")
+    assert "es/welcome.wav\tLe damos la bienvenida a Juniper & Co." in script.stdout
+    # A recording of one's own: what was just written, under another name.
+    (tmp_path / "mine" / "de").mkdir(parents=True)
+    shutil.copy(tmp_path / "said.wav", tmp_path / "mine" / "de" / "welcome.wav")
+    assert prompts("import", "mine", "--into", "set", "--dry-run").returncode == 0
+    assert not (tmp_path / "set").exists()
+    taken = prompts("import", "mine", "--into", "set", "--made-by", "us", "--licence", "ours")
+    assert taken.returncode == 0, taken.stderr
+    assert "1 recordings are in set." in taken.stdout and "\x1b" not in taken.stdout
+    checked = prompts("check", "set")
+    assert checked.returncode == 0 and "nothing is wrong" in checked.stdout, checked.stdout
+    shutil.copy(tmp_path / "said.wav", tmp_path / "mine" / "de" / "welcom.wav")
+    refused = prompts("import", "mine", "--into", "set")
+    assert refused.returncode != 0 and "nothing was written" in refused.stderr
+    sound = next((tmp_path / "set" / "de").iterdir())
+    sound.write_bytes(sound.read_bytes()[:-2] + b"\x01\x00")
+    broken = prompts("check", "set")
+    assert broken.returncode != 0 and "SHA-256" in broken.stdout
+    assert prompts("check").returncode == 0, "the set that comes with us"
+    assert prompts("export", "ours").returncode == 0
+    assert prompts("check", "ours").returncode == 0
 
 
 def test_a_stranger_hangs_up_in_the_middle_of_a_prompt(demo: Demo, terminals: list[Terminal]) -> None:

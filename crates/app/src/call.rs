@@ -1,17 +1,29 @@
 //! `countersign call`: a small telephone for the terminal.
 
-use std::{net::IpAddr, process::ExitCode, time::Duration};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use countersign_server::config::read_secret;
+use countersign_server::{
+    config::read_secret,
+    prompts::{Set, wave},
+};
 use countersign_sip::{
-    caller::{Line, Phone, PhoneSettings},
+    caller::{Line, Phone, PhoneSettings, Recogniser},
+    clip::RATE,
     g711::Law,
 };
 
 use crate::{
     Failure,
-    term::{DIM, STRONG, good},
+    term::{DIM, GOOD, STRONG, WARN, good},
 };
+
+/// The most that is kept for `--record`: an hour.
+const LONGEST: usize = 3_600 * RATE;
 
 /// `call`.
 #[derive(clap::Args)]
@@ -30,9 +42,15 @@ pub struct Args {
     /// The name for a telephone that has to give one; the password is in COUNTERSIGN_SIP_PASSWORD
     #[arg(long)]
     user: Option<String>,
+    /// Recordings that the other side plays, besides those that come with us: they are shown as text
+    #[arg(long)]
+    prompts: Option<PathBuf>,
+    /// Write what is heard into this WAV file
+    #[arg(long)]
+    record: Option<PathBuf>,
 }
 
-/// Calls, sends what is typed as keys, and says whether something is heard.
+/// Calls, sends what is typed as keys, and shows what is heard: recordings that it knows as text.
 pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     let mut settings = PhoneSettings::new(args.ip, &args.from);
     if args.a_law {
@@ -42,57 +60,128 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
         let password = read_secret("COUNTERSIGN_SIP_PASSWORD", None)?.ok_or("set COUNTERSIGN_SIP_PASSWORD")?;
         settings.password = Some((user, password.expose().to_owned()));
     }
+    let mut known = Vec::new();
+    if let Some(folder) = &args.prompts {
+        known.extend(Set::read(folder)?.all()?);
+    }
+    known.extend(Set::shipped().all()?);
+    let mut known: Vec<_> = known.into_iter().map(|(row, clip)| (row.text, clip)).collect();
+    // "2" and "dos" may sound alike: keys and codes are what is listened for.
+    known.sort_by_key(|(text, _)| text.chars().count() > 1);
     let phone = Phone::start(settings).await?;
+    anstream::println!("{DIM}Calling {} as {} …{DIM:#}", args.to, args.from);
+    let began = Instant::now();
     let line = phone.call(&args.to).await?;
-    anstream::println!("{STRONG}Answered.{STRONG:#} {DIM}Type keys and a line end; an empty line hangs up.{DIM:#}");
-    let ended = talk(&line).await;
+    anstream::println!("{STRONG}Answered.{STRONG:#} {DIM}after {:.1} s. Type keys and a line end; an empty line hangs up.{DIM:#}", began.elapsed().as_secs_f64());
+    let began = Instant::now();
+    let mut talk = Talk { known, recogniser: None, spelled: false, record: args.record.is_some(), heard: Vec::new(), keys: 0 };
+    let ended = talk.go(&line).await;
     let heard = line.ear(Clone::clone);
-    anstream::println!("{DIM}{} packets of sound, {} lost, 99 of 100 within {} ms{DIM:#}", heard.packets, heard.lost, heard.gap_p99());
+    let seconds = began.elapsed().as_secs();
+    anstream::println!(
+        "{DIM}{}:{:02} min, {} keys sent, {} packets of sound, {} lost, 99 of 100 within {} ms{DIM:#}",
+        seconds / 60, seconds % 60, talk.keys, heard.packets, heard.lost, heard.gap_p99(),
+    );
     if !ended {
         line.hang_up().await;
+    }
+    if let Some(path) = &args.record {
+        let level = wave::Heard::of(&talk.heard);
+        std::fs::write(path, wave::written(&talk.heard, false)).map_err(|e| format!("{}: {e}", path.display()))?;
+        let loud = if level.span.is_some() { format!("speech at {:.0} dBFS, peak {:.0}", level.speech, level.peak) } else { "nothing to hear".into() };
+        anstream::println!("{DIM}{:.1} s in {}: {loud}{DIM:#}", talk.heard.len() as f64 / RATE as f64, path.display());
     }
     good("The call is over.");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether the other side ended it.
-async fn talk(line: &Line) -> bool {
-    let (sender, mut keys) = tokio::sync::mpsc::channel(1);
-    // Input that blocks has a thread of its own, and the process does not wait for it.
-    std::thread::spawn(move || {
-        for typed in std::io::stdin().lines().map_while(Result::ok) {
-            if sender.blocking_send(typed).is_err() {
-                return;
+struct Talk {
+    known: Vec<(String, std::sync::Arc<countersign_sip::Clip>)>,
+    recogniser: Option<(Law, Recogniser<String>)>,
+    /// The last thing shown was a digit or letter, and the line is open.
+    spelled: bool,
+    record: bool,
+    heard: Vec<i16>,
+    keys: usize,
+}
+
+impl Talk {
+    /// Whether the other side ended it.
+    async fn go(&mut self, line: &Line) -> bool {
+        let (sender, mut keys) = tokio::sync::mpsc::channel(1);
+        // Input that blocks has a thread of its own, and the process does not wait for it.
+        std::thread::spawn(move || {
+            for typed in std::io::stdin().lines().map_while(Result::ok) {
+                if sender.blocking_send(typed).is_err() {
+                    return;
+                }
             }
-        }
-    });
-    let mut sounding = false;
-    loop {
-        tokio::select! {
-            typed = keys.recv() => match typed {
-                Some(typed) if !typed.trim().is_empty() => {
-                    if !line.press(typed.trim()).await {
-                        anstream::println!("The other side takes no keys, or these are none: 0 to 9, star and hash.");
+        });
+        // A pause between two sentences is no silence yet.
+        const SILENT: Duration = Duration::from_secs(1);
+        let (mut sounding, mut last_sound) = (false, Instant::now());
+        loop {
+            tokio::select! {
+                typed = keys.recv() => match typed {
+                    Some(typed) if !typed.trim().is_empty() => {
+                        if line.press(typed.trim()).await {
+                            self.keys += typed.trim().chars().count();
+                        } else {
+                            self.line(format_args!("{WARN}The other side takes no keys, or these are none: 0 to 9, star and hash.{WARN:#}"));
+                        }
+                    }
+                    _ => return false,
+                },
+                () = tokio::time::sleep(Duration::from_millis(100)) => {
+                    if line.ear(|ear| !ear.is_silent() && ear.packets > 0) {
+                        last_sound = Instant::now();
+                    }
+                    let now = line.ear(|ear| ear.packets > 0) && last_sound.elapsed() < SILENT;
+                    if now != sounding {
+                        self.line(format_args!("{DIM}{}{DIM:#}", if now { "… something is heard" } else { "… silence" }));
+                        sounding = now;
+                    }
+                    self.listen(line);
+                    let said = line.said();
+                    if let Some(to) = said.refer {
+                        self.line(format_args!("The other side transfers us to {to}."));
+                        return false;
+                    }
+                    if said.ended {
+                        self.line(format_args!("The other side hung up."));
+                        return true;
                     }
                 }
-                _ => return false,
-            },
-            () = tokio::time::sleep(Duration::from_millis(200)) => {
-                let now = line.ear(|ear| !ear.is_silent() && ear.packets > 0);
-                if now != sounding {
-                    anstream::println!("{DIM}{}{DIM:#}", if now { "… something is heard" } else { "… silence" });
-                    sounding = now;
-                }
-                let said = line.said();
-                if let Some(to) = said.refer {
-                    anstream::println!("The other side transfers us to {to}.");
-                    return false;
-                }
-                if said.ended {
-                    anstream::println!("The other side hung up.");
-                    return true;
-                }
             }
         }
+    }
+
+    /// Shows the recordings among what came.
+    fn listen(&mut self, line: &Line) {
+        let (bytes, Some(law)) = (line.take(), line.ear(|ear| ear.law)) else { return };
+        if self.record && self.heard.len() < LONGEST {
+            self.heard.extend(bytes.iter().map(|byte| law.decode(*byte)));
+        }
+        if self.recogniser.as_ref().is_none_or(|(of, _)| *of != law) {
+            self.recogniser = Some((law, Recogniser::new(self.known.iter().cloned(), law)));
+        }
+        let Some((_, recogniser)) = &mut self.recogniser else { return };
+        for text in recogniser.hear(&bytes) {
+            // Digits stand in a row, as they are said.
+            if text.chars().count() == 1 {
+                anstream::print!("{}{STRONG}{text}{STRONG:#}", if self.spelled { " " } else { "  " });
+                self.spelled = true;
+                let _ = std::io::Write::flush(&mut std::io::stdout());
+            } else {
+                self.line(format_args!("  {GOOD}{text}{GOOD:#}"));
+            }
+        }
+    }
+
+    fn line(&mut self, text: std::fmt::Arguments<'_>) {
+        if std::mem::take(&mut self.spelled) {
+            anstream::println!();
+        }
+        anstream::println!("{text}");
     }
 }

@@ -10,6 +10,7 @@ mod lines;
 mod migrate;
 mod policy;
 mod privacy;
+mod prompts;
 mod risk;
 mod start;
 mod stir;
@@ -100,6 +101,9 @@ enum Command {
     },
     /// Call a SIP address and type keys, to try a flow from a terminal
     Call(call::Args),
+    /// What callers hear: list it, check recordings, bring in your own
+    #[command(subcommand)]
+    Prompts(prompts::PromptsCommand),
     /// Signed calls (STIR/SHAKEN): check test vectors
     #[command(subcommand)]
     Stir(stir::StirCommand),
@@ -281,6 +285,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Agent(AgentCommand::Leave { name, tenant, config }) => accounts::assign_agent(&config, &name, &tenant, None).await,
         Command::Unlock { account_number, config } => accounts::unlock(&config, &account_number).await,
         Command::Call(args) => call::run(args).await,
+        Command::Prompts(command) => prompts::run(command).await,
         Command::Stir(command) => stir::run(&command),
         Command::Survey(survey) => survey::run(survey),
         Command::Voice(command) => voice::run(command),

@@ -151,7 +151,7 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
             let own = config.stir.as_ref().map(|at| at.numbers.clone()).unwrap_or_default();
             let origid = stir::config::origid(runner.vault.index.blind("stir", "origin").0);
             let signs = config.stir.as_ref().map(|at| at.signs(origid)).transpose().map_err(|e| format!("[stir] {e}"))?.flatten();
-            let sip = Sip::new(texts.clone(), Voice::new(at.speech.clone()), phones, at.trust_asserted, at.national.clone(), move |id| names.name(id));
+            let sip = Sip::new(texts.clone(), at.voice().map_err(|e| format!("[sip] prompts: {e}"))?, phones, at.trust_asserted, at.national.clone(), move |id| names.name(id));
             let sip = Arc::new(sip.reached_at(own).calling(at.out.as_ref().map(|out| out.calls(signs))));
             runner.hub.register(sip::NAME, sip.clone());
             if at.out.is_some() {
@@ -323,12 +323,12 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     let people = demo::seed(&runner, &agents).await.map_err(|e| format!("the demo's record is not empty, or cannot be written: {e}"))?;
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], port))).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let company = Company { name: "Juniper & Co".into(), fraud_line: "+1 202 555 0100".into(), link_base: url.clone() };
+    let company = demo::company(&url);
     let texts = Arc::new(Texts::load(company)?.with_codes(runner.vault.pepper.clone()));
     let handsets = Arc::new(handset::Handsets::new(texts.clone()));
     runner.hub.register(handset::NAME, handsets.clone());
     let names = agents.clone();
-    let sip = Arc::new(Sip::new(texts.clone(), Voice::new(speech()), Default::default(), false, Some("+1".into()), move |id| names.name(id)));
+    let sip = Arc::new(Sip::new(texts.clone(), Voice::new(None, Vec::new()), Default::default(), false, Some("+1".into()), move |id| names.name(id)));
     runner.hub.register(sip::NAME, sip.clone());
     // Nothing real is on this machine that a fictional customer could reach.
     let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, &url)?);
@@ -353,9 +353,6 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
         anstream::println!("  {STRONG}{what:<11}{STRONG:#} {url}{path:<10} {DIM}{why}{DIM:#}");
     }
     anstream::println!("  {STRONG}{:<11}{STRONG:#} {telephone:<32} {DIM}call it with any SIP phone, as +12025550142 for Ana{DIM:#}", "Telephone");
-    if speech().is_empty() {
-        anstream::println!("  {DIM}{:<11} callers by SIP hear tones: install espeak-ng to hear words{DIM:#}", "");
-    }
     anstream::println!("\n{WARN}Not for real use{WARN:#}: no passwords, and the record is gone afterwards. Ctrl-C stops it.");
     let log = Log::new(Sequencer::new("localhost/log".into()), Witnesses::new(Vec::new())?, None);
     run_server(vec![Served { app, outbox, log: Some(log), retention: Retention::default(), gateway: Some(gateway) }], listener, stop()).await?;
@@ -374,12 +371,6 @@ async fn telephone(sip: &Arc<Sip>, app: &App) -> Result<Gateway, Failure> {
         Ok(gateway) => Ok(gateway),
         Err(_) => Ok(sip.start(app.clone(), at(0)).await?),
     }
-}
-
-/// A program that speaks, if this machine has one.
-fn speech() -> Vec<String> {
-    let there = |program: &str| std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()));
-    if there("espeak-ng") { ["espeak-ng", "--stdout", "-s", "150", "-v", "{lang}"].map(str::to_owned).to_vec() } else { Vec::new() }
 }
 
 /// The demo's record: a temporary folder that goes with it, or a file of the person's choice.

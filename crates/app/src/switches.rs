@@ -36,7 +36,7 @@ impl Switches {
             Some(at) => {
                 let media = at.media(&config.listen.public_url).map_err(|e| format!("[asterisk] {e}"))?;
                 let lines = Arc::new(Lines::new(Setup {
-                    name: asterisk::NAME, clips: Clips::new(texts.clone(), Voice::new(at.speech.clone()), &media, asterisk::NAME),
+                    name: asterisk::NAME, clips: Clips::new(texts.clone(), Voice::of(at.prompts.as_deref(), &at.speech).map_err(|e| format!("[asterisk] prompts: {e}"))?, &media, asterisk::NAME),
                     agent_phones: at.agent_phones.clone().into_iter().collect(), national: at.national.clone(), most: at.calls, name_of: names(),
                 }));
                 hub.register(asterisk::NAME, lines.clone());
@@ -48,7 +48,7 @@ impl Switches {
             Some(at) => {
                 let media = at.media_url.as_ref().unwrap_or(&config.listen.public_url);
                 let lines = Arc::new(Lines::new(Setup {
-                    name: freeswitch::NAME, clips: Clips::new(texts.clone(), Voice::new(at.speech.clone()), media, freeswitch::NAME),
+                    name: freeswitch::NAME, clips: Clips::new(texts.clone(), Voice::of(at.prompts.as_deref(), &at.speech).map_err(|e| format!("[freeswitch] prompts: {e}"))?, media, freeswitch::NAME),
                     agent_phones: at.agent_phones.clone().into_iter().collect(), national: at.national.clone(), most: at.calls, name_of: names(),
                 }));
                 hub.register(freeswitch::NAME, lines.clone());

@@ -22,7 +22,9 @@ use countersign_store::Commit;
 use crate::{
     App,
     agents::Agents,
-    desk, portal,
+    desk,
+    i18n::Company,
+    portal,
     pages::{self, DemoPerson, DemoView, Shell},
     runner::{RunError, Runner},
     vault::Vault,
@@ -48,6 +50,11 @@ pub const AGENTS: [(&str, Role); 4] = [("Robin", Role::Agent), ("Sam", Role::Spe
 
 /// A number of nobody's, whose SIM changed six hours ago.
 pub const SWAPPED_SIM: &str = "+12025550190";
+
+/// The demo's company. The recordings that come with us say its name.
+pub fn company(link_base: &str) -> Company {
+    Company { name: "Juniper & Co".into(), fraud_line: "+1 202 555 0100".into(), link_base: link_base.into() }
+}
 
 /// The key of Liam's authenticator app, for the page that plays it.
 const LIAM_APP: &[u8; 20] = b"countersign-demo-app";

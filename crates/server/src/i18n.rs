@@ -5,6 +5,7 @@
 //! alone; no value of an account can get into a text, because no type here carries one.
 
 mod gsm;
+mod said;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -13,8 +14,7 @@ use std::{collections::BTreeSet, fmt, path::Path};
 
 use countersign_core::{
     action::{Action, Verb},
-    factor::{Alphabet, Pepper},
-    id::ChallengeId,
+    factor::Pepper,
     message::Body,
     prompt::{Lang, Prompt},
     secret::Secret,
@@ -25,6 +25,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use unic_langid::LanguageIdentifier;
 
 pub use gsm::segments;
+pub use said::{Line, Part, Said, Sentence, key};
 
 type Bundle = FluentBundle<FluentResource>;
 
@@ -112,6 +113,8 @@ impl fmt::Debug for Mail {
 pub struct Texts {
     company: Company,
     codes: Option<Pepper>,
+    /// Where a company has words of its own: ours.
+    ours: Option<Box<Texts>>,
     en: Bundle,
     es: Bundle,
     de: Bundle,
@@ -279,7 +282,7 @@ impl Texts {
                 return Err(TextError::Missing { lang: lang.code(), id: (*id).to_owned() });
             }
         }
-        Ok(Self { company, codes: None, en: bundle(Lang::En)?, es: bundle(Lang::Es)?, de: bundle(Lang::De)? })
+        Ok(Self { company, codes: None, ours: None, en: bundle(Lang::En)?, es: bundle(Lang::Es)?, de: bundle(Lang::De)? })
     }
 
     /// The same, with words of the company's own in place of some of ours: files `LANG/voice.ftl`,
@@ -289,8 +292,9 @@ impl Texts {
     /// A folder without such a file, a file that is not well-formed, a message that there is none of,
     /// or one that leaves out or makes up a value, such as the code of a texted code.
     pub fn with_words(company: Company, folder: Option<&Path>) -> Result<Self, TextError> {
-        let mut texts = Self::load(company)?;
+        let mut texts = Self::load(company.clone())?;
         let Some(folder) = folder else { return Ok(texts) };
+        texts.ours = Some(Box::new(Self::load(company)?));
         let mut found = false;
         for lang in Lang::ALL {
             for (file, ours) in files(lang) {
@@ -323,7 +327,10 @@ impl Texts {
     }
 
     /// The same, able to say codes that are derived from this pepper.
-    pub fn with_codes(self, pepper: Pepper) -> Self { Self { codes: Some(pepper), ..self } }
+    pub fn with_codes(self, pepper: Pepper) -> Self {
+        let ours = self.ours.map(|ours| Box::new(ours.with_codes(pepper.clone())));
+        Self { codes: Some(pepper), ours, ..self }
+    }
 
     /// What is said, as one text. [`Prompt::ChooseLanguage`] is all languages in a row.
     pub fn prompt(&self, lang: Lang, prompt: &Prompt) -> String {
@@ -332,30 +339,7 @@ impl Texts {
 
     /// What is said, each part with the language of the voice that should say it.
     pub fn spoken(&self, lang: Lang, prompt: &Prompt) -> Vec<(Lang, String)> {
-        let id = prompt_id(prompt);
-        let mut args = self.args();
-        match prompt {
-            Prompt::ChooseLanguage => {
-                let each = (1_u8..).zip(Lang::ALL).map(|(key, lang)| {
-                    let mut args = self.args();
-                    args.set("key", key);
-                    (lang, self.text(lang, id, &args))
-                });
-                return each.collect();
-            }
-            Prompt::Recognised { upcoming: Some(at) } => args.set("day", self.day(lang, *at)),
-            Prompt::StepUp { action } => args.set("action", self.action(lang, action)),
-            Prompt::ApproveInPortal { code } | Prompt::ApproveAtProvider { code } => args.set("code", self.travelling(*code, Alphabet::Known)),
-            Prompt::TypeInPortal { code } => args.set("code", self.travelling(*code, Alphabet::Spoken)),
-            _ => {}
-        }
-        vec![(lang, self.text(lang, id, &args))]
-    }
-
-    /// A code that travels to the portal, as it is read out. Derived at the last moment: no stored
-    /// answer holds it.
-    fn travelling(&self, code: ChallengeId, alphabet: Alphabet) -> String {
-        self.codes.as_ref().map(|pepper| spelled(&pepper.travel_code(code, alphabet))).unwrap_or_default()
+        self.said(lang, prompt).into_iter().map(|said| (said.lang, said.text)).collect()
     }
 
     /// What the caller wants, to follow "to …": "change the phone number on your account". An
@@ -453,56 +437,11 @@ impl Texts {
     /// What a customer reads first in the file of everything that is kept about them.
     pub fn about_download(&self, lang: Lang) -> String { self.text(lang, "download-about", &self.args()) }
 
-    /// What is said when we ring the number on file: the code, digit by digit and twice. Other
-    /// messages are told without their links, which nobody can follow by ear.
-    pub fn voice_code(&self, lang: Lang, body: &Body) -> String {
-        let mut args = self.args();
-        args.set("fraud", dictated(&self.company.fraud_line, &self.text(lang, "plus", &self.args())));
-        let id = match body {
-            Body::Code { code, action, .. } => {
-                args.set("code", spelled(code));
-                args.set("action", self.wanted(lang, action.as_ref()));
-                "call-code"
-            }
-            Body::Changed { action, .. } => {
-                args.set("done", self.phrase(lang, Role::Done, action));
-                "call-notice"
-            }
-            Body::Summary { actions, .. } => {
-                args.set("done", self.done(lang, actions).join(". "));
-                "call-notice"
-            }
-            Body::Online { action } => {
-                args.set("action", self.action(lang, action));
-                "call-online"
-            }
-            Body::ChangedOnline { action, .. } => {
-                args.set("done", self.phrase(lang, Role::Done, action));
-                "call-changed-online"
-            }
-            Body::Ring { .. } => return String::new(),
-        };
-        self.text(lang, id, &args)
-    }
+    /// What is said when we ring the number on file, as one text.
+    pub fn voice_code(&self, lang: Lang, body: &Body) -> String { self.rung(lang, body).map(|said| said.text).unwrap_or_default() }
 
     /// Weekday, day and month in UTC: "Thursday, June 4".
-    pub fn day(&self, lang: Lang, at: Timestamp) -> String {
-        // The first of January 1970 was a Thursday; Monday is 1.
-        let weekday = (at.unix().div_euclid(86_400) + 3).rem_euclid(7) + 1;
-        let text = at.to_string();
-        let mut date = text.split('T').next().unwrap_or("").rsplit('-').map(|part| part.parse::<i64>().unwrap_or(0));
-        let (day, month) = (date.next().unwrap_or(0), date.next().unwrap_or(0));
-        let name = |id, n| {
-            let mut args = FluentArgs::new();
-            args.set("n", n);
-            self.text(lang, id, &args)
-        };
-        let mut args = FluentArgs::new();
-        args.set("weekday", name("weekday", weekday));
-        args.set("month", name("month", month));
-        args.set("date", day);
-        self.text(lang, "day", &args)
-    }
+    pub fn day(&self, lang: Lang, at: Timestamp) -> String { self.made_day(lang, at).text }
 
     /// Where a change is undone.
     pub fn undo_link(&self, token: &Secret) -> String { self.link(UNDO_PATH, token) }
@@ -576,28 +515,4 @@ impl Texts {
         }
         text
     }
-}
-
-/// `4, 0, 7, 1`: a synthesiser reads each alone.
-fn spelled(code: &Secret) -> String {
-    code.expose().chars().filter(|c| !c.is_whitespace()).map(String::from).collect::<Vec<_>>().join(", ")
-}
-
-/// A telephone number for the ear: `+1 800 555 0199` becomes `plus 1, 8 0 0, 5 5 5, 0 1 9 9`.
-fn dictated(number: &str, plus: &str) -> String {
-    let groups = number.split(|c: char| !c.is_alphanumeric() && c != '+').filter(|group| !group.is_empty());
-    let said = groups.map(|group| {
-        let mut out = String::new();
-        let mut word = false;
-        for c in group.chars() {
-            // Letters of a vanity number stay together.
-            if !(out.is_empty() || word && c.is_alphabetic()) {
-                out.push(' ');
-            }
-            word = c.is_alphabetic();
-            if c == '+' { out.push_str(plus) } else { out.push(c) }
-        }
-        out
-    });
-    said.collect::<Vec<_>>().join(", ")
 }

@@ -31,6 +31,7 @@ pub mod passkeys;
 pub mod policies;
 pub mod portal;
 pub mod privacy;
+pub mod prompts;
 pub mod push;
 pub mod record;
 pub mod recording;

@@ -64,6 +64,19 @@ impl Clip {
         Ok(Arc::new(Self { mu: mu.into(), a: a.into() }))
     }
 
+    /// From bytes of this law, one a sample, 8,000 a second: they are sent as they are where that law is
+    /// spoken.
+    ///
+    /// # Errors
+    /// Longer than ten minutes.
+    pub fn from_bytes(law: Law, bytes: &[u8]) -> Result<Arc<Self>, ClipError> {
+        if bytes.len() > LONGEST {
+            return Err(ClipError::Long);
+        }
+        let other = |to: Law| bytes.iter().map(|byte| if to == law { *byte } else { to.encode(law.decode(*byte)) }).collect();
+        Ok(Arc::new(Self { mu: other(Law::Mu), a: other(Law::A) }))
+    }
+
     /// A tone of `hertz` for `sound`, then nothing for `rest`; `level` from 0 to 1 of full scale. Cut
     /// at ten minutes.
     #[must_use]
@@ -158,6 +171,17 @@ mod tests {
         let clip = Clip::from_wav(&file(8000, 1, &[0, 1000, -1000])).unwrap();
         assert_eq!(clip.bytes(Law::Mu), [0, 1000, -1000].map(|s| Law::Mu.encode(s)));
         assert_eq!(clip.bytes(Law::A), [0, 1000, -1000].map(|s| Law::A.encode(s)));
+    }
+
+    #[test]
+    fn bytes_of_a_law_are_kept_in_it() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for law in Law::ALL {
+            assert_eq!(Clip::from_bytes(law, &bytes).unwrap().bytes(law), bytes);
+        }
+        let clip = Clip::from_bytes(Law::Mu, &[Law::Mu.encode(1000)]).unwrap();
+        assert_eq!(clip.bytes(Law::A), [Law::A.encode(Law::Mu.decode(Law::Mu.encode(1000)))]);
+        assert_eq!(Clip::from_bytes(Law::A, &vec![0; LONGEST + 1]).unwrap_err(), ClipError::Long);
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Gate {
     pub async fn staffed(world: &World, out: Option<Out>, phones: HashMap<String, String>, change: impl FnOnce(&mut Settings)) -> Self {
         let names = world.app.agents.clone();
         // Nothing speaks: half a second of a tone stands for each prompt.
-        let sip = Sip::new(world.app.texts.clone(), Voice::new(Vec::new()), phones, true, Some("+1".into()), move |id| names.name(id));
+        let sip = Sip::new(world.app.texts.clone(), Voice::new(None, Vec::new()), phones, true, Some("+1".into()), move |id| names.name(id));
         let sip = Arc::new(sip.reached_at(vec![E164::parse(CENTER).unwrap()]).calling(out));
         world.app.runner.hub.register(NAME, sip.clone());
         let notices = world.app.runner.hub.listen();

@@ -31,7 +31,7 @@ async fn listening(world: &World, more: &str) -> SocketAddr {
     let settings: countersign_server::telephony::freeswitch::config::FreeSwitchSettings = toml::from_str(&settings).unwrap();
     let names = world.app.agents.clone();
     let lines = Arc::new(Lines::new(Setup {
-        name: NAME, clips: Clips::new(world.app.texts.clone(), Voice::new(Vec::new()), "http://127.0.0.1:8080", NAME),
+        name: NAME, clips: Clips::new(world.app.texts.clone(), Voice::new(None, Vec::new()), "http://127.0.0.1:8080", NAME),
         agent_phones: settings.agent_phones.clone().into_iter().collect(), national: settings.national.clone(), most: settings.calls,
         name_of: Box::new(move |id| names.name(id)),
     }));

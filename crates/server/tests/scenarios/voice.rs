@@ -454,7 +454,7 @@ async fn a_telephone_is_heard() {
     Caller::enrolled(&world, &mut robin).await;
     robin.end().await;
     let names = world.app.agents.clone();
-    let adapter = Arc::new(Sip::new(world.app.texts.clone(), sip::voice::Voice::new(Vec::new()), Default::default(), false, Some("+1".into()), move |id| names.name(id)));
+    let adapter = Arc::new(Sip::new(world.app.texts.clone(), sip::voice::Voice::new(None, Vec::new()), Default::default(), false, Some("+1".into()), move |id| names.name(id)));
     world.app.runner.hub.register(sip::NAME, adapter.clone());
     let here = std::net::IpAddr::from([127, 0, 0, 1]);
     let gateway = countersign_sip::Settings { peers: vec!["127.0.0.0/8".parse().unwrap()], ..countersign_sip::Settings::new((here, 0).into()) };

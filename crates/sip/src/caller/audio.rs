@@ -17,6 +17,8 @@ use crate::sdp::Agreed;
 
 /// The sound that is kept to be listened to: the last 400 ms.
 const TAIL: usize = RATE * 2 / 5;
+/// The sound that waits to be taken, at most: half a minute.
+const FRESH: usize = RATE * 30;
 /// Distances of packets that are kept, at most.
 const GAPS: usize = 100_000;
 const TICK: Duration = Duration::from_millis(20);
@@ -39,9 +41,17 @@ pub struct Ear {
     /// The law of the last packet.
     pub law: Option<Law>,
     tail: VecDeque<i16>,
+    /// What nobody has taken yet: see [`Ear::take`].
+    fresh: Vec<u8>,
 }
 
 impl Ear {
+    /// The bytes of audio, in the law of the last packet, that came since this was asked for last. What
+    /// was lost is missing; the oldest goes when nobody takes it for half a minute.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.fresh)
+    }
+
     /// Whether a tone of `hertz` is most of what was heard in the last 200 ms (Goertzel's way).
     #[must_use]
     pub fn hears(&self, hertz: f64) -> bool {
@@ -154,6 +164,11 @@ impl Audio {
         look(&self.lock().ear)
     }
 
+    /// See [`Ear::take`].
+    pub fn take(&self) -> Vec<u8> {
+        self.lock().ear.take()
+    }
+
     pub fn forget(&self) {
         self.lock().ear = Ear::default();
     }
@@ -219,6 +234,10 @@ impl Inner {
                 self.ear.packets += 1;
                 self.ear.law = Some(agreed.law);
                 if self.keep {
+                    if self.ear.fresh.len() + packet.payload.len() > FRESH {
+                        self.ear.fresh.clear();
+                    }
+                    self.ear.fresh.extend_from_slice(packet.payload);
                     for byte in packet.payload {
                         let sample = agreed.law.decode(*byte);
                         self.ear.sound += u64::from(sample.unsigned_abs() > 16);

@@ -2,6 +2,7 @@
 //! for tests; not for people.
 
 mod audio;
+mod recognise;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,7 @@ use rsipstack::transport::udp::UdpConnection;
 use tokio::sync::{mpsc, watch};
 
 pub use audio::Ear;
+pub use recognise::Recogniser;
 use audio::Audio;
 
 use crate::clip::Clip;
@@ -387,6 +389,12 @@ impl Line {
     /// Looks at what was heard.
     pub fn ear<T>(&self, look: impl FnOnce(&Ear) -> T) -> T {
         self.audio.look(look)
+    }
+
+    /// What was heard since this was asked for last: see [`Ear::take`].
+    #[must_use]
+    pub fn take(&self) -> Vec<u8> {
+        self.audio.take()
     }
 
     /// Forgets what was heard.

@@ -38,7 +38,9 @@ pub struct AsteriskSettings {
     /// Calls at one time.
     #[serde(default = "calls")]
     pub calls: usize,
-    /// The program that speaks, with its arguments, as in `[sip]`.
+    /// A folder with recordings of your own, as in `[sip]`.
+    pub prompts: Option<PathBuf>,
+    /// The program that speaks what nobody recorded, with its arguments, as in `[sip]`.
     #[serde(default)]
     pub speech: Vec<String>,
     /// The telephones of agents, by sign-in name, as Asterisk dials them: `PJSIP/robin`.
@@ -153,9 +155,6 @@ impl AsteriskSettings {
         }
         for name in self.music.keys().filter(|name| !Music::ALL.iter().any(|music| music.name() == *name)) {
             say(Severity::Missing, "asterisk.music", format!("{name:?} is none of ours: calm, lively, classical"));
-        }
-        if self.speech.is_empty() {
-            say(Severity::Missing, "asterisk.speech", "nothing speaks, and callers hear tones: name a program, such as [\"espeak-ng\", \"--stdout\", \"-v\", \"{lang}\"]".into());
         }
     }
 }

@@ -503,7 +503,7 @@ mod tests {
 
     fn asterisk(address: &str) -> Asterisk {
         let company = Company { name: "Juniper & Co".into(), fraud_line: "+1 202 555 0100".into(), link_base: "https://calls.example.com".into() };
-        let clips = Clips::new(Arc::new(Texts::load(company).unwrap()), Voice::new(Vec::new()), "http://127.0.0.1:8080", NAME);
+        let clips = Clips::new(Arc::new(Texts::load(company).unwrap()), Voice::new(None, Vec::new()), "http://127.0.0.1:8080", NAME);
         let lines = Lines::new(Setup { name: NAME, clips, agent_phones: HashMap::new(), national: None, most: 10, name_of: Box::new(|id| id.to_string()) });
         let file = std::env::temp_dir().join(format!("countersign-ari-{}-{}", std::process::id(), address.replace(':', "-")));
         std::fs::write(&file, "a-password-of-ari\n").unwrap();

@@ -1,6 +1,6 @@
 //! `[freeswitch]`: where FreeSWITCH reaches us, and which.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use countersign_core::prompt::Music;
 use countersign_sip::Network;
@@ -27,7 +27,9 @@ pub struct FreeSwitchSettings {
     /// Calls at one time.
     #[serde(default = "calls")]
     pub calls: usize,
-    /// The program that speaks, with its arguments, as in `[sip]`.
+    /// A folder with recordings of your own, as in `[sip]`.
+    pub prompts: Option<PathBuf>,
+    /// The program that speaks what nobody recorded, with its arguments, as in `[sip]`.
     #[serde(default)]
     pub speech: Vec<String>,
     /// The telephones of agents, by sign-in name, as it dials them: `user/robin`.
@@ -103,9 +105,6 @@ impl FreeSwitchSettings {
         }
         for name in self.music.keys().filter(|name| !Music::ALL.iter().any(|music| music.name() == *name)) {
             say(Severity::Missing, "freeswitch.music", format!("{name:?} is none of ours: calm, lively, classical"));
-        }
-        if self.speech.is_empty() {
-            say(Severity::Missing, "freeswitch.speech", "nothing speaks, and callers hear tones: name a program, such as [\"espeak-ng\", \"--stdout\", \"-v\", \"{lang}\"]".into());
         }
     }
 }

@@ -13,9 +13,12 @@ use countersign_sip::{Digest, digest::Algorithm, Network, RtpSource, Settings, T
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::out::Out;
-use crate::stir::config::Signs;
-use crate::config::{ConfigError, Severity, private_file, read_secret};
+use super::{out::Out, voice::Voice};
+use crate::{
+    config::{ConfigError, Severity, private_file, read_secret},
+    prompts::PromptError,
+    stir::config::Signs,
+};
 
 /// `[sip]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -41,7 +44,9 @@ pub struct SipSettings {
     /// Callers behind address translation send from elsewhere than they say.
     #[serde(default)]
     pub latch: bool,
-    /// The program that speaks, with its arguments.
+    /// A folder with recordings of your own.
+    pub prompts: Option<PathBuf>,
+    /// The program that speaks what nobody recorded, with its arguments.
     #[serde(default)]
     pub speech: Vec<String>,
     /// The telephones of agents, by sign-in name: SIP URIs.
@@ -158,6 +163,12 @@ impl SipSettings {
         Ok(settings)
     }
 
+    /// Whatever speaks.
+    ///
+    /// # Errors
+    /// The folder of recordings cannot be used.
+    pub fn voice(&self) -> Result<Voice, PromptError> { Voice::of(self.prompts.as_deref(), &self.speech) }
+
     /// What is missing or unsafe.
     pub(crate) fn examine(&self, say: &mut impl FnMut(Severity, &str, String)) {
         if self.peers.is_empty() && self.users.is_none() {
@@ -172,8 +183,11 @@ impl SipSettings {
         if self.latch {
             say(Severity::Unsafe, "sip.latch", "takes audio from whoever sends first to a port: prefer a media proxy in front".into());
         }
-        if self.speech.is_empty() {
-            say(Severity::Missing, "sip.speech", "nothing speaks, and callers hear tones: name a program, such as [\"espeak-ng\", \"--stdout\", \"-v\", \"{lang}\"]".into());
+        if let Some(Err(e)) = self.prompts.as_deref().map(Set::read) {
+            say(Severity::Missing, "sip.prompts", e.to_string());
+        }
+        if self.speech.is_empty() && self.prompts.is_none() {
+            say(Severity::Note, "sip.prompts", "callers hear the recordings that come with us, without your name: record what `countersign prompts list --missing` says, or name a program in sip.speech".into());
         }
         if let Some(out) = &self.out {
             let sample = out.to.replace("{number}", "+12025550100");

@@ -120,6 +120,8 @@ impl Sip {
         let _ = self.handle.set(handle.clone());
         metrics.gateway(move || handle.figures());
         tokio::spawn(follow(self.clone(), notices));
+        let sip = self.clone();
+        tokio::spawn(async move { sip.voice.warm().await });
         Ok(gateway)
     }
 
@@ -201,10 +203,9 @@ impl Sip {
 
     async fn said(&self, lang: Lang, prompt: &Prompt) -> Vec<Arc<Clip>> {
         let mut clips = Vec::new();
-        // A code is made for one caller, and is kept nowhere.
-        let secret = matches!(prompt, Prompt::ApproveInPortal { .. } | Prompt::ApproveAtProvider { .. } | Prompt::TypeInPortal { .. });
-        for (lang, text) in self.texts.spoken(lang, prompt) {
-            clips.push(self.voice.clip(lang, &text, !secret).await);
+        for said in self.texts.said(lang, prompt) {
+            clips.extend(self.voice.say(&said).await);
+            clips.push(voice::rest());
         }
         clips
     }
@@ -268,9 +269,10 @@ impl Sip {
         let Some(reply) = self.present(id).await else { return };
         let Some(ours) = self.known(&key) else { return };
         // Something was put on record, and the caller is to do what they are doing: nobody begins a prompt
-        // anew for that, and takes keys for it that are meant for the next.
+        // anew for that, and takes keys for it that are meant for the next. What was said once before it,
+        // such as the greeting, is not part of what they are to do.
         if reply.n > ours.n
-            && reply.directives != ours.told
+            && !ours.told.ends_with(&reply.directives)
             && let Some(steps) = self.told(&key, id, &reply).await
             && let Some(handle) = self.handle.get()
         {

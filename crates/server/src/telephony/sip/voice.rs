@@ -1,58 +1,160 @@
-//! Words as sound: a program of the operator's choice speaks, and what it said is kept. Recordings of
-//! your own, and a set that comes with us: not yet.
+//! Words as sound: recordings of the company's own, a program that speaks, and the recordings that come
+//! with us, in this order.
+//!
+//! The company's recordings were made for these words. A program was named by the operator for what
+//! nobody recorded, and says whole sentences, with the name, in one voice. Our set says the rest piece by
+//! piece. A sentence with a code in it is always said piece by piece, so that no program is handed a
+//! code: it may ask a service for its voice.
 
 use std::{
     collections::HashMap,
+    path::Path,
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use countersign_core::prompt::Lang;
 use countersign_sip::Clip;
-use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::Command,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    i18n::{Part, Said, Sentence, key},
+    prompts::{PromptError, Set, wave::{Wave, resampled}},
+};
 
 /// How long a program may take for one text.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a program that failed is left alone: callers would wait for it at every sentence.
+const REST: Duration = Duration::from_secs(30);
 /// Texts that are kept. There are a few hundred in three languages; more are a company's own.
 const KEPT: usize = 2_000;
 /// The most that a program may say: two minutes at 48,000 samples a second.
 const LARGEST: usize = 12 << 20;
 
+/// Pauses, in milliseconds: between sentences, within one where a piece meets the next, between the digits
+/// of a code, and between groups of them. All are whole packets of 20 ms.
+const SENTENCE: u64 = 380;
+const PIECE: u64 = 60;
+const DIGIT: u64 = 200;
+const GROUP: u64 = 560;
+
 /// Speaks.
 pub struct Voice {
+    own: Option<Set>,
     /// The program and its arguments; `{lang}` stands for the language. The text comes on standard
     /// input, because others can read arguments; a WAV file is expected on standard output.
     command: Vec<String>,
     kept: Mutex<HashMap<(Lang, String), Arc<Clip>>>,
+    /// When the program failed last.
+    failed: Mutex<Option<Instant>>,
 }
 
 impl Voice {
-    /// With this program. Empty: nothing is said, and a tone stands for each text.
-    pub fn new(command: Vec<String>) -> Self { Self { command, kept: Mutex::default() } }
+    /// With these recordings of the company's own, and this program if one is named.
+    pub fn new(own: Option<Set>, command: Vec<String>) -> Self { Self { own, command, kept: Mutex::default(), failed: Mutex::default() } }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<(Lang, String), Arc<Clip>>> { self.kept.lock().unwrap_or_else(PoisonError::into_inner) }
+    /// As the settings of an adapter say.
+    ///
+    /// # Errors
+    /// The folder of recordings cannot be used.
+    pub fn of(prompts: Option<&Path>, speech: &[String]) -> Result<Self, PromptError> { Ok(Self::new(prompts.map(Set::read).transpose()?, speech.to_vec())) }
 
-    /// A text as sound. A program that fails is told to the operator, and the caller hears a tone:
-    /// the call goes on, and an agent can be reached.
-    pub async fn clip(&self, lang: Lang, text: &str, keep: bool) -> Arc<Clip> {
-        let key = (lang, text.to_owned());
-        if let Some(clip) = self.kept().get(&key) {
-            return clip.clone();
+    fn kept(&self) -> MutexGuard<'_, HashMap<(Lang, String), Arc<Clip>>> { self.kept.lock().unwrap_or_else(PoisonError::into_inner) }
+
+    /// Has the program say every digit once, in their order: no code is the first to be said.
+    pub async fn warm(&self) {
+        for lang in Lang::ALL {
+            for c in "0123456789".chars() {
+                if self.own(lang, &c.to_string()).is_none() {
+                    self.program(lang, &c.to_string()).await;
+                }
+            }
         }
-        match self.spoken(lang, text).await {
+    }
+
+    /// A message as sound. What a company says in words of its own that nothing can say is said in ours:
+    /// the keys and codes in it are the same.
+    pub async fn say(&self, said: &Said) -> Vec<Arc<Clip>> {
+        if let Some(clips) = self.sentences(said).await {
+            return clips;
+        }
+        if let Some(ours) = &said.ours
+            && let Some(clips) = self.sentences(ours).await
+        {
+            return clips;
+        }
+        // Only with a set that is not whole, which a test forbids.
+        tracing::error!(language = said.lang.code(), "a prompt could not be said: run `countersign prompts check`");
+        vec![Clip::tone(520.0, 0.2, Duration::from_millis(250), Duration::from_millis(250))]
+    }
+
+    async fn sentences(&self, said: &Said) -> Option<Vec<Arc<Clip>>> {
+        let mut out = Vec::new();
+        for sentence in &said.sentences {
+            if !out.is_empty() {
+                out.push(pause(SENTENCE));
+            }
+            out.extend(self.sentence(said.lang, sentence).await?);
+        }
+        Some(out)
+    }
+
+    async fn sentence(&self, lang: Lang, sentence: &Sentence) -> Option<Vec<Arc<Clip>>> {
+        if let Some(clips) = pieces(sentence, |words| self.own(lang, words)) {
+            return Some(clips);
+        }
+        if !sentence.secret && let Some(clip) = self.program(lang, &sentence.text).await {
+            return Some(vec![clip]);
+        }
+        if sentence.secret {
+            // In the program's voice, if there is one: the words here, the digits were said before.
+            for part in &sentence.parts {
+                if let Part::Words(words) = part
+                    && self.own(lang, words).is_none()
+                {
+                    self.program(lang, words).await;
+                }
+            }
+        }
+        let known = |words: &str| self.kept().get(&(lang, key(words))).cloned();
+        pieces(sentence, |words| self.own(lang, words).or_else(|| known(words)).or_else(|| Set::shipped().say(lang, words))).or_else(|| {
+            let unnamed = sentence.unnamed.as_ref()?;
+            Some(vec![self.own(lang, unnamed).or_else(|| Set::shipped().say(lang, unnamed))?])
+        })
+    }
+
+    fn own(&self, lang: Lang, words: &str) -> Option<Arc<Clip>> { self.own.as_ref()?.say(lang, words) }
+
+    /// In the program's voice. One that fails is told to the operator, and not asked again for a while.
+    async fn program(&self, lang: Lang, text: &str) -> Option<Arc<Clip>> {
+        if self.command.is_empty() {
+            return None;
+        }
+        let key = (lang, key(text));
+        if let Some(clip) = self.kept().get(&key) {
+            return Some(clip.clone());
+        }
+        let resting = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < REST);
+        if resting(&self.failed.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return None;
+        }
+        match self.spoken(lang, &text.replace('…', "")).await {
             Ok(clip) => {
                 let mut kept = self.kept();
-                if keep && kept.len() < KEPT {
+                if kept.len() < KEPT {
                     kept.insert(key, clip.clone());
                 }
-                clip
+                Some(clip)
             }
             Err(why) => {
-                if !self.command.is_empty() {
-                    tracing::error!(program = self.command.first(), error = why, "a prompt could not be spoken: look at sip.speech");
-                }
-                Clip::tone(520.0, 0.2, Duration::from_millis(250), Duration::from_millis(250))
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                tracing::error!(program = self.command.first(), error = why, "the program that speaks failed, and recordings speak for half a minute: look at sip.speech");
+                None
             }
         }
     }
@@ -65,7 +167,7 @@ impl Voice {
         let mut child = Command::new(program).args(arguments).env_clear().env("PATH", path).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true)
             .spawn().map_err(|e| format!("it does not start: {e}"))?;
         let mut input = child.stdin.take().ok_or("it takes no text")?;
-        let text = text.to_owned();
+        let text = text.trim().to_owned();
         let said = async move {
             // A program that has heard enough closes its end; what it says then counts.
             let _ = input.write_all(text.as_bytes()).await;
@@ -79,111 +181,54 @@ impl Voice {
         if out.stdout.len() > LARGEST {
             return Err("it said more than two minutes".into());
         }
-        let (rate, samples) = wav(&out.stdout).ok_or("it gave no WAV file of 16 bits and one channel")?;
-        Clip::from_samples(resampled(&samples, rate)).map_err(|e| e.to_string())
+        let wave = Wave::read(&out.stdout).map_err(|e| format!("what it gave is no sound: {e}"))?;
+        Clip::from_samples(resampled(&wave.samples, wave.rate)).map_err(|e| e.to_string())
     }
 }
 
-/// Rate and samples of a WAV file with one channel of 16 bits. A length that was not filled in, as
-/// programs write it that do not know the end beforehand, is that of the file.
-fn wav(file: &[u8]) -> Option<(u32, Vec<i16>)> {
-    if file.get(..4)? != b"RIFF" || file.get(8..12)? != b"WAVE" {
-        return None;
-    }
-    let (mut at, mut rate) = (12, 0);
-    loop {
-        let head = file.get(at..at + 8)?;
-        let length = usize::try_from(u32::from_le_bytes(head.get(4..8)?.try_into().ok()?)).ok()?;
-        let body = file.get(at + 8..)?;
-        let body = body.get(..length).unwrap_or(body);
-        match head.get(..4)? {
-            b"fmt " => {
-                let word = |from: usize| body.get(from..from + 2).map(|b| u16::from_le_bytes([b.first().copied().unwrap_or(0), b.get(1).copied().unwrap_or(0)]));
-                if (word(0)?, word(2)?, word(14)?) != (1, 1, 16) {
-                    return None;
-                }
-                rate = u32::from_le_bytes(body.get(4..8)?.try_into().ok()?);
-            }
-            b"data" if (8_000..=48_000).contains(&rate) => {
-                return Some((rate, body.as_chunks::<2>().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect()));
-            }
-            b"data" => return None,
-            _ => {}
+/// A sentence out of pieces, with pauses; nothing if one is missing.
+fn pieces(sentence: &Sentence, say: impl Fn(&str) -> Option<Arc<Clip>>) -> Option<Vec<Arc<Clip>>> {
+    let mut out: Vec<Arc<Clip>> = Vec::new();
+    let mut gap = 0;
+    let mut put = |gap: u64, clip: Arc<Clip>| {
+        if gap > 0 {
+            out.push(pause(gap));
         }
-        at = at.checked_add(8)?.checked_add(length)?.checked_add(length & 1)?;
+        out.push(clip);
+    };
+    for part in &sentence.parts {
+        match part {
+            Part::Rest => gap = SENTENCE,
+            Part::Words(words) => {
+                put(gap, say(words)?);
+                gap = PIECE;
+            }
+            Part::Spelled(groups) => {
+                // One key sits in its sentence; a code stands apart on both sides.
+                let alone = groups.iter().map(Vec::len).sum::<usize>() == 1;
+                for group in groups {
+                    gap = if alone || gap == 0 { gap } else { GROUP };
+                    for letter in group {
+                        put(gap, say(letter)?);
+                        gap = DIGIT;
+                    }
+                }
+                gap = if alone { PIECE } else { GROUP };
+            }
+        }
     }
+    (!out.is_empty()).then_some(out)
 }
 
-/// At 8,000 samples a second, with what a telephone line cannot carry taken away first: a low pass at
-/// 3.6 kHz, 64 taps with a Hann window.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "two minutes of samples are far below 2^52")]
-fn resampled(samples: &[i16], rate: u32) -> Vec<i16> {
-    const OUT: f64 = 8_000.0;
-    const HALF: i64 = 32;
-    if rate == 8_000 {
-        return samples.to_vec();
-    }
-    let step = f64::from(rate) / OUT;
-    let cut = 2.0 * 3_600.0 / f64::from(rate);
-    let n = (samples.len() as f64 / step) as usize;
-    let weight = |x: f64| {
-        let sinc = if x == 0.0 { cut } else { (std::f64::consts::PI * cut * x).sin() / (std::f64::consts::PI * x) };
-        sinc * (0.5 + 0.5 * (std::f64::consts::PI * x / HALF as f64).cos())
-    };
-    (0..n).map(|place| {
-        let at = place as f64 * step;
-        let middle = at as i64;
-        let sum: f64 = (middle - HALF + 1..=middle + HALF).filter_map(|near| {
-            let sample = samples.get(usize::try_from(near).ok()?)?;
-            Some(f64::from(*sample) * weight(near as f64 - at))
-        }).sum();
-        sum.clamp(f64::from(i16::MIN), f64::from(i16::MAX)) as i16
-    }).collect()
+/// Made once for each length.
+pub(super) fn pause(milliseconds: u64) -> Arc<Clip> {
+    static PAUSES: OnceLock<Mutex<HashMap<u64, Arc<Clip>>>> = OnceLock::new();
+    let mut pauses = PAUSES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    pauses.entry(milliseconds).or_insert_with(|| Clip::silence(Duration::from_millis(milliseconds))).clone()
 }
+
+/// Between two messages.
+pub(crate) fn rest() -> Arc<Clip> { pause(SENTENCE) }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(rate: u32, samples: &[i16], length: u32) -> Vec<u8> {
-        let mut out = b"RIFF\xff\xff\xff\x7fWAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();
-        out.extend(rate.to_le_bytes());
-        out.extend((rate * 2).to_le_bytes());
-        out.extend([2, 0, 16, 0]);
-        out.extend(b"data");
-        out.extend(length.to_le_bytes());
-        out.extend(samples.iter().flat_map(|s| s.to_le_bytes()));
-        out
-    }
-
-    #[test]
-    fn a_file_without_its_length_is_read_to_its_end() {
-        assert_eq!(wav(&file(22_050, &[1, -2, 3], 0x7fff_f000)), Some((22_050, vec![1, -2, 3])));
-        assert_eq!(wav(&file(22_050, &[1, -2, 3], 4)), Some((22_050, vec![1, -2])));
-        assert_eq!(wav(&file(4_000, &[1], 2)), None);
-        for cut in 0..44 {
-            assert!(wav(&file(8_000, &[], 0)[..cut]).is_none());
-        }
-    }
-
-    #[test]
-    fn a_tone_keeps_its_pitch_and_what_is_too_high_goes() {
-        let tone = |hertz: f64| (0..22_050).map(|n| ((f64::from(n) * hertz / 22_050.0 * std::f64::consts::TAU).sin() * 10_000.0) as i16).collect::<Vec<_>>();
-        let loud = |samples: &[i16]| samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / samples.len() as f64;
-        let low = resampled(&tone(1_000.0), 22_050);
-        assert!((7_990..=8_000).contains(&low.len()));
-        let crossings = low.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
-        assert!((990..=1_010).contains(&crossings), "{crossings}");
-        assert!(loud(&low) > 0.9 * 5e7 && loud(&low) < 1.1 * 5e7);
-        assert!(loud(&resampled(&tone(6_000.0), 22_050)) < 0.001 * 5e7);
-    }
-
-    #[tokio::test]
-    async fn a_program_that_fails_leaves_a_tone() {
-        for command in [vec![], vec!["/nowhere/at/all".into()], vec!["false".into()], vec!["echo".into(), "no sound".into()]] {
-            let voice = Voice::new(command);
-            assert!(voice.clip(Lang::En, "Hello", true).await.duration() >= Duration::from_millis(500));
-            assert!(voice.kept().is_empty(), "a failure is not kept");
-        }
-    }
-}
+mod tests;

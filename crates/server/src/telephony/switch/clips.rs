@@ -14,7 +14,7 @@ use countersign_sip::g711::Law;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use crate::{hub::Sound, i18n::Texts, telephony::sip::voice::Voice};
+use crate::{hub::Sound, i18n::Texts, telephony::sip::voice::{self, Voice}};
 
 /// How long an address lives that says a code: a switch fetches it at once.
 const LIFE: Span = Span::minutes(2);
@@ -75,9 +75,10 @@ impl Clips {
             return None;
         }
         let mut samples = Vec::new();
-        for (lang, text) in self.texts.spoken(named.l, &named.p) {
-            let clip = self.voice.clip(lang, &text, !says_a_code(&named.p)).await;
-            samples.extend(clip.bytes(Law::Mu).iter().map(|byte| Law::Mu.decode(*byte)));
+        for said in self.texts.said(named.l, &named.p) {
+            for clip in self.voice.say(&said).await.iter().chain([&voice::rest()]) {
+                samples.extend(clip.bytes(Law::Mu).iter().map(|byte| Law::Mu.decode(*byte)));
+            }
         }
         Some(Sound { wav: wav(&samples), keep: named.u.is_none() })
     }
@@ -112,7 +113,7 @@ mod tests {
 
     fn clips(adapter: &'static str) -> Clips {
         let company = Company { name: "Juniper & Co".into(), fraud_line: "+1 202 555 0100".into(), link_base: "https://calls.example.com".into() };
-        Clips::new(Arc::new(Texts::load(company).unwrap()), Voice::new(Vec::new()), "http://127.0.0.1:8080/", adapter)
+        Clips::new(Arc::new(Texts::load(company).unwrap()), Voice::new(None, Vec::new()), "http://127.0.0.1:8080/", adapter)
     }
 
     const NOW: Timestamp = Timestamp(1_780_308_000_000);
