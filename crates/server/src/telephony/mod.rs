@@ -3,6 +3,8 @@
 
 pub mod handset;
 pub mod sip;
+#[cfg(feature = "softphone")]
+pub mod softphone;
 pub mod twilio;
 
 use countersign_core::{

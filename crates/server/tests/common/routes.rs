@@ -30,7 +30,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 113] = [
+pub const ROUTES: [(&str, &str, Who); 115] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -104,6 +104,8 @@ pub const ROUTES: [(&str, &str, Who); 113] = [
     ("POST", "/handset/calls/{id}/hang-up", Who::Demo),
     ("POST", "/handset/calls/{id}/keys", Who::Demo),
     ("POST", "/handset/calls/{id}/silence", Who::Demo),
+    ("POST", "/handset/microphone", Who::Demo),
+    ("POST", "/handset/microphone/{id}/dial", Who::Demo),
     ("POST", "/me/approvals/{challenge}/decline", Who::Portal),
     ("POST", "/me/approvals/{challenge}/not-me", Who::Portal),
     ("POST", "/me/approvals/{challenge}/passkey/finish", Who::Portal),
