@@ -21,8 +21,11 @@ pub fn cargo(subcommand: &[&str]) -> Command {
 }
 
 /// Builds one package with these flags (`--release`, …), and says where its binary is.
-pub fn build(package: &str, flags: &[&str]) -> Result<PathBuf, Failure> {
-    let mut command = cargo(&["build", "--package", package, "--message-format", "json-render-diagnostics"]);
+pub fn build(package: &str, flags: &[&str]) -> Result<PathBuf, Failure> { binary(package, &[&["--package", package], flags].concat()) }
+
+/// Builds what these flags select, and says where the binary is.
+pub fn binary(package: &str, flags: &[&str]) -> Result<PathBuf, Failure> {
+    let mut command = cargo(&["build", "--message-format", "json-render-diagnostics"]);
     command.args(flags).stderr(std::process::Stdio::inherit());
     let out = command.stdin(std::process::Stdio::null()).output()?;
     if !out.status.success() {

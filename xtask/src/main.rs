@@ -1,7 +1,8 @@
-//! What a contributor runs: `cargo xtask test`, `cargo xtask bench`.
+//! What a contributor runs: `cargo xtask test`, `cargo xtask bench`, `cargo xtask fuzz`.
 
 mod bench;
 mod cargo;
+mod fuzz;
 mod node;
 mod postgres;
 mod prerequisites;
@@ -29,6 +30,8 @@ enum Command {
     Test(test::TestArgs),
     /// Measure
     Bench(bench::BenchArgs),
+    /// Throw broken input at every parser that strangers reach
+    Fuzz(fuzz::FuzzArgs),
 }
 
 /// What went wrong, in words for whoever typed the command.
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(args),
+        Command::Fuzz(args) => fuzz::run(&args),
     };
     match result {
         Ok(code) => code,

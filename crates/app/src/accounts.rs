@@ -124,20 +124,25 @@ fn progress(len: u64, what: &'static str) -> ProgressBar {
 fn read(file: &Path) -> Result<Vec<(u64, Row)>, Failure> {
     let name = file.display();
     let text = std::fs::read_to_string(file).map_err(|e| format!("cannot read {name}: {e}"))?;
-    match file.extension().and_then(|e| e.to_str()) {
+    rows(&name, file.extension().and_then(|e| e.to_str()), &text)
+}
+
+/// The rows of a text of this kind, each with its line.
+fn rows(name: &dyn std::fmt::Display, kind: Option<&str>, text: &str) -> Result<Vec<(u64, Row)>, Failure> {
+    match kind {
         Some("csv") => {
             let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
             let headers = reader.headers().map_err(|e| format!("{name}: {e}"))?.clone();
             let mut rows = Vec::new();
             for record in reader.records() {
                 let record = record.map_err(|e| format!("{name}: {e}"))?;
-                let line = record.position().map_or(0, |p| line_at(&text, p.byte()));
+                let line = record.position().map_or(0, |p| line_at(text, p.byte()));
                 rows.push((line, record.deserialize(Some(&headers)).map_err(|e| format!("{name}, line {line}: {e}"))?));
             }
             Ok(rows)
         }
         Some("json") => {
-            let rows: Vec<Row> = serde_json::from_str(&text).map_err(|e| format!("{name}, line {}, column {}: {e}", e.line(), e.column()))?;
+            let rows: Vec<Row> = serde_json::from_str(text).map_err(|e| format!("{name}, line {}, column {}: {e}", e.line(), e.column()))?;
             // A JSON list has no lines of its own: the place in the list counts.
             Ok((1..).zip(rows).collect())
         }
@@ -315,5 +320,36 @@ mod tests {
         let row = Row { name: "Ana".into(), mobile: "555-0142".into(), email: "ana".into(), pin: "1234".into(), date_of_birth: "9.3.84".into(), ..Row::default() };
         let errors = profile(&row, &Vault::new(&[1; 32]), Timestamp(0)).unwrap_err();
         assert_eq!(errors.len(), 5, "{errors:?}");
+    }
+
+    /// The reader is part of the program, out of reach of `cargo xtask fuzz`: its changes of samples are used here.
+    #[test]
+    fn no_file_makes_the_import_panic_and_what_it_takes_is_whole() {
+        use countersign_fuzz::mutate::{Chance, changed};
+        let seeds = [
+            include_bytes!("../../../docs/customers.example.csv").to_vec(),
+            br#"[{"account_number":"20000001","name":"Mara Lindqvist","mobile":"+12025550151","language":"en","order_number":"7"}]"#.to_vec(),
+        ];
+        let words = ["account_number", ",", "\"", "\r\n", "\"\"", "null", "[", "{", "\u{feff}", "\\u0000", "1985-02-30", "@"];
+        let (vault, mut chance, mut taken) = (Vault::new(&[1; 32]), Chance::new(20_260_601), 0);
+        for _ in 0..1_500 {
+            let input = changed(&mut chance, &seeds, &words);
+            let text = String::from_utf8_lossy(&input);
+            for kind in ["csv", "json"] {
+                let Ok(rows) = rows(&"the file", Some(kind), &text) else { continue };
+                let lines = text.lines().count() as u64 + 1;
+                for (line, mut row) in rows {
+                    assert!(line >= 1 && line <= lines.max(text.len() as u64), "line {line} of {lines}");
+                    // Hashing takes its time, and is not what is tried.
+                    (row.pin, row.verbal_password) = Default::default();
+                    if let Ok(profile) = profile(&row, &vault, Timestamp(0)) {
+                        taken += 1;
+                        assert!(!profile.number.is_empty() && !profile.name.is_empty());
+                        assert!(profile.contacts.iter().all(|c| c.kind == ContactKind::Email || E164::parse(c.value.expose()).is_ok()));
+                    }
+                }
+            }
+        }
+        assert!(taken > 100, "{taken}");
     }
 }

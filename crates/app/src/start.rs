@@ -339,6 +339,8 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     }));
     let gateway = telephone(&sip, &app).await?;
     let telephone = format!("sip:{}", gateway.address());
+    #[cfg(feature = "softphone")]
+    handsets.talk_by(Arc::new(countersign_server::telephony::softphone::Softphone::start(gateway.address(), sip.clone()).await?));
     let inbox = handset::Inbox { handsets, now: Arc::new(system_clock) };
     let outbox = Outbox::new(runner.clone(), texts, vec![Arc::new(inbox)]).with(Arc::new(push::Shared(push)))
         .with(Arc::new(demo_intel(&runner))).with(Arc::new(RingBack::new(runner, Some(handset::NAME))));

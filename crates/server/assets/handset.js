@@ -2,12 +2,15 @@
 // shows the messages that reach the customer. It knows nothing about codes or accounts.
 
 import { length } from "./clock.js";
+import { Microphone, cannot } from "./microphone.js";
 import { Sounds } from "./sounds.js";
 
 const $ = (selector) => document.querySelector(selector);
 const phone = $("#phone");
 const log = $("#log");
 const sounds = new Sounds();
+let ringing = null; // the call that rings here
+let token = null; // what the portal's own number keys by itself
 
 const PATIENCE = 3; // a newcomer reads before keying: the server's time-outs are stretched by this
 const VOICES = { en: "en-US", es: "es-ES", de: "de-DE" };
@@ -36,9 +39,45 @@ function state(name, text) {
   const on = name !== "idle" && name !== "ended";
   $("#dial span").textContent = on ? "Hang up" : "Call";
   for (const radio of document.querySelectorAll("#who input")) radio.disabled = on;
+  microphone.hidden(on);
 }
 
 function wants(text) { $("#wants").textContent = text; }
+
+// ── The microphone ─────────────────────────────────────────────────────────────────────────
+
+/** What the page shows of it. */
+const microphone = {
+  timer: null,
+  talk: null,
+  says(text) { $("#microphone-state").textContent = text; },
+  hidden(on) {
+    const there = $("#microphone").dataset.there === "true";
+    const why = there ? cannot() : null;
+    if (why) microphone.says(why);
+    $("#talk").disabled = on || !there || why !== null || ringing !== null || token !== null;
+    if (!on) microphone.end();
+  },
+  begin(talk) {
+    microphone.talk = talk;
+    for (const part of ["#mute", "#levels"]) $(part).hidden = false;
+    microphone.mute(false);
+    microphone.timer = setInterval(() => {
+      for (const who of ["you", "line"]) $(`#level-${who}`).value = talk.levels[who]?.now() ?? 0;
+    }, 100);
+  },
+  mute(muted) {
+    microphone.talk?.mute(muted);
+    $("#mute").setAttribute("aria-pressed", String(muted));
+    microphone.says(muted ? "Muted: you hear, and nobody hears you" : "Connected: you hear, and can be heard");
+  },
+  end() {
+    clearInterval(microphone.timer);
+    if (microphone.talk) microphone.says("The microphone is off.");
+    microphone.talk = null;
+    for (const part of ["#mute", "#levels"]) $(part).hidden = true;
+  },
+};
 
 // ── Speech ─────────────────────────────────────────────────────────────────────────────────
 
@@ -78,7 +117,7 @@ async function speak(text, lang, signal) {
 
 // ── The call ───────────────────────────────────────────────────────────────────────────────
 
-let call = null; // { id, events, started, timer, last, replay }
+let call = null; // { id, events, started, timer, last, replay, talk: its microphone, if it has one }
 let gather = null; // what is being collected: { max, timeout, secret, timer }
 let mode = "idle"; // what keys mean: idle, listening, gather, hold, bridge
 let entry = "";
@@ -90,7 +129,7 @@ let swallow = 0; // until then a "#" belongs to an entry that went by itself
 function show() {
   const secret = gather?.secret ?? false;
   $("#entry").textContent = secret ? "•".repeat(entry.length) : entry;
-  $("#clear").disabled = entry === "";
+  $("#clear").disabled = entry === "" || Boolean(call?.talk); // what is keyed on a real line is gone
   $("#send").disabled = !(mode === "gather" && call && entry);
 }
 
@@ -114,10 +153,21 @@ async function post(path, body) {
 
 const to = (what) => `/handset/calls/${encodeURIComponent(call.id)}/${what}`;
 
-let ringing = null; // the call that rings here
-let token = null; // what the portal's own number keys by itself
+/** With a microphone the call goes by the telephone line, as from any telephone. */
+async function connect(talk, who) {
+  let microphoneName;
+  try {
+    microphoneName = await talk.open(post, microphone.says);
+  } catch (error) {
+    microphone.says(error.message);
+    line("event", error.message);
+    return null;
+  }
+  microphone.says("Connected");
+  return post(`/handset/microphone/${encodeURIComponent(microphoneName)}/dial`, { person: who.value || null, number: who.dataset.number || null });
+}
 
-async function dial() {
+async function dial(talk = null) {
   const who = $("#who input:checked");
   if (!who || call || dialling) return;
   const answering = ringing;
@@ -130,20 +180,22 @@ async function dial() {
   log.focus({ preventScroll: true }); // the button means "hang up" from now on: Enter must not
   $("#line").textContent = who.dataset.number || "number withheld";
   wants("");
-  sounds.ring();
-  const reply = answering
+  if (!talk) sounds.ring();
+  const reply = talk ? await connect(talk, who) : answering
     ? await post(`/handset/calls/${encodeURIComponent(answering)}/answer`)
     : await post("/handset/calls", { person: who.value || null, number: who.dataset.number || null, token });
-  if (!answering) token = null;
+  if (!answering && !talk) token = null;
   const answer = reply?.ok ? await reply.json().catch(() => null) : null;
   dialling = false;
   if (!answer?.call) {
-    line("event", reply ? `The call did not get through (${reply.status}).` : "The server cannot be reached.");
+    talk?.stop();
+    if (!talk || reply) line("event", reply ? `The call did not get through (${reply.status}).` : "The server cannot be reached.");
     state("ended", "No connection");
     return;
   }
   const events = new EventSource(`/handset/calls/${encodeURIComponent(answer.call)}/events`);
-  call = { id: answer.call, events, started: Date.now(), last: null, replay: false };
+  call = { id: answer.call, events, started: Date.now(), last: null, replay: false, talk };
+  if (talk) microphone.begin(talk);
   $("#timer").hidden = false;
   $("#timer").textContent = "0:00";
   call.timer = setInterval(() => { $("#timer").textContent = length((Date.now() - call.started) / 1000); }, 1000);
@@ -198,6 +250,7 @@ async function obey(directives) {
     switch (directive.do) {
       case "say": {
         const item = line("said", directive.text, directive.lang);
+        if (call?.talk) break; // it is heard on the line
         if (early) break; // the caller interrupted: the words are on the screen
         if (!asks) state("listening", "The voice speaks");
         item.classList.add("speaking");
@@ -216,13 +269,13 @@ async function obey(directives) {
         mode = "hold";
         state("waiting", "On hold");
         line("event", `On hold: ${MUSIC[directive.music] ?? directive.music}. Keys 1 to 4 change the music.`);
-        sounds.hold(directive.music);
+        if (!call?.talk) sounds.hold(directive.music);
         break;
       case "bridge":
         mode = "bridge";
         sounds.quiet();
         state("talking", "You are talking with the agent");
-        line("event", "You are through. What you say to the agent, type at the desk.");
+        line("event", call?.talk ? "You are through. An agent with a telephone hears you; the demo's agents have none." : "You are through. What you say to the agent, type at the desk.");
         break;
       case "hang_up":
         over("Call ended");
@@ -236,7 +289,7 @@ async function obey(directives) {
 
 /** Starts waiting for keys, or starts again after one. */
 function arm() {
-  if (!gather || gather.sent || !call) return;
+  if (!gather || gather.sent || !call || call.talk) return; // on a real line the other end counts
   clearTimeout(gather.timer);
   gather.timer = setTimeout(() => {
     if (entry) {
@@ -273,6 +326,10 @@ function press(key) {
   button?.classList.add("down");
   setTimeout(() => button?.classList.remove("down"), 120);
   if (!call) return;
+  if (call.talk) {
+    pressed(key);
+    return;
+  }
   if (mode === "hold") {
     send(key);
     return;
@@ -297,6 +354,23 @@ function press(key) {
   }
 }
 
+/** A key on a real line: it is sent at once, and the screen follows. */
+function pressed(key) {
+  if (!call.talk.key(key)) {
+    line("event", "The key could not be sent.");
+    return;
+  }
+  if (mode !== "gather" || !gather || gather.sent) return;
+  if (key === "#" && entry === "") return;
+  if (key !== "#") entry += key;
+  if (key === "#" || entry.length >= gather.max) {
+    line("keyed", gather.secret ? "•".repeat(entry.length) : entry);
+    gather.sent = true;
+    entry = "";
+  }
+  show();
+}
+
 function over(text) {
   doing?.abort();
   doing = null;
@@ -308,6 +382,7 @@ function over(text) {
   if (call) {
     sounds.end();
     call.events.close();
+    call.talk?.stop();
     clearInterval(call.timer);
     line("event", `${text}, after ${length((Date.now() - call.started) / 1000)}.`);
   }
@@ -334,11 +409,14 @@ for (const button of document.querySelectorAll(".pad button")) {
 }
 $("#send").addEventListener("click", () => { if (mode === "gather") press("#"); });
 function clear(all) {
+  if (call?.talk) return;
   entry = all ? "" : entry.slice(0, -1);
   show();
   if (mode === "gather") arm();
 }
 $("#clear").addEventListener("click", () => clear(true));
+$("#talk").addEventListener("click", () => { if (!call && !dialling) dial(new Microphone($("#loudspeaker"), () => over("The line went dead"))); });
+$("#mute").addEventListener("click", () => microphone.mute($("#mute").getAttribute("aria-pressed") !== "true"));
 $("#voice").addEventListener("change", () => { if (!$("#voice").checked) speech?.cancel(); });
 $("#sounds").addEventListener("change", () => { sounds.on = $("#sounds").checked; });
 
@@ -483,14 +561,15 @@ setInterval(appCode, 3000);
 $("#who").addEventListener("change", () => { chosen(); appCode(); });
 $("#who").addEventListener("submit", (event) => event.preventDefault());
 
+const asked = new URLSearchParams(location.search);
 state("idle", "Ready");
 line("event", "Choose who calls, then press Call.");
-const asked = new URLSearchParams(location.search);
 if (/^[0-9]{10}$/.test(asked.get("token") ?? "")) {
   token = asked.get("token");
   history.replaceState(null, "", location.pathname);
   const owner = document.querySelector(`#who input[value="${CSS.escape(asked.get("person") ?? "")}"]`);
   if (owner) owner.checked = true;
+  state("idle", "Ready");
   line("event", "The portal dials: its number carries a token. Press Call.");
 }
 chosen();

@@ -208,7 +208,7 @@ fn view(app: &App) -> DemoView {
         let code = if p.id == "liam" { format!("App code now: {} · ", liam_code(app.runner.now())) } else { String::new() };
         DemoPerson { id: p.id.into(), name: p.name.into(), number: p.number.clone(), language: p.language.code().into(), note: format!("{code}{}", p.note) }
     }).collect();
-    DemoView { people, agents: AGENTS.iter().map(|(name, role)| (name.to_string(), name.to_string(), *role)).collect() }
+    DemoView { people, agents: AGENTS.iter().map(|(name, role)| (name.to_string(), name.to_string(), *role)).collect(), microphone: app.handsets.as_ref().is_some_and(|h| h.talks()) }
 }
 
 fn liam_code(now: Timestamp) -> String {

@@ -516,6 +516,8 @@ pub struct DemoView {
     pub people: Vec<DemoPerson>,
     /// Desk: id, name, role.
     pub agents: Vec<(String, String, Role)>,
+    /// The handset can be talked to.
+    pub microphone: bool,
 }
 
 impl DemoView {

@@ -61,7 +61,7 @@ impl Guard {
     }
 
     /// Judges a request: whether it goes on to the stack, is dropped, or is answered at once.
-    fn judge(&self, request: &Request, ip: IpAddr, reliable: bool) -> Judged {
+    pub fn judge(&self, request: &Request, ip: IpAddr, reliable: bool) -> Judged {
         let in_dialog = request.to_header().ok().and_then(|to| to.tag().ok().flatten()).is_some();
         // What belongs to a dialog has to name its tags, which nobody can guess: agents' telephones
         // need not be on the list.
@@ -95,9 +95,13 @@ impl Guard {
     }
 }
 
-enum Judged {
+/// What becomes of a request.
+pub enum Judged {
+    /// It goes on to the stack.
     Pass,
+    /// Nobody hears of it.
     Drop,
+    /// It is answered at once.
     Answer(Response),
 }
 

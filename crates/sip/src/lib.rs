@@ -50,6 +50,8 @@ pub mod clip;
 pub mod digest;
 pub mod dtmf;
 pub mod flow;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod g711;
 mod gateway;
 mod guard;

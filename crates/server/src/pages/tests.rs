@@ -96,6 +96,7 @@ fn every_page() -> Vec<String> {
     let demo = DemoView {
         people: vec![DemoPerson { id: "ana".into(), name: text.clone(), number: "+12025550143".into(), language: "es".into(), note: text.clone() }],
         agents: vec![("maya".into(), text.clone(), Role::Agent)],
+        microphone: true,
     };
     let portal_view = PortalView {
         name: text.clone(), frozen: false, code, factors: vec![FactorKind::Pin], contacts: vec![(text.clone(), text.clone(), Some(NOW))],

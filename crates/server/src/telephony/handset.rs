@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -45,6 +45,54 @@ pub struct Handsets {
     calls: Mutex<HashMap<CallId, watch::Sender<String>>>,
     inbox: Mutex<Vec<Received>>,
     arrived: watch::Sender<usize>,
+    microphone: OnceLock<Arc<dyn Microphone>>,
+}
+
+/// What carries a voice between a page and the telephone line.
+#[async_trait]
+pub trait Microphone: Send + Sync {
+    /// Answers a page that offers its microphone.
+    async fn offer(&self, sdp: &str) -> Result<Offered, NoMicrophone>;
+
+    /// Calls, with a microphone that was offered before, and once. With no number it is withheld.
+    async fn dial(&self, microphone: &str, number: Option<&E164>) -> Result<CallId, NoMicrophone>;
+}
+
+/// A microphone that was taken.
+#[derive(Debug, Clone, Serialize)]
+pub struct Offered {
+    /// Its name, which only the page that offered it knows.
+    pub microphone: String,
+    /// The session description for the browser.
+    pub sdp: String,
+}
+
+/// Why there is no microphone on the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoMicrophone {
+    /// The session description cannot be used.
+    #[error("the browser's offer cannot be used: {0}")]
+    Offer(&'static str),
+    /// As many as there may be.
+    #[error("too many calls with a microphone")]
+    Busy,
+    /// It was offered too long ago, or it has called already, or never was.
+    #[error("this microphone is not there any more")]
+    Gone,
+    /// The line does not answer.
+    #[error("the telephone line does not answer")]
+    Line,
+}
+
+impl From<NoMicrophone> for WebError {
+    fn from(e: NoMicrophone) -> Self {
+        match e {
+            NoMicrophone::Offer(_) => Self::Bad(e.to_string()),
+            NoMicrophone::Busy => Self::Busy,
+            NoMicrophone::Gone => Self::NotFound,
+            NoMicrophone::Line => Self::Broken(e.to_string()),
+        }
+    }
 }
 
 /// A message that arrived.
@@ -59,7 +107,20 @@ pub struct Received {
 impl Handsets {
     /// No handset is off the hook.
     pub fn new(texts: Arc<Texts>) -> Self {
-        Self { texts, calls: Mutex::default(), inbox: Mutex::default(), arrived: watch::channel(0).0 }
+        Self { texts, calls: Mutex::default(), inbox: Mutex::default(), arrived: watch::channel(0).0, microphone: OnceLock::new() }
+    }
+
+    /// From now on pages may talk.
+    pub fn talk_by(&self, microphone: Arc<dyn Microphone>) { let _ = self.microphone.set(microphone); }
+
+    /// Whether pages may talk.
+    pub fn talks(&self) -> bool { self.microphone.get().is_some() }
+
+    /// What the caller of another adapter hears, for a page that looks on.
+    pub fn mirror(&self, id: CallId, reply: &Reply) {
+        if self.calls().contains_key(&id) {
+            self.show(id, reply);
+        }
     }
 
     fn calls(&self) -> std::sync::MutexGuard<'_, HashMap<CallId, watch::Sender<String>>> { self.calls.lock().unwrap_or_else(PoisonError::into_inner) }
@@ -132,6 +193,8 @@ pub fn routes() -> Router<App> {
         .route("/handset/calls/{id}/keys", post(keys))
         .route("/handset/calls/{id}/silence", post(silence))
         .route("/handset/calls/{id}/hang-up", post(hang_up))
+        .route("/handset/microphone", post(microphone))
+        .route("/handset/microphone/{id}/dial", post(speak))
         .route("/handset/inbox/{person}/events", get(inbox))
 }
 
@@ -148,11 +211,7 @@ struct Dial {
 
 async fn dial(State(app): State<App>, Json(dial): Json<Dial>) -> Result<Json<serde_json::Value>, WebError> {
     let handsets = handsets(&app)?;
-    let number = match (&dial.person, &dial.number) {
-        (Some(id), _) => app.demo_people.iter().find(|p| p.id == *id).and_then(|p| E164::parse(&p.number).ok()),
-        (None, Some(text)) if !text.is_empty() => Some(E164::parse(text).map_err(|e| WebError::Bad(e.to_string()))?),
-        _ => None,
-    };
+    let number = number_of(&app, dial.person.as_deref(), dial.number.as_deref())?;
     let id = CallId(app.runner.vault.id()?);
     let verstat = if number.is_some() { Verstat::PassedA } else { Verstat::None };
     let first = incoming(&app, NAME, number.as_ref(), verstat, dial.token.is_some()).await?;
@@ -163,6 +222,40 @@ async fn dial(State(app): State<App>, Json(dial): Json<Dial>) -> Result<Json<ser
     }
     handsets.show(id, &reply);
     Ok(Json(serde_json::json!({"call": id})))
+}
+
+/// The number of a person of the demo, or one that was typed.
+fn number_of(app: &App, person: Option<&str>, number: Option<&str>) -> Result<Option<E164>, WebError> {
+    match (person, number) {
+        (Some(id), _) => Ok(app.demo_people.iter().find(|p| p.id == id).and_then(|p| E164::parse(&p.number).ok())),
+        (None, Some(text)) if !text.is_empty() => Ok(Some(E164::parse(text).map_err(|e| WebError::Bad(e.to_string()))?)),
+        _ => Ok(None),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Offer {
+    sdp: String,
+}
+
+async fn microphone(State(app): State<App>, Json(Offer { sdp }): Json<Offer>) -> Result<Json<Offered>, WebError> {
+    let microphone = handsets(&app)?.microphone.get().ok_or(WebError::NotFound)?;
+    Ok(Json(microphone.offer(&sdp).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Speak {
+    person: Option<String>,
+    number: Option<String>,
+}
+
+/// The same as dialling by keys, by the telephone line: the call has the adapter of that.
+async fn speak(State(app): State<App>, Path(id): Path<String>, Json(dial): Json<Speak>) -> Result<Json<serde_json::Value>, WebError> {
+    let microphone = handsets(&app)?.microphone.get().ok_or(WebError::NotFound)?;
+    let number = number_of(&app, dial.person.as_deref(), dial.number.as_deref())?;
+    Ok(Json(serde_json::json!({"call": microphone.dial(&id, number.as_ref()).await?})))
 }
 
 /// A call of ours is answered here.

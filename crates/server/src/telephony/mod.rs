@@ -12,6 +12,8 @@ pub mod http;
 pub mod jambonz;
 pub mod signed;
 pub mod sip;
+#[cfg(feature = "softphone")]
+pub mod softphone;
 pub mod switch;
 pub mod twilio;
 

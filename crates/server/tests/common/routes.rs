@@ -34,7 +34,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 124] = [
+pub const ROUTES: [(&str, &str, Who); 126] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -111,6 +111,8 @@ pub const ROUTES: [(&str, &str, Who); 124] = [
     ("POST", "/handset/calls/{id}/silence", Who::Demo),
     ("POST", "/connect/event", Who::Line),
     ("POST", "/genesys/event", Who::Line),
+    ("POST", "/handset/microphone", Who::Demo),
+    ("POST", "/handset/microphone/{id}/dial", Who::Demo),
     ("POST", "/http/event", Who::Line),
     ("POST", "/jambonz/agent/{call}/{agent}", Who::Line),
     ("POST", "/jambonz/answered", Who::Line),

@@ -156,6 +156,10 @@ impl Audio {
         self.lock().agreed = Some(agreed);
     }
 
+    pub fn agreed(&self) -> Option<Agreed> {
+        self.lock().agreed
+    }
+
     pub fn address(&self) -> Option<SocketAddr> {
         self.lock().socket.local_addr().ok()
     }

@@ -28,7 +28,7 @@ use audio::Audio;
 
 use crate::clip::Clip;
 use crate::g711::Law;
-use crate::sdp::{Description, Local};
+use crate::sdp::{Agreed, Description, Local};
 use crate::talk::{GOODBYE, Renewed, renew};
 
 /// How a telephone is set up.
@@ -138,13 +138,29 @@ impl Phone {
     /// # Errors
     /// No port is free, or `to` is no SIP URI.
     pub fn dial(&self, to: &str, headers: Vec<(String, String)>) -> Result<Dialled, CallError> {
+        let (audio, local) = line(&self.settings, &self.lines, self.address).map_err(|error| CallError::Here(error.to_string()))?;
+        self.invite(&self.settings.number, to, headers, audio, local)
+    }
+
+    /// Calls as this number, with sound that whoever asks for it carries: packets of RTP come and go
+    /// through `socket`, and this telephone has neither ear nor mouth on that line.
+    ///
+    /// # Errors
+    /// The other side refuses or is silent, or `to` is no SIP URI.
+    pub async fn connect(&self, number: &str, to: &str, socket: &UdpSocket) -> Result<Line, CallError> {
+        let here = |error: std::io::Error| CallError::Here(error.to_string());
+        let local = Local::new(socket.local_addr().map_err(here)?);
+        let audio = Audio::new(socket.try_clone().map_err(here)?, false).map_err(here)?;
+        self.invite(number, to, Vec::new(), audio, local)?.answered().await
+    }
+
+    fn invite(&self, number: &str, to: &str, headers: Vec<(String, String)>, audio: Arc<Audio>, mut local: Local) -> Result<Dialled, CallError> {
         let here = |error: &dyn std::fmt::Display| CallError::Here(error.to_string());
         let callee = Uri::try_from(to).map_err(|error| here(&error))?;
-        let (audio, mut local) = line(&self.settings, &self.lines, self.address).map_err(|error| here(&error))?;
         let offer = local.offer(self.settings.law);
         let offer = if self.settings.events { offer } else { without_events(&offer) };
         let contact = Uri {
-            auth: Some(Auth { user: self.settings.number.clone(), password: None }),
+            auth: Some(Auth { user: number.to_owned(), password: None }),
             ..Uri::from(HostWithPort::from(self.address))
         };
         let option = InviteOption {
@@ -347,6 +363,18 @@ impl Line {
             }
         }
         self.wait(Duration::from_secs(60), |audio| !audio.is_pressing()).await
+    }
+
+    /// What was agreed on: where the other side wants its sound, and as what.
+    #[must_use]
+    pub fn agreed(&self) -> Option<Agreed> {
+        self.audio.agreed()
+    }
+
+    /// The `Call-ID`, by which both sides know the call.
+    #[must_use]
+    pub fn call_id(&self) -> String {
+        self.dialog.id().call_id
     }
 
     /// Sends an INFO, and returns the code of the answer.

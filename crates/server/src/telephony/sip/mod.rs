@@ -127,6 +127,9 @@ impl Sip {
 
     fn calls(&self) -> std::sync::MutexGuard<'_, Calls> { self.calls.lock().unwrap_or_else(PoisonError::into_inner) }
 
+    /// The call that the network knows by this name, if it is on the line here.
+    pub fn call_of(&self, call_id: &str) -> Option<CallId> { self.calls().by_key.values().find(|ours| ours.reference == call_id).map(|ours| ours.id) }
+
     fn known(&self, key: &CallKey) -> Option<Ours> { self.calls().by_key.get(key).cloned() }
 
     /// The calling number: what the network asserts, if that counts, or what the caller says.
@@ -250,9 +253,17 @@ impl Sip {
         if let Some(ours) = self.calls().by_key.get_mut(key).filter(|ours| reply.n >= ours.n) {
             ours.n = reply.n;
             ours.told.clone_from(&reply.directives);
+            self.shown(id, reply);
         }
         let call = app.runner.call(id).await.ok().flatten()?.call;
         Some(self.steps(&call, reply).await)
+    }
+
+    /// In the demo a page may show what the caller hears.
+    fn shown(&self, id: CallId, reply: &Reply) {
+        if let Some(handsets) = self.app.get().and_then(|app| app.handsets.as_ref()) {
+            handsets.mirror(id, reply);
+        }
     }
 
     /// What a call's telephone should do now.
@@ -369,7 +380,8 @@ impl Flow for Sip {
         // A gateway that stops has not heard the caller hang up; but nobody is on that line any more.
         tracing::debug!(call = %ours.id, how = ?how, "a call by SIP is over");
         match app.runner.run(ours.id, format!("sip/{}/over", call.as_str()), || Input::HungUp).await {
-            Ok(_) | Err(RunError::Rejected(_) | RunError::NoCall) => {}
+            Ok(reply) => self.shown(ours.id, &reply),
+            Err(RunError::Rejected(_) | RunError::NoCall) => {}
             Err(e) => tracing::error!(call = %ours.id, error = %e, "the end of a call could not be put on record; it ends by silence"),
         }
     }
