@@ -151,7 +151,7 @@ mod tests {
     use crate::outbox::http::testing::{Reply, Server, body, header, nobody, reply};
 
     const ACCOUNT: &str = "0a1b2c3d-0000-4000-8000-00000000000a";
-    const CALL: &str = "0a1b2c3d-0000-4000-8000-00000000000c";
+    const LEG: &str = "0a1b2c3d-0000-4000-8000-00000000000c";
 
     fn rest(address: &str) -> Rest {
         let ours = |call: &str| call.starts_with("call_").then(|| (format!("https://cs.example/answered?call={call}"), format!("https://cs.example/status?call={call}")));
@@ -165,9 +165,9 @@ mod tests {
     #[tokio::test]
     async fn a_call_is_moved() {
         let server = Server::start(vec![reply("202 Accepted", "")]);
-        rest(&server.address).redirect(&Sid::parse(CALL).unwrap(), "https://cs.example/now?n=1").await.unwrap();
+        rest(&server.address).redirect(&Sid::parse(LEG).unwrap(), "https://cs.example/now?n=1").await.unwrap();
         let request = server.only();
-        assert!(request.starts_with(&format!("PUT /v1/Accounts/{ACCOUNT}/Calls/{CALL} HTTP/1.1\r\n")), "{request}");
+        assert!(request.starts_with(&format!("PUT /v1/Accounts/{ACCOUNT}/Calls/{LEG} HTTP/1.1\r\n")), "{request}");
         assert_eq!(header(&request, "authorization"), Some("Bearer a-key"));
         let sent: Value = serde_json::from_str(body(&request)).unwrap();
         assert_eq!(sent, json!({ "call_hook": { "url": "https://cs.example/now?n=1", "method": "POST" } }));
@@ -175,8 +175,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_customer_is_rung_once() {
-        let server = Server::start(vec![reply("201 Created", &format!(r#"{{"sid":"{CALL}"}}"#))]);
-        assert_eq!(rest(&server.address).send(&ring(Channel::Ring)).await, Sent::Accepted { reference: Some(CALL.into()) });
+        let server = Server::start(vec![reply("201 Created", &format!(r#"{{"sid":"{LEG}"}}"#))]);
+        assert_eq!(rest(&server.address).send(&ring(Channel::Ring)).await, Sent::Accepted { reference: Some(LEG.into()) });
         let sent: Value = serde_json::from_str(body(&server.only())).unwrap();
         assert_eq!(sent, json!({
             "from": "+12025550100", "to": { "type": "phone", "number": "+12025550142" }, "timeout": 25,
