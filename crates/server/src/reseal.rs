@@ -14,6 +14,7 @@ use crate::{
     privacy::{self, HOLD},
     runner::{RunError, Runner},
     vault::Vault,
+    voice::TEMPLATE,
 };
 
 /// Every kind of sealed document. Messages on their way out are sealed as well, and gone within hours.
@@ -82,7 +83,7 @@ impl Runner {
         let account = match kind {
             // Nothing of anybody's any more: a customer's key, or none of ours.
             _ if !customers || Vault::owner_of(&doc.body).is_some() => None,
-            "account" | HOLD => id.try_into().ok().map(AccountId),
+            "account" | HOLD | TEMPLATE => id.try_into().ok().map(AccountId),
             LINK => Some(self.vault.unseal::<Link>(LINK, id, &doc.body)?.account()),
             _ => None,
         };

@@ -27,7 +27,6 @@ use crate::{
     record::AccountEvent,
     runner::{RunError, Runner},
     telephony::sip,
-    vault::{Vault, VaultError},
 };
 
 /// The kind under which templates are kept, by account.
@@ -287,16 +286,6 @@ struct Kept {
 
 fn kept(account: AccountId, bytes: &[u8]) -> Kept { Kept { account, bytes: Secret::new(BASE64.encode(bytes)) } }
 
-fn sealed_takes(vault: &Vault, call: CallId, account: AccountId, bytes: &[u8]) -> Result<Vec<u8>, VaultError> { vault.seal(TAKES, &call.0, &kept(account, bytes)) }
-
-fn sealed_template(vault: &Vault, account: AccountId, bytes: &[u8]) -> Result<Vec<u8>, VaultError> { vault.seal(TEMPLATE, &account.0, &kept(account, bytes)) }
-
-/// `None`: it is another account's, or damaged.
-fn opened(vault: &Vault, kind: &str, id: &[u8], account: AccountId, body: &[u8]) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, VaultError> {
-    let kept: Kept = vault.unseal(kind, id, body)?;
-    Ok(BASE64.decode(kept.bytes.expose()).ok().filter(|_| kept.account == account).map(zeroize::Zeroizing::new))
-}
-
 /// Takes of a call away.
 pub fn forget_takes(call: CallId) -> DocWrite { DocWrite::Delete { kind: TAKES, id: call.0.to_vec() } }
 
@@ -333,13 +322,22 @@ impl Runner {
         tokio::task::spawn_blocking(move || job(&voices)).await.map(Some).map_err(|_| RunError::Busy)
     }
 
+    /// `None`: it is another account's, damaged, or of a customer who was erased.
+    async fn opened(&self, kind: &'static str, id: &[u8], account: AccountId, body: &[u8]) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, RunError> {
+        let kept: Option<Kept> = self.unseal_about(kind, id, body).await?;
+        Ok(kept.filter(|kept| kept.account == account).and_then(|kept| BASE64.decode(kept.bytes.expose()).ok()).map(zeroize::Zeroizing::new))
+    }
+
     /// Answers [`countersign_core::call::Ask::VoiceTake`].
     pub(crate) async fn voice_take(&self, asked: Taken, docs: &mut Vec<DocWrite>) -> Result<Answer, RunError> {
         let Taken { call, account, taken, held, until, sound } = asked;
         let mut before = None;
         if taken > 0 {
             let doc = self.store.doc(TAKES, &call.0).await?;
-            before = doc.map(|doc| opened(&self.vault, TAKES, &call.0, account, &doc.body)).transpose()?.flatten();
+            before = match doc {
+                Some(doc) => self.opened(TAKES, &call.0, account, &doc.body).await?,
+                None => None,
+            };
             if before.is_none() {
                 return Ok(Answer::VoiceTaken { fault: Some(Fault::Failed), quality: voice::Quality::default(), held });
             }
@@ -349,16 +347,17 @@ impl Runner {
         let fault = match take {
             Take::Faulty(fault) => Some(fault),
             Take::More(bytes) => {
-                let body = sealed_takes(&self.vault, call, account, &bytes)?;
-                docs.push(DocWrite::Put { kind: TAKES, id: call.0.to_vec(), expected: Expect::Any, body, due: Some((self.now() + TAKES_LIFE).0) });
-                None
+                let body = self.seal_about(TAKES, &call.0, account, &kept(account, &bytes)).await?;
+                let erased = body.is_none().then_some(Fault::Failed);
+                docs.extend(body.map(|body| DocWrite::Put { kind: TAKES, id: call.0.to_vec(), expected: Expect::Any, body, due: Some((self.now() + TAKES_LIFE).0) }));
+                erased
             }
+            Take::Complete(_) if held => None,
             Take::Complete(bytes) => {
-                if !held {
-                    let body = sealed_template(&self.vault, account, &bytes)?;
-                    docs.push(DocWrite::Put { kind: TEMPLATE, id: account.0.to_vec(), expected: Expect::Any, body, due: Some(until.0) });
-                }
-                None
+                let body = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &bytes)).await?;
+                let erased = body.is_none().then_some(Fault::Failed);
+                docs.extend(body.map(|body| DocWrite::Put { kind: TEMPLATE, id: account.0.to_vec(), expected: Expect::Any, body, due: Some(until.0) }));
+                erased
             }
         };
         Ok(Answer::VoiceTaken { fault, quality, held })
@@ -368,10 +367,11 @@ impl Runner {
     pub(crate) async fn voice_compare(&self, account: AccountId, learn: bool, sound: Sound, docs: &mut Vec<DocWrite>) -> Result<Answer, RunError> {
         let failed = Answer::VoiceCompared(Comparison::only(Outcome::Failed));
         let Some(doc) = self.store.doc(TEMPLATE, &account.0).await? else { return Ok(failed) };
-        let Some(template) = opened(&self.vault, TEMPLATE, &account.0, account, &doc.body)? else { return Ok(failed) };
+        let Some(template) = self.opened(TEMPLATE, &account.0, account, &doc.body).await? else { return Ok(failed) };
         let Some((comparison, learnt)) = self.listen(move |voices| voices.compare(&template, learn, &sound)).await? else { return Ok(failed) };
-        if let Some(bytes) = learnt {
-            let body = sealed_template(&self.vault, account, &bytes)?;
+        if let Some(bytes) = learnt
+            && let Some(body) = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &bytes)).await?
+        {
             docs.push(DocWrite::Put { kind: TEMPLATE, id: account.0.to_vec(), expected: Expect::Version(doc.version), body, due: doc.due });
         }
         Ok(Answer::VoiceCompared(comparison))

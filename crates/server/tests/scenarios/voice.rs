@@ -17,6 +17,7 @@ use countersign_server::{
     outbox::provider::Channel,
     runner::{Line, Reply, RunError},
     telephony::{self, sip::{self, Sip}},
+    vault::Vault,
     voice::{TAKES, TEMPLATE, VoiceSettings, Voices},
 };
 use countersign_sip::caller::{Phone as Telephone, PhoneSettings};
@@ -440,8 +441,9 @@ async fn another_node_goes_on_with_an_enrolment() {
     assert_eq!(kept(&other, TEMPLATE).await, 1);
     let template = other.app.runner.store.doc(TEMPLATE, &ANA.0).await.unwrap().unwrap();
     assert!(!template.body.windows(4).any(|w| w == b"CSVT"), "sealed");
-    // Of another account it opens nothing.
-    let moved = other.app.runner.vault.unseal::<serde_json::Value>(TEMPLATE, &LIAM.0, &template.body);
+    assert_eq!(Vault::owner_of(&template.body), Some(ANA), "with her own key");
+    // In another's place it opens nothing.
+    let moved = other.app.runner.unseal_about::<serde_json::Value>(TEMPLATE, &LIAM.0, &template.body).await;
     assert!(moved.is_err());
 }
 
