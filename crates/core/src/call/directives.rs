@@ -1,6 +1,6 @@
 //! What a state means for the telephone.
 
-use super::state::{Call, Origin, Stage};
+use super::{stage::{Origin, Stage}, state::Call};
 use crate::{
     account::Access,
     factor::FactorKind,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::state::{Challenge, Ending, Link, Origin, Queue, Stage};
+use super::{stage::{Ending, Origin, Queue, Stage}, state::{Challenge, Link}};
 use crate::{
     action::{Action, Decision, Field, Level, Role},
     factor::{Class, FactorKind},

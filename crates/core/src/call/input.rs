@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{event::Recorded, guard::{Deny, Guard}, state::Queue};
+use super::{event::Recorded, guard::{Deny, Guard}, stage::Queue};
 use crate::{
     account::Brief,
     action::{Action, Field, Policy, Role},

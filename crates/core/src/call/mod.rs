@@ -13,6 +13,7 @@ mod input;
 mod ivr;
 mod prove;
 mod routing;
+mod stage;
 mod state;
 mod tighten;
 mod voice;
@@ -26,7 +27,8 @@ pub use self::{
         Alert, Answer, Approval, Ask, Command, Cx, Effect, Input, Outputs, Params, Purpose, Rejected,
     },
     prove::usable_kinds,
-    state::{Call, Challenge, Ending, Link, Origin, Proven, Queue, SpeaksFor, Stage},
+    stage::{Ending, Origin, Queue, Stage},
+    state::{Call, Challenge, Link, Proven, SpeaksFor},
 };
 use crate::{
     id::{AccountId, ContactId, MessageId},
