@@ -181,7 +181,7 @@ async fn a_page_that_falls_silent_has_hung_up_and_strangers_do_not_speak_for_it(
     let world = world(Duration::from_millis(1_500)).await;
     let (mut browser, offered) = connected(&world).await;
     assert_eq!(world.softphone.dial(&offered.microphone, None).await, Ok(CALL));
-    assert_eq!(world.told.borrow().from, WITHHELD);
+    assert_eq!(world.told.borrow().from, "", "withheld");
     // A flood of what looks like checks and like sound, from elsewhere: not answered, and the page is still heard.
     let port = offered.sdp.lines().find_map(|line| line.strip_prefix("a=candidate:")).unwrap().split(' ').nth(5).unwrap().parse::<u16>().unwrap();
     let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -246,15 +246,18 @@ async fn no_address_of_an_offer_is_looked_at() {
     let kept = readable(&format!("{sdp}{line}")).unwrap();
     assert!(!kept.contains("candidate"));
     let (mut rtc, ..) = take(&kept, "127.0.0.1:9".parse().unwrap()).unwrap();
-    // Years of silence: an agent that is lite sends nothing by itself.
+    // An agent that is lite sends nothing by itself, until the handshake's time is over.
     let mut now = Instant::now();
     for _ in 0..200 {
-        match rtc.poll_output().unwrap() {
-            Output::Transmit(packet) => panic!("sent to {}", packet.destination),
-            Output::Timeout(due) => now = due.min(now + Duration::from_secs(60)).max(now),
-            Output::Event(_) => continue,
+        match rtc.poll_output() {
+            Ok(Output::Transmit(packet)) => panic!("sent to {}", packet.destination),
+            Ok(Output::Timeout(due)) => now = due.min(now + Duration::from_secs(60)).max(now),
+            Ok(Output::Event(_)) => continue,
+            Err(_) => break,
         }
-        rtc.handle_input(Input::Timeout(now)).unwrap();
+        if rtc.handle_input(Input::Timeout(now)).is_err() {
+            break;
+        }
     }
     drop(browser);
 }
