@@ -2,7 +2,6 @@
 
 use std::net::UdpSocket;
 
-use rsipstack::dialog::authenticate::Credential;
 use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver};
 use rsipstack::dialog::invitation::InviteOption;
 use rsipstack::dialog::invite_dialog::InviteDialog;
@@ -14,6 +13,7 @@ use crate::call::{Call, Mail};
 use crate::flow::{AgentLeg, Bridge};
 use crate::g711::Law;
 use crate::sdp::{Description, Local};
+use crate::settings::Trunk;
 use crate::talk::{GOODBYE, Renewed, answer_plainly, cseq, refusal, renew};
 
 /// What became of an INVITE to an agent: its last response, or nothing when none came.
@@ -99,17 +99,14 @@ impl Call {
         let agent = self.agent.as_mut()?;
         let mut contact = shared.contact.clone();
         contact.auth = Some(rsipstack::sip::Auth { user: agent.show.clone(), password: None });
+        let credential = shared.settings.trunk.as_ref().filter(|trunk| trunk.is_at(&callee)).map(Trunk::credential);
         let option = InviteOption {
             caller: contact,
             callee,
             contact: shared.contact.clone(),
             content_type: Some("application/sdp".to_owned()),
             offer: Some(offer.into_bytes()),
-            credential: shared.settings.trunk.as_ref().map(|trunk| Credential {
-                username: trunk.user.clone(),
-                password: trunk.password.clone(),
-                ..Credential::default()
-            }),
+            credential,
             headers: Some(vec![crate::gateway::allow()]),
             ..InviteOption::default()
         };

@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use rsipstack::dialog::authenticate::Credential;
 use rsipstack::dialog::invitation::InviteOption;
 use rsipstack::sip::Header;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +17,7 @@ use crate::g711::Law;
 use crate::gateway::{Handle, allow};
 use crate::media::Told;
 use crate::sdp::Local;
+use crate::settings::Trunk;
 
 /// A call to make.
 #[derive(Clone)]
@@ -113,11 +113,7 @@ impl Handle {
             contact: shared.contact.clone(),
             content_type: Some("application/sdp".to_owned()),
             offer: Some(offer.into_bytes()),
-            credential: settings.trunk.as_ref().map(|trunk| Credential {
-                username: trunk.user.clone(),
-                password: trunk.password.clone(),
-                ..Credential::default()
-            }),
+            credential: settings.trunk.as_ref().map(Trunk::credential),
             call_id: Some(call.call_id.clone()),
             headers: Some([allow()].into_iter().chain(signed).collect()),
             ..InviteOption::default()

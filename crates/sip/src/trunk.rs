@@ -27,6 +27,19 @@ pub enum Registered {
     Refused(u16),
 }
 
+impl Trunk {
+    /// What answers its challenges.
+    pub(crate) fn credential(&self) -> Credential {
+        Credential { username: self.user.clone(), password: self.password.clone(), ..Credential::default() }
+    }
+
+    /// Whether a telephone is reached through it. Another host that asks for a password is shown no digest
+    /// of this one: it could try words against it.
+    pub(crate) fn is_at(&self, uri: &Uri) -> bool {
+        Uri::try_from(self.registrar.as_str()).is_ok_and(|ours| ours.host_with_port.host.to_string().eq_ignore_ascii_case(&uri.host_with_port.host.to_string()))
+    }
+}
+
 /// A registration that goes on.
 pub(crate) struct Registering {
     stop: watch::Sender<bool>,
@@ -44,8 +57,7 @@ impl Registering {
 /// Registers, and again before it runs out, until it is stopped or dropped.
 pub(crate) fn begin(endpoint: &Endpoint, contact: &Uri, trunk: Trunk, tell: watch::Sender<Registered>) -> Result<Registering, GatewayError> {
     let server = Uri::try_from(trunk.registrar.as_str()).map_err(|_| GatewayError::Uri("registrar"))?;
-    let credential = Credential { username: trunk.user.clone(), password: trunk.password.clone(), ..Credential::default() };
-    let mut registration = Registration::new(endpoint.inner.clone(), Some(credential));
+    let mut registration = Registration::new(endpoint.inner.clone(), Some(trunk.credential()));
     let mut uri = contact.clone();
     uri.auth = Some(Auth { user: trunk.user, password: None });
     uri.params.extend(server.params.iter().filter(|param| matches!(param, rsipstack::sip::Param::Transport(_))).cloned());
@@ -88,4 +100,17 @@ pub(crate) fn begin(endpoint: &Endpoint, contact: &Uri, trunk: Trunk, tell: watc
         }
     });
     Ok(Registering { stop, task })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_hosts_are_shown_no_digest_of_its_password() {
+        let trunk = Trunk { registrar: "sip:pbx.example.com:5070;transport=tcp".into(), user: "countersign".into(), password: "sesame".into(), expires: Duration::from_secs(60) };
+        let at = |uri: &str| trunk.is_at(&Uri::try_from(uri).unwrap());
+        assert!(at("sip:robin@pbx.example.com") && at("sip:robin@PBX.example.com:5080"));
+        assert!(!at("sip:robin@192.0.2.20") && !at("sip:robin@pbx.example.com.evil.example") && !at("sip:pbx.example.com@evil.example"));
+    }
 }

@@ -150,7 +150,7 @@ impl Phone {
     pub async fn connect(&self, number: &str, to: &str, socket: &UdpSocket) -> Result<Line, CallError> {
         let here = |error: std::io::Error| CallError::Here(error.to_string());
         let local = Local::new(socket.local_addr().map_err(here)?);
-        let audio = Audio::new(socket.try_clone().map_err(here)?, false).map_err(here)?;
+        let audio = Audio::new(socket.try_clone().map_err(here)?, false, None).map_err(here)?;
         self.invite(number, to, Vec::new(), audio, local)?.answered().await
     }
 

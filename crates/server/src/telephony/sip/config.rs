@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::{out::Out, voice::Voice};
 use crate::{
     config::{ConfigError, Severity, private_file, read_secret},
-    prompts::PromptError,
+    prompts::{PromptError, Set},
     stir::config::Signs,
 };
 
