@@ -1,7 +1,7 @@
 //! How many PASSporTs one core verifies in a second when the certificate is known, beside the bare
 //! ES256 verification of the same message by the same library.
 //!
-//! `cargo run --release -p countersign-stir --example rate [ROUNDS]`
+//! `cargo run --release -p countersign-stir --example passports [ROUNDS]`
 
 #![allow(
     clippy::unwrap_used,
