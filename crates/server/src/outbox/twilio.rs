@@ -297,7 +297,7 @@ mod tests {
     use crate::telephony::twilio::form;
 
     const ACCOUNT: &str = "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    const CALL: &str = "CA0123456789abcdef0123456789abcdef";
+    const SID: &str = "CA0123456789abcdef0123456789abcdef";
     const TAKEN: &str = r#"{"sid":"SM0123456789abcdef0123456789abcdef","status":"queued","error_code":null}"#;
 
     fn config(base_url: String, timeout: Span) -> TwilioConfig {
@@ -325,7 +325,7 @@ mod tests {
 
     fn owned(list: &[(&str, &str)]) -> Vec<(String, String)> { list.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect() }
 
-    fn sid() -> CallSid { CallSid::parse(CALL).unwrap() }
+    fn sid() -> CallSid { CallSid::parse(SID).unwrap() }
 
     #[tokio::test]
     async fn a_text_is_posted_with_its_status_callback() {
@@ -344,9 +344,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_code_is_read_out_by_a_call() {
-        let server = Server::start(vec![reply("201 Created", &format!(r#"{{"sid":"{CALL}","status":"queued"}}"#))]);
+        let server = Server::start(vec![reply("201 Created", &format!(r#"{{"sid":"{SID}","status":"queued"}}"#))]);
         let sent = twilio(&server.address).send(&message(Channel::Voice)).await;
-        assert_eq!(sent, Sent::Accepted { reference: Some(CALL.into()) });
+        assert_eq!(sent, Sent::Accepted { reference: Some(SID.into()) });
         let request = server.only();
         assert!(request.contains("/Calls.json HTTP/1.1"), "{request}");
         let fields = fields(&request);
@@ -433,15 +433,15 @@ mod tests {
 
     #[tokio::test]
     async fn live_calls_are_moved_and_ended() {
-        let ok = || reply("200 OK", &format!(r#"{{"sid":"{CALL}","status":"in-progress"}}"#));
+        let ok = || reply("200 OK", &format!(r#"{{"sid":"{SID}","status":"in-progress"}}"#));
         let server = Server::start(vec![ok(), ok(), ok()]);
         let twilio = twilio(&server.address);
-        twilio.redirect(CALL, "https://cs.example/t/move?step=3&x=1").await.unwrap();
-        twilio.hang_up(CALL).await.unwrap();
+        twilio.redirect(SID, "https://cs.example/t/move?step=3&x=1").await.unwrap();
+        twilio.hang_up(SID).await.unwrap();
         assert_eq!(twilio.dial_agent(&E164::parse("+12025550199").unwrap(), "https://cs.example/t/agent").await, Ok(sid()));
         let requests = server.requests.lock().unwrap();
         for request in &requests[..2] {
-            assert!(request.starts_with(&format!("POST /2010-04-01/Accounts/{ACCOUNT}/Calls/{CALL}.json HTTP/1.1\r\n")), "{request}");
+            assert!(request.starts_with(&format!("POST /2010-04-01/Accounts/{ACCOUNT}/Calls/{SID}.json HTTP/1.1\r\n")), "{request}");
         }
         assert_eq!(fields(&requests[0]), owned(&[("Url", "https://cs.example/t/move?step=3&x=1"), ("Method", "POST")]));
         assert_eq!(fields(&requests[1]), owned(&[("Status", "completed")]));
@@ -456,10 +456,10 @@ mod tests {
         let lost = || reply("404 Not Found", r#"{"code":20404,"status":404}"#);
         let server = Server::start(vec![over(), lost(), over(), lost()]);
         let twilio = twilio(&server.address);
-        assert_eq!(twilio.redirect(CALL, "https://cs.example/").await, Err(LiveError::Gone));
-        assert_eq!(twilio.redirect(CALL, "https://cs.example/").await, Err(LiveError::Gone));
-        assert_eq!(twilio.hang_up(CALL).await, Ok(()));
-        assert_eq!(twilio.hang_up(CALL).await, Ok(()));
+        assert_eq!(twilio.redirect(SID, "https://cs.example/").await, Err(LiveError::Gone));
+        assert_eq!(twilio.redirect(SID, "https://cs.example/").await, Err(LiveError::Gone));
+        assert_eq!(twilio.hang_up(SID).await, Ok(()));
+        assert_eq!(twilio.hang_up(SID).await, Ok(()));
     }
 
     #[tokio::test]
@@ -473,7 +473,7 @@ mod tests {
         assert_eq!(ring().await, Err(LiveError::NotNow { after: SOON, reason: reason::BUSY }));
         assert_eq!(ring().await, Err(LiveError::Unknown { reason: reason::NO_ANSWER }));
         let offline = twilio(&nobody());
-        assert_eq!(offline.hang_up(CALL).await, Err(LiveError::NotNow { after: SOON, reason: reason::NO_CONNECTION }));
+        assert_eq!(offline.hang_up(SID).await, Err(LiveError::NotNow { after: SOON, reason: reason::NO_CONNECTION }));
         for odd in ["", "CA0/../../Messages", "SM0123456789abcdef0123456789abcdef"] {
             assert_eq!(offline.redirect(odd, "https://cs.example/").await, Err(LiveError::Refused { reason: reason::MALFORMED }));
         }

@@ -186,7 +186,9 @@ async fn a_code_does_not_go_to_a_number_that_was_replaced() {
 /// The disk cannot keep up: "try again in a moment", and nothing half done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_store_says_so() {
-    let world = World::with(Setup { file: true, queue: 1, ..Setup::default() }).await;
+    // Short, but long enough for what one request reads at the same time.
+    const QUEUE: usize = 4;
+    let world = World::with(Setup { file: true, queue: QUEUE, ..Setup::default() }).await;
     let mut robin = world.robin().await;
     let mut call = world.call(ANA_LINE).await;
     call.presses(&["1", "4071", "1"]).await;
@@ -194,12 +196,12 @@ async fn a_busy_store_says_so() {
     let mut other = world.call(TINA_LINE).await;
     let before = world.log().await;
 
-    // Somebody else holds the file; one commit waits for it, one waits in the queue.
+    // Somebody else holds the file; one commit waits for it, and others until the queue is full.
     let lock = rusqlite::Connection::open(world.file()).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut waiting = Vec::new();
     let mut commits = 0;
-    while world.app.runner.store.queued() == 0 {
+    while world.app.runner.store.queued() < QUEUE {
         let store = world.app.runner.store.clone();
         commits += 1;
         let commit = Commit { now: world.now().0, command: Some(format!("waits/{commits}")), ..Commit::default() };

@@ -34,7 +34,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 126] = [
+pub const ROUTES: [(&str, &str, Who); 127] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -142,6 +142,7 @@ pub const ROUTES: [(&str, &str, Who); 126] = [
     ("POST", "/me/security/rename", Who::Portal),
     ("POST", "/me/security/totp/confirm", Who::Portal),
     ("POST", "/me/security/totp/new", Who::Portal),
+    ("POST", "/me/security/voice", Who::Portal),
     ("POST", "/me/security/word", Who::Portal),
     ("POST", "/me/sign-in/passkey/finish", Who::OwnPage),
     ("POST", "/me/sign-in/passkey/start", Who::OwnPage),

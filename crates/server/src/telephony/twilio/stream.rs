@@ -204,9 +204,9 @@ impl Collector {
 mod tests {
     use super::*;
 
-    const CALL: &str = "CA0123456789abcdef0123456789abcdef";
+    const SID: &str = "CA0123456789abcdef0123456789abcdef";
 
-    fn collector(seconds: u8) -> Collector { Collector::new(CallSid::parse(CALL).unwrap(), seconds) }
+    fn collector(seconds: u8) -> Collector { Collector::new(CallSid::parse(SID).unwrap(), seconds) }
 
     fn start(call: &str, encoding: &str, rate: u32) -> String {
         format!(
@@ -221,7 +221,7 @@ mod tests {
     fn started(seconds: u8) -> Collector {
         let mut collector = collector(seconds);
         assert_eq!(collector.take(r#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#), Ok(Next::More));
-        assert_eq!(collector.take(&start(CALL, "audio/x-mulaw", 8000)), Ok(Next::More));
+        assert_eq!(collector.take(&start(SID, "audio/x-mulaw", 8000)), Ok(Next::More));
         collector
     }
 
@@ -245,8 +245,8 @@ mod tests {
     fn what_is_not_this_stream_is_refused() {
         for (text, why) in [
             (start("CA99999999999999999999999999999999", "audio/x-mulaw", 8000), StreamError::Other),
-            (start(CALL, "audio/l16", 8000), StreamError::Format),
-            (start(CALL, "audio/x-mulaw", 16_000), StreamError::Format),
+            (start(SID, "audio/l16", 8000), StreamError::Format),
+            (start(SID, "audio/x-mulaw", 16_000), StreamError::Format),
             (media("MZ1", "inbound", 1, &[0]), StreamError::Order),
             (r#"{"event":"stop","streamSid":"MZ1"}"#.into(), StreamError::Order),
             ("{".into(), StreamError::Malformed),
@@ -256,7 +256,7 @@ mod tests {
             assert_eq!(collector(1).take(&text), Err(why), "{text:.80}");
         }
         for (text, why) in [
-            (start(CALL, "audio/x-mulaw", 8000), StreamError::Order),
+            (start(SID, "audio/x-mulaw", 8000), StreamError::Order),
             (media("MZ2", "inbound", 1, &[0]), StreamError::Other),
             (r#"{"event":"stop","streamSid":"MZ2"}"#.into(), StreamError::Other),
             (media("MZ1", "inbound", 1, &[0]).replace("\"AA==\"", "\"!!\""), StreamError::Malformed),
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn no_messages_break_it() {
         let pieces = [
-            start(CALL, "audio/x-mulaw", 8000), media("MZ1", "inbound", 1, &[7; 160]), media("MZ1", "inbound", 18_446_744_073_709_551_615, &[7; 9]),
+            start(SID, "audio/x-mulaw", 8000), media("MZ1", "inbound", 1, &[7; 160]), media("MZ1", "inbound", 18_446_744_073_709_551_615, &[7; 9]),
             r#"{"event":"connected"}"#.into(), r#"{"event":"stop","streamSid":"MZ1"}"#.into(), r#"{"event":"mark"}"#.into(), "[[[[[[[[".repeat(200), "{\"event\":{\"a\":".repeat(100), "\u{0}\u{202e}".into(),
         ];
         let mut state = 7u64;
