@@ -387,7 +387,6 @@ impl From<RtcError> for Over {
 }
 
 /// The low half.
-#[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
 fn low(wide: u64) -> u32 { (wide & 0xffff_ffff) as u32 }
 
 #[cfg(test)]

@@ -29,8 +29,11 @@ pub struct Rest {
     key: Secret,
     from: E164,
     /// The addresses that are asked about a call of ours: when it is answered, and how it went.
-    ours: Box<dyn Fn(&str) -> Option<(String, String)> + Send + Sync>,
+    ours: Ours,
 }
+
+/// Makes the two addresses for a call.
+type Ours = Box<dyn Fn(&str) -> Option<(String, String)> + Send + Sync>;
 
 /// Why jambonz did not do it. A constant, for logs.
 pub type Why = &'static str;

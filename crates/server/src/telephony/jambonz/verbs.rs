@@ -13,10 +13,13 @@ const MUSIC_LOOPS: u8 = 4;
 /// Seconds of silence before the call asks again what to do.
 const SILENCE: u8 = 30;
 
+/// The words of a prompt, each with the language to speak it in.
+type Spoken<'a> = dyn Fn(Lang, &Prompt) -> Vec<(Lang, String)> + 'a;
+
 /// What rendering needs besides the directives.
 pub struct Ctx<'a> {
     /// The words of a prompt, each with the language to speak it in.
-    pub texts: &'a (dyn Fn(Lang, &Prompt) -> Vec<(Lang, String)> + 'a),
+    pub texts: &'a Spoken<'a>,
     /// Where keys of the last words are posted, or that there were none.
     pub step: &'a str,
     /// The same for words that are followed by others.
