@@ -66,16 +66,10 @@ def test_a_damaged_record_is_not_served(world: World) -> None:
     called(world)
 
 
-def test_a_full_disk_loses_nothing(world: World, request: pytest.FixtureRequest) -> None:
-    """No byte more fits for a while: nothing is acknowledged that is not on disk, and afterwards all goes on."""
-    caller = world.server.call(MAYA)
-    caller.arrive()
-    server = world.server.process.pid
-    largest = max(f.stat().st_size for f in world.installation.record.parent.iterdir())
-    # As a quota would: writes beyond this fail.
-    resource.prlimit(server, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+def until_full(world: World, most: int) -> int:
+    """Calls come until some are turned away; how many were taken."""
     taken, turned_away = 0, 0
-    for n in range(400):
+    for n in range(most):
         one = world.server.call(f"+1202555{7000 + n}")
         status = one.send("/twilio/voice", one.form()).status
         assert status in (200, 500, 503), status
@@ -84,18 +78,35 @@ def test_a_full_disk_loses_nothing(world: World, request: pytest.FixtureRequest)
             break
     assert turned_away > 5, f"{taken} calls fitted"
     assert world.server.process.poll() is None, world.server.said()
+    return taken
+
+
+def holds(world: World, taken: int) -> None:
+    """Every call that was acknowledged is on record, and the log verifies."""
+    events = [json.loads(line) for line in world.installation.run("audit", "export").stdout.splitlines()]
+    started = sum(1 for line in events if line["event"]["type"] == "started")
+    assert started >= taken, (started, taken)
+    assert [line["seq"] for line in events] == list(range(1, len(events) + 1))
+    world.logged()
+    said = world.installation.run("audit", "verify")
+    assert said.returncode == 0 and "Verified" in said.stdout, said.stdout + said.stderr
+
+
+def test_a_full_disk_loses_nothing(world: World, request: pytest.FixtureRequest) -> None:
+    """No byte more fits for a while: nothing is acknowledged that is not on disk, and afterwards all goes on."""
+    caller = world.server.call(MAYA)
+    caller.arrive()
+    server = world.server.process.pid
+    largest = max(f.stat().st_size for f in world.installation.record.parent.iterdir())
+    # As a quota would: writes beyond this fail.
+    resource.prlimit(server, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+    taken = until_full(world, 400)
     until("it is not ready", lambda: Http(world.server.url).get("/readyz").status == 503)
     resource.prlimit(server, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     until("it is ready again", lambda: Http(world.server.url).get("/readyz").status == 200, seconds=60)
     # The call from before goes on, and every call that was acknowledged is there.
     assert caller.key("*").words
-    events = [json.loads(line) for line in world.installation.run("audit", "export").stdout.splitlines()]
-    started = sum(1 for line in events if line["event"]["type"] == "started")
-    assert started >= taken + 1, (started, taken)
-    assert [line["seq"] for line in events] == list(range(1, len(events) + 1))
-    world.logged()
-    said = world.installation.run("audit", "verify")
-    assert said.returncode == 0 and "Verified" in said.stdout, said.stdout + said.stderr
+    holds(world, taken + 1)
     assert world.server.process.poll() is None
 
 
@@ -160,16 +171,7 @@ def test_a_full_disk_of_the_database_loses_nothing(request: pytest.FixtureReques
         small.may_write_up_to(1 << 20 if full == "data" else 64 << 10)
         refused = world.installation.run("import", more)
         assert refused.returncode == 1 and "panicked" not in refused.stderr and "Lindqvist" not in refused.stderr, refused.stderr
-        taken, turned_away = 0, 0
-        for n in range(1500):
-            one = world.server.call(f"+1202555{7000 + n}")
-            status = one.send("/twilio/voice", one.form()).status
-            assert status in (200, 500, 503), status
-            taken, turned_away = taken + (status == 200), turned_away + (status != 200)
-            if turned_away > 5:
-                break
-        assert turned_away > 5, f"{taken} calls fitted"
-        assert world.server.process.poll() is None, world.server.said()
+        taken = until_full(world, 1500)
         assert small.process
         if full == "journal":
             until("it is not ready", lambda: Http(world.server.url).get("/readyz").status == 503)
@@ -183,12 +185,6 @@ def test_a_full_disk_of_the_database_loses_nothing(request: pytest.FixtureReques
         assert caller.key("*").words
         again = world.installation.run("import", more)
         assert again.returncode == 0, again.stderr
-        events = [json.loads(line) for line in world.installation.run("audit", "export").stdout.splitlines()]
-        started = sum(1 for line in events if line["event"]["type"] == "started")
-        assert started >= taken + 1, (started, taken)
-        assert [line["seq"] for line in events] == list(range(1, len(events) + 1))
-        world.logged()
-        said = world.installation.run("audit", "verify")
-        assert said.returncode == 0 and "Verified" in said.stdout, said.stdout + said.stderr
+        holds(world, taken + 1)
     finally:
         world.close()
