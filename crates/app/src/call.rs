@@ -72,7 +72,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     anstream::println!("{DIM}Calling {} as {} …{DIM:#}", args.to, args.from);
     let began = Instant::now();
     let line = phone.call(&args.to).await?;
-    anstream::println!("{STRONG}Answered.{STRONG:#} {DIM}after {:.1} s. Type keys and a line end; an empty line hangs up.{DIM:#}", began.elapsed().as_secs_f64());
+    anstream::println!("{STRONG}Answered{STRONG:#} {DIM}after {:.1} s. Type keys and a line end; an empty line hangs up.{DIM:#}", began.elapsed().as_secs_f64());
     let began = Instant::now();
     let mut talk = Talk { known, recogniser: None, spelled: false, record: args.record.is_some(), heard: Vec::new(), keys: 0 };
     let ended = talk.go(&line).await;
