@@ -32,7 +32,7 @@ class Terminal:
         self.lines: list[str] = []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        until("it is answered", lambda: "Answered." in self.text)
+        until("it is answered", lambda: "Answered after" in self.text)
 
     def _read(self) -> None:
         assert self.process.stdout

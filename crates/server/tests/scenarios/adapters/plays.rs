@@ -51,7 +51,7 @@ pub async fn play(name: &str, kind: Kind) -> Came {
         "amex_step_up" => amex_step_up(kind).await,
         "united_recognition" => united_recognition(kind).await,
         "amazon_honours_totp" => amazon_honours_totp(kind).await,
-        "vanguard_voice" => Cannot("no adapter here gives us the caller's voice, and no call asks for it yet"),
+        "vanguard_voice" => Cannot("none of these gives us the caller's voice: by SIP alone it can be compared"),
         "verbal_password" => verbal_password(kind).await,
         "youtube_hybrid" => youtube_hybrid(kind).await,
         "apple_hold_music" => apple_hold_music(kind).await,
