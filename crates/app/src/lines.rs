@@ -44,7 +44,8 @@ pub fn make(config: &Config, runner: &Arc<Runner>, texts: &Arc<Texts>, agents: &
         move |id| agents.name(id)
     };
     let public_url = &config.listen.public_url;
-    let (mut lines, mut rings): (Lines, Option<(&'static str, Arc<dyn Provider>)>) = (Lines::default(), None);
+    let mut lines = Lines::default();
+    let mut rings: Option<(&'static str, Arc<dyn Provider>)> = None;
     if let Some(at) = &config.http {
         let secret = secret(http::SECRET, at.secret_file.as_deref(), "http.secret_file")?;
         let adapter = Arc::new(Http::new(at, secret.clone(), texts.clone(), public_url.clone(), clock.clone(), names())?);

@@ -32,8 +32,11 @@ pub struct Target {
     /// Inputs in the normal tests.
     pub slice: u32,
     /// Takes an input; what does not hold is an error.
-    pub check: Box<dyn FnMut(&[u8]) -> Result<(), String>>,
+    pub check: Tried,
 }
+
+/// Says what does not hold of an input.
+pub type Tried = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
 
 impl Target {
     /// Whether the valid samples are as valid as they are meant to be is part of each check: a sample

@@ -41,7 +41,7 @@ impl Server {
     }
 
     fn stage(&mut self) -> Result<Stage, String> {
-        if self.asked % FRESH == 0 || self.stage.is_none() {
+        if self.asked.is_multiple_of(FRESH) || self.stage.is_none() {
             let stage = self.runtime.block_on(Stage::build(&Setting::shipped(), &self.props, [7; 32]));
             self.stage = Some(stage.map_err(|e| e.to_string())?);
         }
@@ -152,7 +152,8 @@ fn signed() -> Target {
         format!("{name}\n{url}\n{body}")
     };
     let samples = [sample("/twilio/voice", VOICE), sample("/twilio/step?n=3", KEYED), sample("/twilio/status", OVER)];
-    let read = |text: &[u8]| -> Option<(String, String, BTreeSet<(String, String)>)> {
+    type Signed = (String, String, BTreeSet<(String, String)>);
+    let read = |text: &[u8]| -> Option<Signed> {
         let mut parts = text.splitn(3, |byte| *byte == b'\n');
         let mut line = || Some(String::from_utf8_lossy(parts.next()?).into_owned());
         let (name, url) = (line()?, line()?);

@@ -39,7 +39,9 @@ async fn every_scenario_over_every_adapter() {
             (came, tokio::spawn(measure(kind)).await)
         })));
     }
-    let (mut cells, mut measured, mut failures): (BTreeMap<(&str, Kind), Came>, BTreeMap<(&str, Kind), &str>, Vec<String>) = Default::default();
+    let mut cells: BTreeMap<(&str, Kind), Came> = BTreeMap::new();
+    let mut measured: BTreeMap<(&str, Kind), &str> = BTreeMap::new();
+    let mut failures: Vec<String> = Vec::new();
     let mut order: Vec<&str> = Vec::new();
     for (kind, task) in tasks {
         let (came, can) = task.await.unwrap();
