@@ -22,8 +22,8 @@ pub struct Recogniser<T> {
     /// The last bytes, in which a hook may be under way.
     last: Vec<u8>,
     suspects: Vec<Suspect>,
-    /// Bytes until what was recognised is over: within it, nothing else begins.
-    busy: usize,
+    /// What was recognised, while it goes on: within it, nothing else begins.
+    playing: Option<Suspect>,
 }
 
 /// A recording that may be heard just now.
@@ -46,7 +46,7 @@ impl<T: Clone> Recogniser<T> {
                 hooks.entry(hook.to_vec()).or_default().push((which, at));
             }
         }
-        Self { known, hooks, law, last: Vec::new(), suspects: Vec::new(), busy: 0 }
+        Self { known, hooks, law, last: Vec::new(), suspects: Vec::new(), playing: None }
     }
 
     /// What was recognised by the end of these bytes, in order. What is broken off early, or has a gap
@@ -60,7 +60,6 @@ impl<T: Clone> Recogniser<T> {
     }
 
     fn byte(&mut self, byte: u8, out: &mut Vec<T>) {
-        self.busy = self.busy.saturating_sub(1);
         if self.last.len() == HOOK {
             self.last.remove(0);
         }
@@ -75,8 +74,10 @@ impl<T: Clone> Recogniser<T> {
             // Heard to its end: it waits until none that is longer goes on.
             None => true,
         });
+        // Over, or broken off: by a key of the caller, say.
+        self.playing = self.playing.take().filter(|now| all(now.which).get(now.heard) == Some(&byte)).map(|now| Suspect { heard: now.heard + 1, ..now });
         let loud = self.last.first().is_some_and(|first| law.decode(*first).unsigned_abs() > LOUD);
-        if self.busy == 0 && loud && let Some(found) = self.hooks.get(&self.last) {
+        if self.playing.is_none() && loud && let Some(found) = self.hooks.get(&self.last) {
             self.suspects.extend(found.iter().map(|(which, at)| Suspect { which: *which, heard: at + HOOK }));
         }
         // Known as soon as it is the only one left, or when it is over and none that is longer goes on.
@@ -85,7 +86,7 @@ impl<T: Clone> Recogniser<T> {
         let over = !self.suspects.is_empty() && self.suspects.iter().all(done);
         let longest = self.suspects.iter().rev().max_by_key(|suspect| suspect.heard).copied();
         if (alone || over) && let Some(found) = longest {
-            self.busy = all(found.which).len().saturating_sub(found.heard);
+            self.playing = (found.heard < all(found.which).len()).then_some(found);
             out.extend(known.get(found.which).map(|(name, _)| name.clone()));
             self.suspects.clear();
         }
@@ -122,6 +123,13 @@ mod tests {
             let said: Vec<_> = line.chunks(160).flat_map(|packet| heard.hear(packet)).collect();
             assert_eq!(said, ["two", "one", "like one, and shorter", "one", "like one, then not", "two"], "{law:?}");
         }
+    }
+
+    #[test]
+    fn what_follows_one_that_was_broken_off_is_heard() {
+        let clips = [("one", tone(400.0, 900)), ("two", tone(700.0, 300))];
+        let line: Vec<u8> = clips[0].1.bytes(Law::Mu).iter().take(3_200).chain(clips[1].1.bytes(Law::Mu)).chain(clips[0].1.bytes(Law::Mu)).copied().collect();
+        assert_eq!(Recogniser::new(clips.clone(), Law::Mu).hear(&line), ["one", "two", "one"]);
     }
 
     #[test]
