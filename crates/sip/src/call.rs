@@ -186,6 +186,9 @@ impl Call {
             && !rejected
             && picked_up
         {
+            if how == Ended::Transferred {
+                let _ = timeout(LAST_WORD, self.shared.flow.transferred(&self.incoming.key, Transfer::Done)).await;
+            }
             self.shared.flow.hung_up(&self.incoming.key, how).await;
         }
         drop(slot);
@@ -636,10 +639,8 @@ impl Call {
         }
         match what {
             Transfer::Going(_) => {}
-            Transfer::Done => {
-                self.ask(Question::Transferred(what));
-                return Err(Ended::Transferred);
-            }
+            // Told at the end: whatever is asked before it may still be on its way.
+            Transfer::Done => return Err(Ended::Transferred),
             Transfer::Failed(_) => self.now = Now::Idle,
         }
         self.ask(Question::Transferred(what));

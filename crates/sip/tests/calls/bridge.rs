@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use countersign_sip::caller::{Line, Phone, PhoneSettings};
 use countersign_sip::g711::Law;
-use countersign_sip::{AgentEvent, AgentLeg, Bridge, Ended, Step, Steps, Transfer};
+use countersign_sip::{AgentEvent, AgentLeg, Bridge, Clip, Ended, Step, Steps, Transfer};
 
 use crate::script::{HERE, LIMIT, Stage, Told, gather, phone, tone};
 
@@ -164,7 +164,9 @@ async fn an_agent_who_hangs_up_during_an_entry_does_not_end_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transfer_that_succeeds_ends_the_call_and_one_that_fails_does_not() {
     for (code, ends) in [(200, true), (486, false)] {
-        let mut stage = Stage::playing(vec![Step::Refer("sip:other@example.com".into())], vec![]).await;
+        // After a word, as in life: a telephone that has just sent its ACK may not know its own call yet.
+        let word = Step::Play(vec![Clip::silence(Duration::from_millis(200))]);
+        let mut stage = Stage::playing(vec![word, Step::Refer("sip:other@example.com".into())], vec![]).await;
         let phone = Phone::start(PhoneSettings { transfers: code, ..PhoneSettings::new(HERE, "+12025550123") }).await.unwrap();
         let caller = phone.call(&stage.uri()).await.unwrap();
         stage.incoming().await;
