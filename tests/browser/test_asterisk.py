@@ -6,16 +6,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from asterisk import Asterisk, PASSWORD, USER, free_port, missing
-from helpers import Http, binary, environment, none_of, until
+from helpers import Http, none_of, until
 from installation import PERSONAL, World
+from terminal import Terminal
 
 MAYA = "+12025550171"
 
@@ -55,44 +54,15 @@ robin = "Local/robin@agents/n"
     it.close()
 
 
-class Caller:
-    """`countersign call` through Asterisk."""
+class Caller(Terminal):
+    """One that calls through Asterisk."""
 
     def __init__(self, asterisk: Asterisk, number: str = MAYA, to: str = "+18005551212") -> None:
-        self.process = subprocess.Popen(  # noqa: S603
-            [binary(), "call", f"sip:{to}@{asterisk.address}", "--from", number],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
-        )
-        self.lines: list[str] = []
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self) -> None:
-        for line in self.process.stdout or []:
-            self.lines.append(line)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.lines)
+        super().__init__(f"sip:{to}@{asterisk.address}", number)
 
     def answered(self) -> Caller:
         until("something is said", lambda: "something is heard" in self.text)
         return self
-
-    def key(self, keys: str) -> None:
-        assert self.process.stdin
-        self.process.stdin.write(f"{keys}\n")
-        self.process.stdin.flush()
-
-    def over(self) -> str:
-        self.process.wait(timeout=30)
-        self.reader.join(timeout=5)
-        return self.text
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(timeout=10)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 import wave
 from array import array
 from collections.abc import Iterator
@@ -15,58 +14,27 @@ from pathlib import Path
 
 import pytest
 
+import terminal
 from helpers import Demo, Http, Program, binary, environment, until
 
 ANA, STRANGER = "+12025550142", "+12025550199"
 
 
-class Terminal:
-    """`countersign call` with somebody at the keys."""
+class Terminal(terminal.Terminal):
+    """One that calls the demo."""
 
     def __init__(self, demo: Program, number: str, *more: str, **extra: str) -> None:
         self.address = until("the telephone line", lambda: re.search(r"(sip:127\.0\.0\.1:\d+)", demo.out.read_text()))[1]
-        self.process = subprocess.Popen(  # noqa: S603
-            [binary(), "call", self.address.replace("sip:", "sip:+12025550100@"), "--from", number, *more],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment() | extra,
-        )
-        self.lines: list[str] = []
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        super().__init__(self.address.replace("sip:", "sip:+12025550100@"), number, *more, **extra)
         until("it is answered", lambda: "Answered after" in self.text)
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.lines.append(line)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.lines)
-
-    def key(self, keys: str) -> None:
-        assert self.process.stdin
-        self.process.stdin.write(f"{keys}\n")
-        self.process.stdin.flush()
-
-    def over(self) -> str:
-        self.process.wait(timeout=30)
-        self.reader.join(timeout=5)
-        return self.text
-
-    def close(self) -> None:
-        # Shown when a test fails.
-        print(self.text)  # noqa: T201
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(timeout=10)
 
 
 @pytest.fixture
 def terminals() -> Iterator[list[Terminal]]:
     opened: list[Terminal] = []
     yield opened
-    for terminal in opened:
-        terminal.close()
+    for one in opened:
+        one.close()
 
 
 def listed(desk: Http, level: str) -> str | None:
