@@ -16,6 +16,9 @@ pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// How long the database may take to answer. Longer than its own time-outs, which tell why.
 pub(super) const PATIENCE: Duration = Duration::from_secs(12);
 
+/// Waits for its turn to write. The head's row would do, but it promises no order: a node that asks
+/// again right behind its commit may overtake whoever has waited. Here it is first come, first served.
+const TURN: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
 /// Locks the row of the head, and with it the right to write: whoever else wants it waits until this
 /// transaction has ended, and then sees all that it did. The lock goes with the connection.
 const HEAD_LOCK: &str = "SELECT value FROM meta WHERE name = $1 FOR UPDATE";
@@ -39,6 +42,7 @@ macro_rules! statements {
 }
 
 statements! {
+    turn: TURN,
     head_lock: HEAD_LOCK,
     notify: NOTIFY,
     meta_get: sql::META_GET,
@@ -96,6 +100,11 @@ impl Drop for Link {
 }
 
 impl Link {
+    /// Ends it: nobody knows in which state it is.
+    pub(super) fn give_up(&self) {
+        self.driver.abort();
+    }
+
     pub(super) async fn open(server: &Server, durable: bool) -> Result<Self, String> {
         let (client, driver) = connect(server, durable, |_| {}).await?;
         match Statements::prepare(&client).await {

@@ -3,10 +3,11 @@
 //! - **One writer at a time.** Whoever wants to write locks the row of the head (`link`, `writer`). So
 //!   the judging is the same as on SQLite, and events are numbered without gaps, in the order in which
 //!   they become visible.
-//! - **A group at a time.** A node puts what is queued into one transaction of two round trips. All
-//!   rows that the group will ask for can be told from it beforehand (`Wants`), so they are fetched
-//!   together; it is judged in memory (`sheet`) and written with one statement for each table
-//!   (`write`).
+//! - **A group at a time.** A node puts what is queued into one transaction. All rows that the group
+//!   will ask for can be told from it beforehand (`Wants`), so they are fetched together; it is judged
+//!   in memory (`sheet`) and written with one statement for each table (`write`). The next group's rows
+//!   are asked for behind the commit, in the same batch: one round trip for each group under load, and
+//!   two for one that comes when nothing is to be done.
 //! - **Followers.** What changed is told with `NOTIFY`, in the same transaction, as ids only (`follow`).
 
 mod follow;

@@ -1,14 +1,15 @@
-//! The writer of a node: takes what is queued, and carries a group of it out in one transaction of
-//! two round trips: one that locks the head and fetches every row the group will be judged by, one
-//! that writes and commits. All nodes take turns at the lock.
+//! The writer of a node: takes what is queued, and carries a group of it out in one transaction: it
+//! locks the head and fetches every row the group will be judged by, judges, writes and commits. What
+//! was queued meanwhile is the next group, and its lock and its rows are asked for right behind the
+//! commit: under load each group is one round trip. All nodes take turns at the lock.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::future::{join_all, join4};
+use futures_util::future::{join, join_all, join5};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
@@ -41,6 +42,62 @@ pub(super) struct Writer {
     pub(super) link: Option<Arc<Link>>,
 }
 
+/// What is to be done, in the order in which it came.
+struct Queue {
+    receiver: mpsc::Receiver<Task>,
+    /// Taken from the channel, and in no group yet.
+    waiting: VecDeque<Task>,
+    batch: usize,
+}
+
+impl Queue {
+    /// The next group, once there is one. `None` when nothing more will come.
+    async fn next(&mut self) -> Option<Vec<Task>> {
+        if self.waiting.is_empty() {
+            let mut tasks = Vec::with_capacity(self.batch);
+            self.receiver.recv_many(&mut tasks, self.batch).await;
+            self.waiting.extend(tasks);
+        }
+        let group = self.leading();
+        if group.is_empty() {
+            // What it wants depends on what the others have written.
+            return self.waiting.pop_front().map(|special| vec![special]);
+        }
+        Some(group)
+    }
+
+    /// Those that wait already and can make a group together.
+    fn already(&mut self) -> Vec<Task> {
+        while self.waiting.len() < self.batch
+            && let Ok(task) = self.receiver.try_recv()
+        {
+            self.waiting.push_back(task);
+        }
+        self.leading()
+    }
+
+    fn leading(&mut self) -> Vec<Task> {
+        let named = |task: &&Task| matches!(task.wants, Wants::Keys(_));
+        let n = self.waiting.iter().take(self.batch).take_while(named).count();
+        self.waiting.drain(..n).collect()
+    }
+
+    /// Puts back what was taken too early.
+    fn again(&mut self, tasks: Vec<Task>) {
+        for task in tasks.into_iter().rev() {
+            self.waiting.push_front(task);
+        }
+    }
+}
+
+/// Tasks that share a transaction.
+struct Group {
+    tasks: Vec<Task>,
+    /// What they want, if it was fetched behind the commit of the group before: the transaction is
+    /// open then, and holds the lock.
+    sheet: Option<Sheet>,
+}
+
 /// Why a group did not get through together.
 enum Setback {
     /// The database did not answer, before it was told to commit. Nothing happened.
@@ -54,51 +111,61 @@ enum Setback {
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 impl Writer {
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Task>) {
-        let mut tasks = Vec::with_capacity(self.batch);
-        while queue.recv_many(&mut tasks, self.batch).await > 0 {
-            let mut group = Vec::new();
-            for task in tasks.drain(..) {
-                if matches!(task.wants, Wants::Keys(_)) {
-                    group.push(task);
-                } else {
-                    // What it wants depends on what the others have written.
-                    self.serve(std::mem::take(&mut group)).await;
-                    self.serve(vec![task]).await;
-                }
-            }
-            self.serve(group).await;
+    pub(super) async fn run(mut self, receiver: mpsc::Receiver<Task>) {
+        let mut queue = Queue {
+            receiver,
+            waiting: VecDeque::new(),
+            batch: self.batch,
+        };
+        let mut ahead = None;
+        loop {
+            let group = match ahead.take() {
+                Some(group) => group,
+                None => match queue.next().await {
+                    Some(tasks) => Group { tasks, sheet: None },
+                    None => return,
+                },
+            };
+            ahead = self.serve(group, Some(&mut queue)).await;
         }
     }
 
-    async fn serve(&mut self, mut group: Vec<Task>) {
-        if group.is_empty() {
-            return;
-        }
-        match self.persist(&mut group).await {
-            Ok(()) => answer(group, &Ok(())),
+    /// Carries a group out and answers it. What waits in the queue meanwhile is fetched on the way,
+    /// and given back as the next group.
+    async fn serve(&mut self, mut group: Group, queue: Option<&mut Queue>) -> Option<Group> {
+        match self.persist(&mut group, queue).await {
+            Ok(ahead) => return ahead,
             Err(Setback::Nothing(why)) => {
                 tracing::warn!(why, "the database does not take commits; nothing is lost");
-                answer(group, &Err(WriteError::Busy));
+                answer(group.tasks, &Err(WriteError::Busy));
             }
             Err(Setback::Unknown(why)) => {
                 tracing::warn!(why, "the database did not say whether it has committed");
-                answer(group, &Err(WriteError::Unknown(why)));
+                answer(group.tasks, &Err(WriteError::Unknown(why)));
             }
-            Err(Setback::Refused(why)) if group.len() == 1 => {
-                answer(group, &Err(WriteError::Unknown(why)));
+            Err(Setback::Refused(why)) if group.tasks.len() == 1 => {
+                answer(group.tasks, &Err(WriteError::Unknown(why)));
             }
             // Rare: one bad job must not take its neighbours with it.
             Err(Setback::Refused(_)) => {
-                for task in group {
-                    Box::pin(self.serve(vec![task])).await;
+                for task in group.tasks {
+                    let alone = Group {
+                        tasks: vec![task],
+                        sheet: None,
+                    };
+                    Box::pin(self.serve(alone, None)).await;
                 }
             }
         }
+        None
     }
 
     /// Tries again what provably did not happen: the primary may just have changed.
-    async fn persist(&mut self, group: &mut [Task]) -> Result<(), Setback> {
+    async fn persist(
+        &mut self,
+        group: &mut Group,
+        mut queue: Option<&mut Queue>,
+    ) -> Result<Option<Group>, Setback> {
         let mut why = String::new();
         for _ in 0..TRIES {
             let link = match self.link.take().filter(|link| !link.client.is_closed()) {
@@ -111,10 +178,10 @@ impl Writer {
                     }
                 },
             };
-            match together(&link, group).await {
-                Ok(()) => {
+            match together(&link, group, queue.as_deref_mut()).await {
+                Ok(ahead) => {
                     self.link = Some(link);
-                    return Ok(());
+                    return Ok(ahead);
                 }
                 Err(Setback::Refused(why)) => {
                     self.link = Some(link);
@@ -134,37 +201,69 @@ fn answer(group: Vec<Task>, ended: &Result<(), WriteError>) {
     }
 }
 
-async fn together(link: &Link, group: &mut [Task]) -> Result<(), Setback> {
-    let wants: Vec<&Wants> = group.iter().map(|task| &task.wants).collect();
-    let mut sheet = match timeout(PATIENCE, fetch(link, &wants)).await {
-        Ok(Ok(sheet)) => sheet,
-        Ok(Err(error)) if is_of_the_group(link, &error) => {
-            roll_back(link).await?;
-            return Err(Setback::Refused(describe(&error)));
-        }
-        Ok(Err(error)) => return Err(Setback::Nothing(describe(&error))),
-        Err(_) => return Err(Setback::Nothing("no answer while reading".to_owned())),
+fn wants(group: &[Task]) -> Vec<&Wants> {
+    group.iter().map(|task| &task.wants).collect()
+}
+
+async fn together(
+    link: &Link,
+    group: &mut Group,
+    mut queue: Option<&mut Queue>,
+) -> Result<Option<Group>, Setback> {
+    let mut sheet = match group.sheet.take() {
+        Some(sheet) => sheet,
+        None => match timeout(PATIENCE, fetch(link, &wants(&group.tasks))).await {
+            Ok(Ok(sheet)) => sheet,
+            Ok(Err(error)) if is_of_the_group(link, &error) => {
+                roll_back(link).await?;
+                return Err(Setback::Refused(describe(&error)));
+            }
+            Ok(Err(error)) => return Err(Setback::Nothing(describe(&error))),
+            Err(_) => return Err(Setback::Nothing("no answer while reading".to_owned())),
+        },
     };
-    for task in group.iter_mut() {
+    for task in &mut group.tasks {
         if let Err(fault) = task.job.run(&mut sheet) {
             roll_back(link).await?;
             return Err(Setback::Refused(fault.0));
         }
     }
+    let next = queue.as_deref_mut().map(Queue::already).unwrap_or_default();
     let writes = std::mem::take(&mut sheet.writes);
-    if writes.is_empty() {
-        // A sweep has deleted while it was fetching.
-        return match timeout(PATIENCE, link.client.batch_execute("COMMIT")).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Setback::Unknown(describe(&error))),
+    let written = async {
+        match timeout(PATIENCE, write(link, &writes, sheet.head)).await {
+            Ok(Ok(())) => {
+                // At once: what is fetched for others may have to wait for another node's turn.
+                answer(std::mem::take(&mut group.tasks), &Ok(()));
+                Ok(())
+            }
+            Ok(Err(error)) => Err(refusal(link, &error)),
             Err(_) => Err(Setback::Unknown("no answer to a commit".to_owned())),
-        };
+        }
+    };
+    if next.is_empty() {
+        return written.await.map(|()| None);
     }
-    match timeout(PATIENCE, write(link, &writes, sheet.head)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(refusal(link, &error)),
-        Err(_) => Err(Setback::Unknown("no answer to a commit".to_owned())),
+    // Polled in this order, so sent in this order: the next group sees what this one has written.
+    let (written, fetched) = join(written, timeout(PATIENCE * 2, fetch(link, &wants(&next)))).await;
+    let usable = match fetched {
+        Ok(Ok(sheet)) if written.is_ok() => {
+            return Ok(Some(Group {
+                tasks: next,
+                sheet: Some(sheet),
+            }));
+        }
+        Ok(Ok(_)) => roll_back(link).await.is_ok(),
+        Ok(Err(error)) => error.as_db_error().is_some() && roll_back(link).await.is_ok(),
+        Err(_) => false,
+    };
+    if !usable {
+        link.give_up();
     }
+    if let Some(queue) = queue {
+        queue.again(next);
+    }
+    written.map(|()| None)
 }
 
 /// Whether the database has refused something that one of the group wants, so that the others must not
@@ -219,6 +318,8 @@ async fn fetch(link: &Link, group: &[&Wants]) -> Result<Sheet, Error> {
     let outbox: Vec<&[u8]> = keys.outbox.iter().copied().collect();
 
     let begin = client.batch_execute("BEGIN");
+    let of: [&(dyn ToSql + Sync); 1] = [&link.channel];
+    let turn = client.execute(&run.turn, &of);
     let head = client.query_one(&run.head_lock, &[&HEAD]);
     let questions: Vec<Answer<'_, Vec<Row>>> = vec![
         rows(link, &run.command_get, commands.is_empty(), vec![&commands]),
@@ -255,8 +356,10 @@ async fn fetch(link: &Link, group: &[&Wants]) -> Result<Sheet, Error> {
         }
     };
     // Polled in this order, so sent in this order.
-    let (begun, head, found, special) = join4(begin, head, join_all(questions), special).await;
+    let (begun, turn, head, found, special) =
+        join5(begin, turn, head, join_all(questions), special).await;
     begun?;
+    turn?;
     let mut sheet = Sheet {
         head: unsigned(head?.get(0)),
         ..Sheet::default()

@@ -3,7 +3,8 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use countersign_store::{OpenError, Options, Outcome, Server, Store};
 use tokio_postgres::{Client, NoTls};
@@ -178,4 +179,45 @@ async fn one_bad_job_takes_none_of_its_neighbours_with_it() {
     }
     assert_eq!(store.log(0, 100).await.unwrap().len(), 54);
     store.verify().await.unwrap();
+}
+
+/// A node that always has more to do asks for the lock in the moment in which it gives it back: who
+/// has waited meanwhile is next all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_node_does_not_overtake_who_waits() {
+    const BUSY: u8 = 64;
+    if is_missing() {
+        return;
+    }
+    let server = server();
+    let (busy, other) = (open(&server).await, open(&server).await);
+    let carried = Arc::new(AtomicU32::new(0));
+    let done = Arc::new(AtomicBool::new(false));
+    let mut work = tokio::task::JoinSet::new();
+    for number in 0..BUSY {
+        let (busy, carried, done) = (busy.clone(), carried.clone(), done.clone());
+        work.spawn(async move {
+            for length in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+                busy.commit(at(NOW).append(stream(number), length, &["a"])).await.unwrap();
+                carried.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let mut first = Vec::new();
+    for number in 0..20 {
+        let before = carried.load(Ordering::Relaxed);
+        other.commit(at(NOW).append(stream(BUSY + number), 0, &["b"])).await.unwrap();
+        first.push(carried.load(Ordering::Relaxed) - before);
+    }
+    // The group that is under way, the one that waits already, and what comes while this task is woken
+    // up. One of them may have to wait for the machine; not all.
+    first.sort_unstable();
+    assert!(first[10] < 6 * u32::from(BUSY), "so many commits came first: {first:?}");
+    done.store(true, Ordering::Relaxed);
+    while let Some(ended) = work.join_next().await {
+        ended.unwrap();
+    }
 }
