@@ -8,6 +8,8 @@ mod fill;
 mod http;
 mod lag;
 mod log;
+mod media;
+mod passports;
 mod otp;
 mod peer;
 mod portal;
@@ -98,6 +100,9 @@ struct Cli {
     /// So many of them at a time
     #[arg(long, default_value_t = 100)]
     phones: usize,
+    /// Seconds for which calls are set up, at each rate
+    #[arg(long, default_value_t = 60)]
+    set_ups_for: u64,
     /// Leave privacyIDEA out: nothing is downloaded
     #[arg(long)]
     no_peer: bool,
@@ -130,7 +135,7 @@ enum Part {
     Race,
     /// Commands and look-ups as accounts grow
     Accounts,
-    /// Telephone calls with sound, here and at Asterisk
+    /// Telephone calls with sound, here and at Asterisk; and signatures of numbers
     Telephony,
     /// Voices compared, on one core
     Voice,
@@ -226,6 +231,10 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
     if cli.wants(Part::Telephony) {
         say(&format!("{} telephone calls, {} at a time, at our gateway and at Asterisk", cli.phone_calls, cli.phones));
         out.insert("telephony".into(), telephony::measure(&dir, &cli.cache, cli.phone_calls, cli.phones).await?);
+        say(&format!("{} calls that stay, then calls set up for {} s at each rate", media::LASTING.map(|n| n.to_string()).join(", "), cli.set_ups_for));
+        out.insert("media".into(), media::measure(&dir, Duration::from_secs(cli.set_ups_for)).await?);
+        say("signatures of numbers");
+        out.insert("passports".into(), passports::measure(cli.length() / 2)?);
     }
     if cli.wants(Part::Peer) && !cli.no_peer {
         let peers = [Setting::Default, Setting::Light];

@@ -93,6 +93,16 @@ fn markdown(report: &Value) -> Result<(String, bool), Fail> {
     if let Some(calls) = report.get("telephony").and_then(Value::as_array) {
         sound &= telephone_calls(calls, &mut out)?;
     }
+    if let Some(media) = report.get("media") {
+        sound &= lasting_calls(media, &mut out)?;
+    }
+    if let Some(passports) = report.get("passports") {
+        let figure = |key: &str| number(passports, key).unwrap_or(0.0);
+        writeln!(
+            out, "PASSporTs with a known certificate: {:.0}/s on one core, {:.1} % of the bare ES256 rate of the same library ({:.0}/s).\n",
+            figure("/per_second"), figure("/share") * 100.0, figure("/es256_per_second"),
+        )?;
+    }
     Ok((out, sound))
 }
 
@@ -111,6 +121,33 @@ fn telephone_calls(subjects: &[Value], out: &mut String) -> Result<bool, Fail> {
         writeln!(
             out, "| {who}, {:.0} at a time | {:.0} of {:.0} | {:.2} ms | {:.2} | {:.0} MiB | {:.0} MiB | {:.0} KiB |",
             figure("/at_a_time"), figure("/good"), figure("/calls"), figure("/cpu_ms_per_call"), figure("/cores"), figure("/idle_mib"), figure("/most_mib"), figure("/kib_per_call"),
+        )?;
+    }
+    writeln!(out)?;
+    Ok(sound)
+}
+
+/// What stays, and what is set up. Not sound: a call that did not come about.
+fn lasting_calls(media: &Value, out: &mut String) -> Result<bool, Fail> {
+    let rows = |key: &str| media.get(key).and_then(Value::as_array).into_iter().flatten();
+    writeln!(out, "### With sound both ways, at our gateway\n\n| calls at a time | cores | for each | packets that came | lost | gap p50 | p99 | longest |\n|---|---|---|---|---|---|---|---|")?;
+    for row in rows("lasting") {
+        let figure = |key: &str| number(row, key).unwrap_or(0.0);
+        writeln!(
+            out, "| {:.0} | {:.3} | {:.0} KiB | {:.2} % | {:.0} | {:.0} ms | {:.0} ms | {:.0} ms |",
+            figure("/calls"), figure("/cores"), figure("/kib_per_call"), figure("/packets") * 100.0 / figure("/packets_due").max(1.0), figure("/lost"),
+            figure("/gap_p50_ms"), figure("/gap_p99_ms"), figure("/gap_most_ms"),
+        )?;
+    }
+    writeln!(out, "\n| set up in a second | calls | failed | answered p50 | p99 | cores | CPU for one | RSS at the end |\n|---|---|---|---|---|---|---|---|")?;
+    let mut sound = true;
+    for row in rows("set_ups") {
+        let figure = |key: &str| number(row, key).unwrap_or(0.0);
+        sound &= figure("/failed") == 0.0;
+        writeln!(
+            out, "| {:.0} | {:.0} | {:.0} | {:.1} ms | {:.1} ms | {:.2} | {:.2} ms | {:.0} MiB |",
+            figure("/per_second"), figure("/calls"), figure("/failed"), figure("/answered/p50_ms"), figure("/answered/p99_ms"), figure("/cores"),
+            figure("/cpu_ms_per_call"), figure("/most_mib"),
         )?;
     }
     writeln!(out)?;

@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use countersign_sip::{
-    Answer, CallKey, Clip, Ended, Flow, Gather, Gateway, Incoming, Settings, Step, Steps,
+    Answer, CallKey, Clip, Ended, Flow, Gather, Gateway, Incoming, Rate, Settings, Step, Steps,
     caller::{Phone, PhoneSettings},
 };
 use futures_util::StreamExt;
@@ -24,6 +24,12 @@ use crate::{Fail, process::{cpu, memory, start, stop}};
 
 /// The first argument of the process that is the gateway.
 pub const GATEWAY: &str = "gateway";
+/// Who calls.
+pub const CALLER: &str = "+12025550199";
+/// Who is called for keys to be asked for.
+const KEYED: &str = "100";
+/// Who is called for music, for as long as one likes.
+pub const MUSIC: &str = "200";
 /// What the gateway says before its address.
 const AT: &str = "listening at ";
 /// What every caller keys.
@@ -37,13 +43,17 @@ const MODULES: &[&str] = &[
     "res_sorcery_memory", "res_sorcery_astdb", "res_timing_timerfd",
 ];
 
-struct Asks(Arc<Clip>);
+/// By who is called.
+struct Asks { prompt: Arc<Clip>, music: Arc<Clip> }
 
 #[async_trait]
 impl Flow for Asks {
-    async fn incoming(&self, _call: &Incoming) -> Answer {
+    async fn incoming(&self, call: &Incoming) -> Answer {
+        if call.to == MUSIC {
+            return Answer::Accept(Steps::new([Step::Hold(self.music.clone())]));
+        }
         let gather = Gather { max: 6, timeout: Duration::from_secs(10), hash_ends: true, secret: true };
-        Answer::Accept(Steps::new([Step::Play(vec![self.0.clone()]), Step::Gather(gather)]))
+        Answer::Accept(Steps::new([Step::Play(vec![self.prompt.clone()]), Step::Gather(gather)]))
     }
     async fn digits(&self, _call: &CallKey, _keys: &str) -> Option<Steps> { Some(Steps::new([Step::HangUp])) }
     async fn no_keys(&self, _call: &CallKey) -> Option<Steps> { Some(Steps::new([Step::HangUp])) }
@@ -57,7 +67,11 @@ pub fn gateway() -> ExitCode {
         let mut settings = Settings::new((Ipv4Addr::LOCALHOST, 0).into());
         settings.peers = "127.0.0.0/8".parse().into_iter().collect();
         settings.calls = 5_000;
-        let gateway = Gateway::start(settings, Arc::new(Asks(prompt))).await?;
+        // All callers have one address here.
+        let many = Rate { per_second: 1_000_000, burst: 1_000_000 };
+        (settings.packets, settings.new_calls) = (many, many);
+        let music = Clip::tone(440.0, 0.1, Duration::from_secs(5), Duration::from_secs(1));
+        let gateway = Gateway::start(settings, Arc::new(Asks { prompt, music })).await?;
         println!("{AT}{}", gateway.address());
         std::future::pending::<Result<(), Fail>>().await
     };
@@ -68,12 +82,19 @@ pub fn gateway() -> ExitCode {
 }
 
 /// Who is called.
-struct Subject {
+pub struct Subject {
     name: String,
     process: Child,
     address: SocketAddr,
     /// Gone with it.
     folder: Option<PathBuf>,
+}
+
+impl Subject {
+    /// The process that is measured.
+    pub fn pid(&self) -> u32 { self.process.id() }
+    /// Where `who` is called.
+    pub fn uri(&self, who: &str) -> String { format!("sip:{who}@{}", self.address) }
 }
 
 impl Drop for Subject {
@@ -85,8 +106,13 @@ impl Drop for Subject {
     }
 }
 
-async fn ours(dir: &Path) -> Result<Subject, Fail> {
+/// Our gateway, as a process of its own.
+pub async fn ours(dir: &Path) -> Result<Subject, Fail> {
     let log = dir.join("gateway.log");
+    // It is started several times, each time at another address.
+    if log.exists() {
+        fs::remove_file(&log)?;
+    }
     let process = start(Command::new(std::env::current_exe()?).arg(GATEWAY), &log)?;
     let said = || fs::read_to_string(&log).ok()?.lines().find_map(|line| line.strip_prefix(AT)?.parse().ok());
     let mut subject = Subject { name: "our gateway".into(), process, address: (Ipv4Addr::LOCALHOST, 0).into(), folder: None };
@@ -134,7 +160,7 @@ async fn asterisk(cache: &Path) -> Result<Subject, Fail> {
     let subject = Subject { name: "Asterisk".into(), process, address: (Ipv4Addr::LOCALHOST, port).into(), folder: Some(folder) };
     let phone = Phone::start(PhoneSettings::new(Ipv4Addr::LOCALHOST.into(), "100")).await?;
     let patience = Instant::now() + Duration::from_secs(30);
-    while !one_call(&phone, subject.address).await {
+    while !one_call(&phone, &subject).await {
         if Instant::now() > patience {
             return Err("Asterisk does not take a call".into());
         }
@@ -156,8 +182,8 @@ async fn within<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T,
 }
 
 /// One call as it should be. False: it was not.
-async fn one_call(phone: &Phone, address: SocketAddr) -> bool {
-    let Ok(line) = phone.call(&format!("sip:100@{address}")).await else { return false };
+async fn one_call(phone: &Phone, subject: &Subject) -> bool {
+    let Ok(line) = phone.call(&subject.uri(KEYED)).await else { return false };
     // Half a second of the prompt.
     line.until(Duration::from_secs(10), |ear| ear.packets > 25).await && line.press(KEYS).await && line.ends(Duration::from_secs(20)).await
 }
@@ -177,15 +203,15 @@ async fn load(subject: &Subject, calls: usize, at_a_time: usize) -> Result<Value
     let mut settings = PhoneSettings::new(Ipv4Addr::LOCALHOST.into(), "100");
     settings.keep = false;
     let phone = Phone::start(settings).await?;
-    let pid = subject.process.id();
+    let pid = subject.pid();
     // What is made for the first call alone is nobody's cost.
-    if !one_call(&phone, subject.address).await {
+    if !one_call(&phone, subject).await {
         return Err(format!("{} takes no call", subject.name).into());
     }
     let (idle, before, began) = (memory(pid).rss, cpu(pid), Instant::now());
     let mut good = 0;
     let mut most = idle;
-    let mut done = futures_util::stream::iter(0..calls).map(|_| one_call(&phone, subject.address)).buffer_unordered(at_a_time);
+    let mut done = futures_util::stream::iter(0..calls).map(|_| one_call(&phone, subject)).buffer_unordered(at_a_time);
     while let Some(well) = done.next().await {
         good += usize::from(well);
         most = most.max(memory(pid).rss);

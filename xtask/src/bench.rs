@@ -64,7 +64,7 @@ pub fn run(mut args: BenchArgs) -> Result<ExitCode, Failure> {
         command.arg("--no-peer");
     }
     if args.quick {
-        command.args(["--seconds", "5", "--warm-up", "2", "--customers", "8000", "--tokens", "1000", "--agents", "32", "--waiting", "2000", "--pages", "1000", "--entries", "200000", "--rounds", "2", "--accounts-most", "10000", "--phone-calls", "200", "--phones", "20"]);
+        command.args(["--seconds", "5", "--warm-up", "2", "--customers", "8000", "--tokens", "1000", "--agents", "32", "--waiting", "2000", "--pages", "1000", "--entries", "200000", "--rounds", "2", "--accounts-most", "10000", "--phone-calls", "200", "--phones", "20", "--set-ups-for", "5"]);
     }
     // Dropped at the end: it stops with the measurement.
     let postgres = if args.postgresql { Some(Postgres::start(true)?) } else { None };
