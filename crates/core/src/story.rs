@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Who reads. A customer is told nothing that would help whoever is forcing them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reader {
     /// The lead and the auditor: everything.
     Lead,

@@ -192,7 +192,7 @@ impl Stage {
     pub fn setting(&self) -> &Setting { &self.0.setting }
     /// Whose ids stand for which names.
     pub fn named(&self, text: String) -> String {
-        let mut text = countersign_server::desk::named(&self.0.app, text);
+        let mut text = countersign_server::desk::named(&self.0.app, &text);
         for who in Who::ALL {
             text = text.replace(&who.account().to_string(), &format!("{}’s account", who.first()));
         }

@@ -24,6 +24,7 @@ use crate::{
     metrics::ByName,
     pages::{self, AdminCall, AdminView, Flash, FlashKind, PolicyView, Shell, StoryLine},
     policies::{ActivateError, PolicyEvent},
+    sentences,
     web::WebError,
 };
 
@@ -110,7 +111,7 @@ fn row(call: &Call) -> AdminCall {
 async fn call(State(app): State<App>, headers: HeaderMap, Path(id): Path<CallId>) -> Result<Html<String>, WebError> {
     let who = who(&app, &headers).await?;
     let reader = if who.role == Role::Lead { Reader::Lead } else { Reader::Anyone };
-    let lines = story_lines(&app, id, reader).await?;
+    let lines = story_lines(&app, &sentences::of(&app.runner.events(id).await?, reader));
     let started = lines.first().ok_or(WebError::NotFound)?.at;
     let risk = admin_risk::of_call(&app, &who, id).await?;
     Ok(Html(pages::story(&shell(&app, &who), &id.to_string(), started, &lines, risk.as_ref())?))

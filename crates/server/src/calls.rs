@@ -24,6 +24,7 @@ use crate::{
     hub::Notice,
     record,
     runner::{Line, Live, RunError, Runner},
+    sentences::Sentences,
 };
 
 /// The kinds of notes between nodes.
@@ -57,6 +58,8 @@ pub(crate) struct Calls {
     stale: Mutex<HashSet<CallId>>,
     /// What this node is called on its leases.
     me: OnceLock<[u8; 16]>,
+    /// What their records say.
+    pub(crate) sentences: Sentences,
 }
 
 impl Calls {
@@ -69,6 +72,7 @@ impl Calls {
     pub(crate) fn forget(&self, id: CallId) {
         self.slots().remove(&id);
         self.stale().remove(&id);
+        self.sentences.forget(id);
     }
 
     /// A call was moved elsewhere. False: it is not in memory.
@@ -209,7 +213,7 @@ impl Runner {
     /// The events of a call.
     pub async fn events(&self, id: CallId) -> Result<Vec<Recorded>, RunError> { self.events_after(id, 0).await }
 
-    async fn events_after(&self, id: CallId, n: u64) -> Result<Vec<Recorded>, RunError> {
+    pub(crate) async fn events_after(&self, id: CallId, n: u64) -> Result<Vec<Recorded>, RunError> {
         let stored = self.store.events_after(Stream { kind: record::CALL, id: id.0 }, n).await?;
         stored.iter().map(|e| Event::decode(&e.body).map_err(RunError::from)).collect()
     }

@@ -18,7 +18,7 @@ use countersign_core::{
     id::{AgentId, CallId},
     message::Change,
     secret::Secret,
-    story::{self, Reader},
+    story::Reader,
     time::{Span, Timestamp},
     view::{Viewer, agent_view, queue_item},
 };
@@ -194,19 +194,18 @@ impl Floor {
         };
         let view = agent_view(call, principal.as_ref(), profile.as_ref().map(|l| &l.profile), viewer(who), app.runner.policy().as_ref(), &app.runner.vault.pepper, app.runner.params.voice.as_ref(), now);
         let reader = if who.role == Role::Lead { Reader::Lead } else { Reader::Anyone };
-        let story = if mine || who.role == Role::Lead { story_lines(app, call.id, reader).await? } else { Vec::new() };
+        let story = if mine || who.role == Role::Lead { story_lines(app, &app.runner.sentences(call, reader).await?) } else { Vec::new() };
         Ok(Seen { view, story, company: self.company.clone() })
     }
 }
 
-/// The record of a call as sentences.
-pub async fn story_lines(app: &App, id: CallId, reader: Reader) -> Result<Vec<StoryLine>, WebError> {
-    let events = app.runner.events(id).await?;
-    Ok(events.iter().map(|r| StoryLine { at: r.at, text: named(app, story::sentence(&r.event, reader)) }).collect())
+/// The record of a call, with the names of agents in place of their ids.
+pub fn story_lines(app: &App, sentences: &[StoryLine]) -> Vec<StoryLine> {
+    sentences.iter().map(|line| StoryLine { at: line.at, text: named(app, &line.text) }).collect()
 }
 
 /// A sentence with the names of agents in place of their ids.
-pub fn named(app: &App, text: String) -> String {
+pub fn named(app: &App, text: &str) -> String {
     // Looks for ids and not for everybody's id: a desk has hundreds of people, a sentence one or two.
     let start = "agent_";
     let mut parts = text.split(start);

@@ -41,6 +41,7 @@ pub mod ring_back;
 pub mod risk_config;
 pub mod runner;
 pub mod seen;
+mod sentences;
 pub mod serve;
 pub mod stir;
 pub mod storage;

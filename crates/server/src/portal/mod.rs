@@ -168,7 +168,7 @@ fn own_lines(app: &App, account: AccountId, id: CallId, events: &[Recorded]) -> 
             Event::Proved { .. } if !speaks => Some("The caller proved who they are.".into()),
             event => story::for_customer(event),
         };
-        text.map(|text| StoryLine { at: recorded.at, text: named(app, text) })
+        text.map(|text| StoryLine { at: recorded.at, text: named(app, &text) })
     })
 }
 
