@@ -245,6 +245,11 @@ fn role(text: &str) -> Result<Role, String> { Role::parse(text).ok_or_else(|| "w
 /// An error in words for whoever typed the command.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Pages and events are many small pieces of memory: this takes a sixth less of the processor for a
+/// command than the system's allocator, and no more memory (docs/benchmarks.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

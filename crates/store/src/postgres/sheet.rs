@@ -70,43 +70,6 @@ pub(super) struct Send {
     pub(super) due: i64,
 }
 
-impl Writes {
-    pub(super) fn is_empty(&self) -> bool {
-        let Self {
-            commands,
-            attempts,
-            steps,
-            once,
-            events,
-            redactions,
-            docs,
-            cleared,
-            lookup,
-            sends,
-            leases,
-            retries,
-            ends,
-            notes,
-            mark,
-        } = self;
-        commands.is_empty()
-            && attempts.is_empty()
-            && steps.is_empty()
-            && once.is_empty()
-            && events.is_empty()
-            && redactions.is_empty()
-            && docs.is_empty()
-            && cleared.is_empty()
-            && lookup.is_empty()
-            && sends.is_empty()
-            && leases.is_empty()
-            && retries.is_empty()
-            && ends.is_empty()
-            && notes.is_empty()
-            && mark.is_none()
-    }
-}
-
 /// A row that nobody said would be asked for: the group is taken apart, and the one that asks fails
 /// alone. A fault of ours, which the contract suite looks for.
 fn unforeseen(what: &str) -> Fault {
