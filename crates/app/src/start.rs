@@ -31,7 +31,7 @@ use countersign_server::{
     runner::Runner,
     stir,
     serve::{Company as Served, serve as run_server, system_clock},
-    telephony::{handset, sip::{self, Sip, out::Rings, voice::Voice}, twilio::{self as twilio_voice, Twilio}},
+    telephony::{handset, sip::{self, Sip, out::Rings, voice::Voice}, twilio::{self as twilio_voice, Twilio}, websocket},
     tenants::{self, Tenant},
     upstream::{Errands, Questions, Upstream},
     vault::Vault,
@@ -50,8 +50,9 @@ use crate::{
 fn log() {
     use tracing_subscriber::{EnvFilter, Layer as _, filter::filter_fn, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
     let filter = EnvFilter::try_from_env("COUNTERSIGN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // Whatever is asked for: the SIP stack writes whole messages, with numbers and keys.
-    let safe = filter_fn(|meta| countersign_sip::is_safe_to_log(meta.target(), meta.level()));
+    // Whatever is asked for: the SIP stack writes whole messages, with numbers and keys, and the library of
+    // WebSockets whole frames, with keys and sound.
+    let safe = filter_fn(|meta| countersign_sip::is_safe_to_log(meta.target(), meta.level()) && websocket::is_safe_to_log(meta.target(), meta.level()));
     let lines = fmt::layer().json().with_writer(std::io::stderr).with_filter(safe);
     // A second call (in tests) changes nothing.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
@@ -299,7 +300,7 @@ fn providers(config: &Config, agents: &Arc<Agents>) -> Result<Wired, Failure> {
         out.push(rest.clone());
         let names = agents.clone();
         let phones = t.agent_phones.clone().into_iter().collect();
-        voice = Some(Arc::new(Twilio::new(token, rest, config.listen.public_url.clone(), phones, move |id| names.name(id))));
+        voice = Some(Arc::new(Twilio::new(token, rest, config.listen.public_url.clone(), phones, move |id| names.name(id)).streaming(t.streams)));
     }
     Ok((out, voice))
 }

@@ -174,6 +174,9 @@ pub struct Twilio {
     /// What the recogniser is less sure of than this, in percent, was not heard: 50 to 100.
     #[serde(default = "least_confidence")]
     pub least_confidence: u8,
+    /// Callers are listened to over Twilio's media streams where `[voice]` asks for it.
+    #[serde(default)]
+    pub streams: bool,
     /// Only for tests: another address than Twilio's.
     pub base_url: Option<String>,
     /// The telephones of agents, by sign-in name.
@@ -359,7 +362,13 @@ pub enum ConfigError {
 
 impl Config {
     /// Lengths, limits and weights as the machine wants them.
-    pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.rings()), hearing: self.hearing(), voice: self.voice.as_ref().map(VoiceSettings::params), ..self.calls.clone() } }
+    pub fn params(&self) -> Params { Params { risk: self.risk.rules(self.rings()), hearing: self.hearing(), voice: self.voice.as_ref().map(|voice| voice.params(self.listeners())), ..self.calls.clone() } }
+
+    /// The adapters through which callers can be heard.
+    fn listeners(&self) -> Vec<String> {
+        let twilio = self.twilio.as_ref().filter(|twilio| twilio.streams).map(|_| crate::telephony::twilio::NAME);
+        [Some(crate::telephony::sip::NAME), twilio].into_iter().flatten().map(str::to_owned).collect()
+    }
 
     /// Whether verbal passwords are said to a machine. A floor that no recogniser has is as good as none.
     fn hearing(&self) -> Option<Hearing> {
@@ -501,8 +510,8 @@ impl Config {
             for (setting, text) in voice.faults() {
                 say(Severity::Missing, setting, text);
             }
-            if self.sip.is_none() {
-                say(Severity::Missing, "voice", "nobody can be heard: only telephones that call by [sip] can".into());
+            if self.sip.is_none() && self.listeners().len() == 1 {
+                say(Severity::Missing, "voice", "nobody can be heard: only telephones that call by [sip] can, and those through Twilio with twilio.streams".into());
             }
         }
         if let Some(twilio) = &self.twilio {
@@ -516,6 +525,11 @@ impl Config {
             }
             if !(50..=100).contains(&twilio.least_confidence) {
                 say(Severity::Missing, "twilio.least_confidence", "has to be 50 to 100: below that a recogniser guesses".into());
+            }
+            match (twilio.streams, self.voice.is_some()) {
+                (true, true) => say(Severity::Note, "twilio.streams", "what callers say into a take passes through Twilio's media streams: say so where you ask for their consent".into()),
+                (true, false) => say(Severity::Note, "twilio.streams", "listens to nobody: only [voice] asks for it".into()),
+                (false, _) => {}
             }
             if twilio.base_url.is_some() {
                 say(Severity::Unsafe, "twilio.base_url", "points away from Twilio: only for tests".into());

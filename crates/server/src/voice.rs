@@ -26,7 +26,6 @@ use crate::{
     amend::{Extra, Notify},
     record::AccountEvent,
     runner::{RunError, Runner},
-    telephony::sip,
 };
 
 /// The kind under which templates are kept, by account.
@@ -109,10 +108,10 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, VoiceError> {
 }
 
 impl VoiceSettings {
-    /// As the machine takes them. Only telephones that call by SIP can be heard.
-    pub fn params(&self) -> voice::Settings {
+    /// As the machine takes them, for callers through these adapters.
+    pub fn params(&self, adapters: Vec<String>) -> voice::Settings {
         let days = self.expires_days.clamp(1, LONGEST);
-        voice::Settings { text: self.consent_text.clone(), life: Span::days(i64::from(days)), tries: self.tries, adapters: vec![sip::NAME.into()] }
+        voice::Settings { text: self.consent_text.clone(), life: Span::days(i64::from(days)), tries: self.tries, adapters }
     }
 
     /// What cannot be meant.

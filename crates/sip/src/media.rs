@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::capture::Capture;
+pub use self::capture::Capture;
 use self::leg::Leg;
 use crate::clip::{Clip, FRAME};
 use crate::dtmf::{Detector, Event};

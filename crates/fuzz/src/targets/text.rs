@@ -4,7 +4,7 @@ use countersign_core::prompt::{Directive, Lang, Music, Prompt};
 use countersign_policy::{Engine, Sources};
 use countersign_server::{
     config::Config,
-    telephony::twilio::twiml::{Ctx, render},
+    telephony::twilio::twiml::{Ctx, Stream, render},
 };
 use countersign_survey::csv;
 
@@ -17,7 +17,7 @@ const SETTINGS: &[&str] = &["[[oauth_clients]]\n", "[sip]\n", "[risk]\n", "[[ten
 const CEDAR: &[&str] = &["permit", "forbid", "when", "unless", "principal", "action", "resource", "context", " has ", " in ", " like ", "@id(\"x\")", "ip(\"::1\")", "&&", "!", "(", ")", "{", "}", "Action::", "//"];
 
 /// What Twilio knows of what we write.
-const ELEMENTS: &[&str] = &["Response", "Say", "Gather", "Play", "Pause", "Redirect", "Dial", "Conference", "Hangup"];
+const ELEMENTS: &[&str] = &["Response", "Connect", "Stream", "Say", "Gather", "Play", "Pause", "Redirect", "Dial", "Conference", "Hangup"];
 
 pub(super) fn targets() -> Vec<Target> {
     let sources = Sources::shipped();
@@ -61,10 +61,11 @@ fn twiml(input: &[u8]) -> Result<(), String> {
     let words = |lang: Lang, _: &Prompt| vec![(lang, text.clone()), (Lang::De, text.clone())];
     let music = |_: Music| Some(text.clone());
     let voices = [(Lang::En, text.clone())];
-    let ctx = Ctx { texts: &words, action_url: &text, wait_url: &text, conference: &text, music_url: &music, voices: &voices };
+    let ctx = Ctx { texts: &words, action_url: &text, wait_url: &text, stream: Some(Stream { url: &text, heard_url: &text }), conference: &text, music_url: &music, voices: &voices };
     let say = || Directive::Say { prompt: Prompt::Welcome, lang: Lang::En };
     let sets = [
         vec![say(), Directive::Gather { max: 6, timeout: 5, secret: true }],
+        vec![say(), Directive::Record { seconds: 8 }],
         vec![say(), Directive::Hold { music: Music::Calm }],
         vec![say(), Directive::Bridge],
         vec![say(), Directive::HangUp],
@@ -76,6 +77,7 @@ fn twiml(input: &[u8]) -> Result<(), String> {
         for node in document.descendants().filter(roxmltree::Node::is_element) {
             let name = node.tag_name().name();
             holds(ELEMENTS.contains(&name), &format!("an element that nobody meant: {name}"))?;
+            holds(name != "Stream" || set.contains(&Directive::Record { seconds: 8 }), "listened to without being asked")?;
             holds(name != "Dial" || set.contains(&Directive::Bridge), "somebody is dialled whom nobody named")?;
             holds(name != "Hangup" || set.contains(&Directive::HangUp), "hung up without a reason")?;
         }

@@ -1,7 +1,7 @@
 //! Webhooks and programs: what comes over HTTP from outside of our own pages. Behind it stands a whole
 //! server in this process, with nothing real in it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{body::Body, http::Request};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -11,7 +11,7 @@ use countersign_drill::{
     stage::{HOST, PROGRAM_SECRET, Props, Stage, TOKEN, URL},
     wire::{FORM, form, send},
 };
-use countersign_server::telephony::twilio::{form as twilio, signature};
+use countersign_server::telephony::twilio::{form as twilio, signature, stream::{Listener, Next}};
 use tokio::runtime::Runtime;
 
 use crate::{Target, holds};
@@ -20,6 +20,14 @@ const VOICE: &str = "CallSid=CA00000000000000000000000000000001&AccountSid=AC000
 const KEYED: &str = "CallSid=CA00000000000000000000000000000001&AccountSid=AC00000000000000000000000000000000&From=anonymous&To=%2B12025550100&CallStatus=in-progress&Digits=4071&StirVerstat=TN-Validation-Failed-B";
 const OVER: &str = "CallSid=CA00000000000000000000000000000001&AccountSid=AC00000000000000000000000000000000&From=%2B12025550142&To=%2B12025550100&CallStatus=completed";
 const TEXTED: &str = "MessageSid=SM00000000000000000000000000000001&MessageStatus=delivered&AccountSid=AC00000000000000000000000000000000&From=%2B12025550142&To=%2B12025550100&Body=STOP";
+const STREAM: &[&str] = &["\"event\":", "\"media\"", "\"start\"", "\"stop\"", "\"mark\"", "\"dtmf\"", "\"chunk\":\"1\"", "18446744073709551616", "\"track\":\"inbound\"", "\"payload\":\"fn5+fg==\"", "MZ1", "\n", "null", "[[[["];
+const STREAMED: &str = r#"{"event":"connected","protocol":"Call","version":"1.0.0"}
+{"event":"start","start":{"streamSid":"MZ1","callSid":"CA00000000000000000000000000000001","mediaFormat":{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1}},"streamSid":"MZ1"}
+{"event":"mark","streamSid":"MZ1","mark":{"name":"tone"}}
+{"event":"media","streamSid":"MZ1","media":{"track":"inbound","chunk":"1","timestamp":"5","payload":"AgICAgICAgICAgIC"}}
+{"event":"dtmf","streamSid":"MZ1","dtmf":{"track":"inbound_track","digit":"5"}}
+{"event":"media","streamSid":"MZ1","media":{"track":"inbound","chunk":"2","timestamp":"25","payload":"AgICAgICAgICAgIC"}}
+{"event":"stop","streamSid":"MZ1"}"#;
 const FIELDS: &[&str] = &["CallSid=", "&Digits=", "&From=%2B12025550142", "&CallStatus=", "&CallStatus=busy", "&StirVerstat=", "%00", "%FF", "%2B", "+", "&", "=", "CA", "**##", "&&"];
 const PATHS: &[&str] = &["/twilio/voice", "/twilio/step?n=1", "/twilio/resume?n=0", "/twilio/status", "/twilio/answered", "/twilio/message", "/twilio/inbound"];
 
@@ -78,6 +86,24 @@ pub(super) fn targets() -> Vec<Target> {
             holds(again == fields, "written and read again it is another")?;
             let Ok(event) = event else { return Ok(()) };
             holds(event.digits.is_none_or(|keys| keys.expose().bytes().all(|b| b.is_ascii_digit() || b"*#ABCD".contains(&b))), "keys that no telephone has")
+        }),
+        Target::of("twilio-stream", "messages of Twilio's media streams, one a line: bounded, and sound only of the call that is meant", STREAM, 400, &[STREAMED], |input| {
+            let Ok(call) = twilio::CallSid::parse("CA00000000000000000000000000000001") else { return Err("no name for a call".into()) };
+            let (mut listener, mut begun) = (Listener::new(call, Duration::from_secs(8)), false);
+            for line in input.split(|byte| *byte == b'\n') {
+                match listener.take(&String::from_utf8_lossy(line)) {
+                    Ok(Next::Begun) => {
+                        begun = true;
+                        listener.tone(&[0x7f; 160]);
+                    }
+                    Ok(Next::Key(key)) => holds(key.is_ascii_digit() || key == '*' || key == '#', "a key that no telephone has")?,
+                    Ok(Next::More | Next::Heard) => {}
+                    Ok(Next::Ended) | Err(_) => break,
+                }
+            }
+            let samples = listener.into_samples();
+            holds(samples.len() <= 64_000, "more sound than was asked for")?;
+            holds(begun || samples.is_empty(), "sound of a stream that has not begun")
         }),
         signed(),
         with_server("twilio-webhook", "Twilio's webhooks, signed", FIELDS, 120, &[VOICE, KEYED, OVER, TEXTED], |server, input| {

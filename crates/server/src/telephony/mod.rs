@@ -16,6 +16,7 @@ pub mod sip;
 pub mod softphone;
 pub mod switch;
 pub mod twilio;
+pub mod websocket;
 
 use std::sync::Arc;
 

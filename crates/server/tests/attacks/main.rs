@@ -29,6 +29,7 @@ mod sessions;
 mod spoken;
 mod step_up;
 mod stir;
+mod streams;
 mod survey;
 mod tenants;
 mod webhooks;

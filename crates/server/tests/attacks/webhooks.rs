@@ -15,7 +15,7 @@ fn signed_with(path: &str, fields: &Fields, signature: &str) -> Request<Body> {
     Request::post(path).header("x-twilio-signature", signature).header(header::CONTENT_TYPE, FORM).body(Body::from(form(fields))).unwrap()
 }
 
-const ROUTES: [&str; 6] = ["/twilio/voice", "/twilio/step?n=1", "/twilio/resume?n=1", "/twilio/status", "/twilio/agent/call_00000000000000000000000000000001/agent_00000000000000000000000000000001", "/twilio/message?message=msg_00000000000000000000000000000001"];
+const ROUTES: [&str; 7] = ["/twilio/voice", "/twilio/step?n=1", "/twilio/heard?take=1", "/twilio/resume?n=1", "/twilio/status", "/twilio/agent/call_00000000000000000000000000000001/agent_00000000000000000000000000000001", "/twilio/message?message=msg_00000000000000000000000000000001"];
 
 #[tokio::test]
 async fn without_a_signature_nothing_happens() {
@@ -42,7 +42,7 @@ async fn without_a_signature_nothing_happens() {
     }
     assert_eq!(world.log().await, "", "nothing is on record");
     let metrics = world.metrics().await;
-    assert!(metrics.contains("countersign_turned_away_total{name=\"signature\"} 60"), "{metrics}");
+    assert!(metrics.contains("countersign_turned_away_total{name=\"signature\"} 70"), "{metrics}");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub mod post;
 pub mod routes;
 pub mod schema;
 pub mod sip;
+pub mod stream;
 pub mod street;
 
 use std::{
@@ -306,7 +307,7 @@ impl World {
             base_url: "http://127.0.0.1:9".into(), status_url: None, timeout: Span::seconds(1),
         }).unwrap());
         let names = agents.clone();
-        let voice = Arc::new(twilio::Twilio::new(house.token.into(), rest, house.url.into(), HashMap::new(), move |id| names.name(id)));
+        let voice = Arc::new(twilio::Twilio::new(house.token.into(), rest, house.url.into(), HashMap::new(), move |id| names.name(id)).streaming(setup.params.voice.as_ref().is_some_and(|voice| voice.hears(twilio::NAME))));
         runner.hub.register(twilio::NAME, voice.clone());
         let handsets = setup.demo.then(|| Arc::new(handset::Handsets::new(texts.clone())));
         if let Some(handsets) = &handsets {

@@ -7,6 +7,7 @@ use countersign_server::telephony::twilio::signature::sign;
 use super::{
     APP_NUMBER, House, JUNIPER, World,
     pages::{FORM, Page, form, send, unescape},
+    stream::{self, Stream},
 };
 
 pub type Fields = Vec<(String, String)>;
@@ -161,6 +162,40 @@ impl Phone {
         self
     }
 
+    /// Where the stream goes that the last answer opens.
+    #[track_caller]
+    pub fn stream_path(&self) -> String {
+        let (_, rest) = self.twiml.split_once("<Connect><Stream url=\"").unwrap_or_else(|| panic!("nobody listens now: {}", self.twiml));
+        unescape(rest.split('"').next().unwrap()).strip_prefix(&stream::url(&self.house, "")).unwrap().to_owned()
+    }
+
+    /// Opens that stream at a server of ours, up to the tone.
+    pub async fn stream(&self, router: &Router) -> Stream {
+        let at = stream::serve(router).await;
+        let mut stream = Stream::open(at, &self.house, &self.stream_path()).await.unwrap_or_else(|status| panic!("the stream was refused with {status}"));
+        stream.begins(&self.sid).await;
+        stream.hears_the_tone().await;
+        stream
+    }
+
+    /// Says something after the tone, and is silent: the stream is closed, and Twilio asks what is next.
+    pub async fn speaks(&mut self, samples: &[i16]) -> &mut Self {
+        let mut stream = self.stream(&self.router).await;
+        stream.sound(samples).await;
+        stream.sound(&[0; 9 * 8_000]).await;
+        stream.is_closed().await;
+        self.goes_on().await
+    }
+
+    /// The verb that held the call is over, and Twilio follows the redirection behind it.
+    pub async fn goes_on(&mut self) -> &mut Self {
+        let (_, rest) = self.twiml.split_once("<Redirect method=\"POST\">").unwrap_or_else(|| panic!("nothing follows: {}", self.twiml));
+        let path = unescape(rest.split('<').next().unwrap()).strip_prefix(self.house.url).unwrap().to_owned();
+        let page = self.to(&path, self.fields(&[])).await;
+        self.heard(page);
+        self
+    }
+
     /// Twilio was told to ask what to do next, or the music is over: it asks.
     pub async fn listen(&mut self) -> &mut Self {
         let path = if self.ours { format!("/twilio/resume?n=0&call={}", self.id) } else { "/twilio/resume?n=0".to_owned() };
@@ -218,6 +253,9 @@ impl Phone {
         super::hides(&unescape(&self.twiml), private);
         self
     }
+
+    /// Whether somebody would listen now.
+    pub fn is_listened_to(&self) -> bool { self.twiml.contains("<Connect><Stream ") }
 
     #[track_caller]
     pub fn is_cut(&self) { assert!(self.twiml.contains("<Hangup/>"), "{}", self.twiml); }

@@ -34,7 +34,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 127] = [
+pub const ROUTES: [(&str, &str, Who); 129] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -86,6 +86,7 @@ pub const ROUTES: [(&str, &str, Who); 127] = [
     ("GET", "/portal.webmanifest", Who::Anybody),
     ("GET", "/readyz", Who::Anybody),
     ("GET", "/sw.js", Who::Anybody),
+    ("GET", "/twilio/stream/{token}", Who::Twilio),
     ("GET", "/undo/{token}", Who::Link),
     ("POST", "/admin/agents/{id}/sign-out", Who::Admin),
     ("POST", "/admin/survey", Who::Lead),
@@ -155,6 +156,7 @@ pub const ROUTES: [(&str, &str, Who); 127] = [
     ("POST", "/oauth/token", Who::Program),
     ("POST", "/twilio/agent/{call}/{agent}", Who::Twilio),
     ("POST", "/twilio/answered", Who::Twilio),
+    ("POST", "/twilio/heard", Who::Twilio),
     ("POST", "/twilio/inbound", Who::Twilio),
     ("POST", "/twilio/message", Who::Twilio),
     ("POST", "/twilio/resume", Who::Twilio),

@@ -1,5 +1,6 @@
 //! What a caller says, put together from packets: bounded in time and in memory, whatever comes.
 
+use std::fmt;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -16,8 +17,9 @@ const ANSWER: u64 = 400;
 /// … and so many without any are its end.
 const PAUSE: u64 = 1200;
 
-/// An answer that is being listened to.
-pub(super) struct Capture {
+/// An answer that is being listened to, wherever its sound comes from. Times are milliseconds of any clock
+/// that only goes forward. Wiped when it is dropped.
+pub struct Capture {
     began: u64,
     longest: u64,
     /// Whose stream it is, and at which time of it the answer begins.
@@ -29,7 +31,16 @@ pub(super) struct Capture {
     last: u64,
 }
 
+impl fmt::Debug for Capture {
+    /// What somebody sounds like belongs into no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Capture({} samples)", self.samples.len())
+    }
+}
+
 impl Capture {
+    /// Listens from now on, for so long at most; no longer than half a minute.
+    #[must_use]
     pub fn new(now: u64, longest: Duration) -> Self {
         let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).min(super::LONGEST_ANSWER);
         let most = usize::try_from(longest).unwrap_or(0) * PER_MILLISECOND;
@@ -59,10 +70,13 @@ impl Capture {
     }
 
     /// Whether the answer is over: its time is, or somebody spoke and is silent again.
+    #[must_use]
     pub fn is_over(&self, now: u64) -> bool {
         now.saturating_sub(self.began) >= self.longest || (self.spoken >= ANSWER && now.saturating_sub(self.last) >= PAUSE)
     }
 
+    /// What was said: 16 bits linear, 8,000 samples a second. Perhaps nothing.
+    #[must_use]
     pub fn into_samples(self) -> Zeroizing<Vec<i16>> {
         self.samples
     }

@@ -20,7 +20,6 @@ use countersign_core::{id::CallId, prompt::Music, secret::Secret};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Client, Method, StatusCode, Url, header, redirect};
 use serde::Deserialize;
-use sha1::{Digest, Sha1};
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -31,7 +30,7 @@ use self::{
     config::{AsteriskConfigError, AsteriskSettings},
     events::{Event, is_name, verstat},
 };
-use super::switch::{Arrival, Lines, Switch, SwitchError, line::{Heard, Order, RING}};
+use super::{switch::{Arrival, Lines, Switch, SwitchError, line::{Heard, Order, RING}}, websocket};
 use crate::outbox::provider::is_loopback;
 
 /// The adapter's name in the record, and of the chore to be connected.
@@ -209,10 +208,8 @@ impl Asterisk {
         }
     }
 
-    /// The connection for events (RFC 6455 §4.1): the handshake is a request like every other, over the
-    /// same TLS, and the frames are read by a library.
+    /// The connection for events (RFC 6455 §4.1).
     async fn open(&self) -> Result<WebSocketStream<reqwest::Upgraded>, Lost> {
-        const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(|_| Lost::NoConnection)?;
         let nonce = STANDARD.encode(nonce);
@@ -225,7 +222,7 @@ impl Asterisk {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(Lost::Refused),
             other => return Err(Lost::Status(other.as_u16())),
         }
-        let accepted = STANDARD.encode(Sha1::digest(format!("{nonce}{GUID}")));
+        let accepted = websocket::accept(&nonce);
         if answer.headers().get("sec-websocket-accept").is_none_or(|value| value.as_bytes() != accepted.as_bytes()) {
             return Err(Lost::Status(101));
         }

@@ -190,7 +190,7 @@ impl Sip {
                     max: 1, timeout: Duration::from_secs(u64::from(*timeout)), hash_ends: false, secret: true,
                 })),
                 Directive::Record { seconds } => {
-                    list.push(Step::Play(vec![Clip::tone(880.0, 0.2, Duration::from_millis(200), Duration::from_millis(100))]));
+                    list.push(Step::Play(vec![voice::tone()]));
                     list.push(Step::Listen(Duration::from_secs(u64::from(*seconds))));
                 }
                 Directive::Hold { music } => {

@@ -4,6 +4,7 @@
 //! answer: Twilio's signature has no time stamp, so a replay must change nothing.
 
 pub mod form;
+mod listen;
 mod opt_out;
 pub mod signature;
 pub mod stream;
@@ -21,7 +22,7 @@ use axum::{
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{get, post},
 };
 use countersign_core::{
     call::{Call, Input, Stage},
@@ -59,6 +60,8 @@ pub struct Twilio {
     pub agent_phones: HashMap<String, E164>,
     /// Names of agents, for their telephones.
     pub name_of: Box<dyn Fn(AgentId) -> String + Send + Sync>,
+    /// Callers are listened to over media streams, where the machine asks for it.
+    streams: bool,
     /// What moved calls are to hear when Twilio asks.
     pending: Waiting,
     /// Whose telephone was rung for a call: once is enough, however often the caller comes back
@@ -72,7 +75,14 @@ impl Twilio {
         token: Secret, rest: Arc<Rest>, public_url: String, agent_phones: HashMap<String, E164>,
         name_of: impl Fn(AgentId) -> String + Send + Sync + 'static,
     ) -> Self {
-        Self { token, rest, public_url, agent_phones, name_of: Box::new(name_of), pending: Waiting::default(), rung: Mutex::default() }
+        Self { token, rest, public_url, agent_phones, name_of: Box::new(name_of), streams: false, pending: Waiting::default(), rung: Mutex::default() }
+    }
+
+    /// With callers who are listened to over media streams.
+    #[must_use]
+    pub fn streaming(mut self, streams: bool) -> Self {
+        self.streams = streams;
+        self
     }
 }
 
@@ -116,6 +126,8 @@ pub fn routes() -> Router<App> {
         .route("/twilio/agent/{call}/{agent}", post(agent))
         .route("/twilio/message", post(message))
         .route("/twilio/inbound", post(opt_out::inbound))
+        .route("/twilio/stream/{token}", get(listen::stream))
+        .route("/twilio/heard", post(heard))
 }
 
 type Fields = Vec<(String, String)>;
@@ -205,6 +217,29 @@ async fn step(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query)
     answer(&app, twilio, id, &reply).await
 }
 
+/// A media stream is over, or never came: what the caller said is on record by then, or nobody was heard.
+async fn heard(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(query): Query<HashMap<String, String>>, body: Bytes) -> Result<Response, Refused> {
+    let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
+    let event = event(&fields)?;
+    let id = call_id(&app, &event, uri.query());
+    let take: u64 = query.get("take").and_then(|n| n.parse().ok()).ok_or_else(|| Refused(StatusCode::BAD_REQUEST, "the query names no take: use the address from our TwiML as it is".into()))?;
+    let command = listen::command(event.call_sid.as_str(), take);
+    if listen::taking(&app.runner, id).await?.is_some_and(|now| now.number == take) {
+        match app.runner.run(id, command.clone(), || Input::NoKeys).await {
+            // It ended at this moment.
+            Err(RunError::Rejected(_)) => {}
+            other => return answer(&app, twilio, id, &other?).await,
+        }
+    }
+    // The words that belong to it still fit if they lead to what is to be done now.
+    let now = present(&app, id).await?;
+    let reply = match app.runner.repeated(command).await?.filter(|reply| reply.directives.ends_with(&now.directives)) {
+        Some(reply) => Reply { n: now.n, ..reply },
+        None => twilio.pending.words(id, now),
+    };
+    answer(&app, twilio, id, &reply).await
+}
+
 /// Twilio asks what a moved or waiting call is to do.
 async fn resume(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<Response, Refused> {
     let (twilio, fields) = checked(&app, &uri, &headers, &body)?;
@@ -285,8 +320,14 @@ async fn answer(app: &App, twilio: &Twilio, id: CallId, reply: &Reply) -> Result
         Some(live) if live.call.origin.is_ours() => format!("&{CALL_PARAMETER}={id}"),
         _ => String::new(),
     };
+    let take = match twilio.streams && reply.directives.iter().any(|directive| matches!(directive, Directive::Record { .. })) {
+        true => listen::taking(&app.runner, id).await?,
+        false => None,
+    };
+    let stream = take.map(|take| (twilio.stream_url(&app.runner, id, take), format!("{url}/twilio/heard?take={}{ours}", take.number)));
     let ctx = twiml::Ctx {
         texts: &|lang, prompt| app.texts.spoken(lang, prompt),
+        stream: stream.as_ref().map(|(stream, heard)| twiml::Stream { url: stream, heard_url: heard }),
         action_url: &format!("{url}/twilio/step?n={}{ours}", reply.n),
         wait_url: &format!("{url}/twilio/resume?n={}{ours}", reply.n),
         conference: &room(id, agent),

@@ -1,27 +1,34 @@
-//! Sound from Twilio's media streams (`<Connect><Stream>`, `<Start><Stream>`): messages in JSON, mu-law in
-//! base64. Pure: frames of a WebSocket go in, samples come out. Whoever opens the WebSocket has to check
-//! Twilio's signature first; nothing in the messages proves where they come from.
+//! What a caller says, from Twilio's media streams (`<Connect><Stream>`): messages in JSON, mu-law in
+//! base64. Pure: the texts of a WebSocket go in, samples and keys come out. Whoever opens the WebSocket has
+//! to check Twilio's signature first ([`super::listen`]); nothing in the messages proves where they come from.
 //!
-//! A voice is personal, so that no error repeats anything, and keys that come along are not kept.
+//! A voice is personal, so that no error repeats anything. When an answer is over is decided as for
+//! telephones that call us by SIP ([`Capture`]); the clock is the sound itself.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use countersign_sip::g711::Law;
+use countersign_sip::{Capture, g711::Law, rtp::Packet};
 use serde::Deserialize;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::form::CallSid;
 
 /// Longest message in bytes. Twilio's have 20 ms of sound in some 400; a second would have 11 KiB.
 pub const MAX_MESSAGE: usize = 16 * 1024;
-/// Samples a second.
-const RATE: usize = 8000;
-/// Most messages for each second that is to be collected: twice as many as Twilio sends, so that empty
-/// ones cannot go on for ever.
-const MESSAGES_A_SECOND: usize = 100;
-/// Longest that is collected, in seconds: what the voice engine looks at.
-pub const MAX_SECONDS: u8 = 60;
+/// Longest that a stream may last, whatever goes on in it: an answer of eight seconds, and keys that are
+/// none which begin it anew.
+pub const LIFE: Duration = Duration::from_secs(40);
+/// Most messages of a stream: twice as many as Twilio sends in that time, so that empty ones cannot go on
+/// for ever.
+const MESSAGES: usize = 4_000;
+/// Samples in a millisecond.
+const PER_MILLISECOND: u64 = 8;
+/// The mark behind the tone.
+const TONE: &str = "tone";
+/// So many milliseconds after the tone was sent it has been heard, whether or not Twilio says so.
+const TONE_LIFE: u64 = 2_000;
 
 /// Why a stream is not listened to any more. Close it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +48,7 @@ pub enum StreamError {
     /// Of another stream or call.
     #[error("a message belongs to another media stream")]
     Other,
-    /// More messages than so much sound has.
+    /// More messages than a stream has.
     #[error("the media stream has too many messages")]
     TooMany,
 }
@@ -51,26 +58,40 @@ pub enum StreamError {
 pub enum Next {
     /// Read on.
     More,
-    /// All that is wanted is there.
-    Full,
-    /// The stream has ended.
+    /// The stream is there: send the tone.
+    Begun,
+    /// The caller pressed a key instead of speaking.
+    Key(char),
+    /// The answer is over.
+    Heard,
+    /// The stream has ended before the answer was over: there is none.
     Ended,
 }
 
-/// Collects what one caller says, up to a length.
-pub struct Collector {
+/// Listens to what one caller says.
+pub struct Listener {
     call: CallSid,
-    most: usize,
+    longest: Duration,
     messages: usize,
     stream: Option<String>,
     chunk: u64,
-    over: bool,
-    samples: Zeroizing<Vec<i16>>,
+    /// Milliseconds of sound that have come.
+    now: u64,
+    phase: Phase,
+}
+
+enum Phase {
+    /// The stream is not there yet.
+    Waiting,
+    /// The tone is on its way, since so many milliseconds.
+    Tone(u64),
+    Listening(Capture),
+    Over,
 }
 
 /// What somebody sounds like belongs into no log.
-impl fmt::Debug for Collector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "Collector({} samples)", self.samples.len()) }
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "Listener({} ms)", self.now) }
 }
 
 #[derive(Deserialize)]
@@ -85,11 +106,21 @@ enum Message {
         stream: String,
         media: Media,
     },
+    Dtmf {
+        #[serde(rename = "streamSid")]
+        stream: String,
+        dtmf: Dtmf,
+    },
+    Mark {
+        #[serde(rename = "streamSid")]
+        stream: String,
+        mark: Mark,
+    },
     Stop {
         #[serde(rename = "streamSid")]
         stream: String,
     },
-    /// Marks, keys, and what Twilio may add.
+    /// What Twilio may add.
     #[serde(other)]
     Else,
 }
@@ -117,29 +148,56 @@ struct Media {
     payload: Zeroizing<String>,
 }
 
-impl Collector {
-    /// For a call, and at most so many seconds of it; no more than [`MAX_SECONDS`].
-    pub fn new(call: CallSid, seconds: u8) -> Self {
-        let seconds = usize::from(seconds.clamp(1, MAX_SECONDS));
-        let samples = Zeroizing::new(Vec::with_capacity(seconds * RATE));
-        Self { call, most: seconds * RATE, messages: seconds * MESSAGES_A_SECOND, stream: None, chunk: 0, over: false, samples }
+#[derive(Deserialize)]
+struct Dtmf {
+    digit: Zeroizing<String>,
+}
+
+#[derive(Deserialize)]
+struct Mark {
+    name: String,
+}
+
+impl Listener {
+    /// To the caller of this call, for so long at most once the tone was heard.
+    pub fn new(call: CallSid, longest: Duration) -> Self {
+        Self { call, longest, messages: MESSAGES, stream: None, chunk: 0, now: 0, phase: Phase::Waiting }
     }
 
     /// Takes the text of one frame.
     ///
     /// # Errors
-    /// [`StreamError`]: what was collected before is still there, and nothing more comes.
+    /// [`StreamError`]: nothing that comes now is listened to.
     pub fn take(&mut self, text: &str) -> Result<Next, StreamError> {
         let next = self.read(text);
-        self.over |= !matches!(next, Ok(Next::More));
+        if matches!(next, Err(_) | Ok(Next::Ended)) {
+            self.phase = Phase::Over;
+        }
         next
     }
 
-    /// What was said, 16 bits linear at 8000 Hz.
-    pub fn samples(&self) -> &[i16] { &self.samples }
+    /// What is sent when the stream is there: a tone, and a mark that comes back once it was played. What the
+    /// caller says from then on is their answer; what they said before is forgotten.
+    pub fn tone(&mut self, sound: &[u8]) -> [String; 2] {
+        let stream = self.stream.as_deref().unwrap_or_default();
+        let messages = [
+            json!({ "event": "media", "streamSid": stream, "media": { "payload": STANDARD.encode(sound) } }).to_string(),
+            json!({ "event": "mark", "streamSid": stream, "mark": { "name": TONE } }).to_string(),
+        ];
+        self.phase = Phase::Tone(self.now);
+        messages
+    }
+
+    /// What was said, 16 bits linear at 8000 Hz, once it is over. Nothing after that.
+    pub fn into_samples(self) -> Zeroizing<Vec<i16>> {
+        match self.phase {
+            Phase::Listening(capture) => capture.into_samples(),
+            Phase::Waiting | Phase::Tone(_) | Phase::Over => Zeroizing::default(),
+        }
+    }
 
     fn read(&mut self, text: &str) -> Result<Next, StreamError> {
-        if self.over {
+        if matches!(self.phase, Phase::Over) {
             return Err(StreamError::Order);
         }
         if text.len() > MAX_MESSAGE {
@@ -152,6 +210,18 @@ impl Collector {
             Message::Media { stream, media } => {
                 self.ours(&stream)?;
                 self.media(&media)
+            }
+            Message::Dtmf { stream, dtmf } => {
+                self.ours(&stream)?;
+                let mut keys = dtmf.digit.chars().filter(|key| key.is_ascii_digit() || "*#".contains(*key));
+                Ok(keys.next().map_or(Next::More, Next::Key))
+            }
+            Message::Mark { stream, mark } => {
+                self.ours(&stream)?;
+                if mark.name == TONE && matches!(self.phase, Phase::Tone(_)) {
+                    self.phase = Phase::Listening(Capture::new(self.now, self.longest));
+                }
+                Ok(Next::More)
             }
             Message::Stop { stream } => {
                 self.ours(&stream)?;
@@ -171,7 +241,7 @@ impl Collector {
             return Err(StreamError::Format);
         }
         self.stream = Some(start.stream_sid);
-        Ok(Next::More)
+        Ok(Next::Begun)
     }
 
     fn ours(&self, stream: &str) -> Result<(), StreamError> {
@@ -194,9 +264,17 @@ impl Collector {
         }
         self.chunk = chunk;
         let bytes = Zeroizing::new(STANDARD.decode(media.payload.as_bytes()).map_err(|_| StreamError::Malformed)?);
-        let room = self.most - self.samples.len();
-        self.samples.extend(bytes.iter().take(room).map(|byte| Law::Mu.decode(*byte)));
-        Ok(if self.samples.len() < self.most { Next::More } else { Next::Full })
+        let before = self.now;
+        self.now += bytes.len() as u64 / PER_MILLISECOND;
+        match &mut self.phase {
+            Phase::Tone(since) if before.saturating_sub(*since) >= TONE_LIFE => self.phase = Phase::Listening(Capture::new(before, self.longest)),
+            Phase::Waiting | Phase::Tone(_) | Phase::Over | Phase::Listening(_) => {}
+        }
+        let Phase::Listening(capture) = &mut self.phase else { return Ok(Next::More) };
+        // Once more around after 49 days; a stream lasts less than a minute.
+        let timestamp = u32::try_from(before * PER_MILLISECOND).unwrap_or(u32::MAX);
+        capture.hear(self.now, &Packet { payload_type: Law::Mu.payload_type(), marker: false, sequence: 0, timestamp, ssrc: 0, payload: &bytes }, Law::Mu);
+        Ok(if capture.is_over(self.now) { Next::Heard } else { Next::More })
     }
 }
 
@@ -205,8 +283,10 @@ mod tests {
     use super::*;
 
     const SID: &str = "CA0123456789abcdef0123456789abcdef";
+    const SILENCE: [u8; 160] = [0xff; 160];
+    const SPEECH: [u8; 160] = [0x02; 160];
 
-    fn collector(seconds: u8) -> Collector { Collector::new(CallSid::parse(SID).unwrap(), seconds) }
+    fn listener() -> Listener { Listener::new(CallSid::parse(SID).unwrap(), Duration::from_secs(8)) }
 
     fn start(call: &str, encoding: &str, rate: u32) -> String {
         format!(
@@ -218,27 +298,71 @@ mod tests {
         format!(r#"{{"event":"media","sequenceNumber":"2","media":{{"track":"{track}","chunk":"{chunk}","timestamp":"5","payload":"{}"}},"streamSid":"{stream}"}}"#, STANDARD.encode(bytes))
     }
 
-    fn started(seconds: u8) -> Collector {
-        let mut collector = collector(seconds);
-        assert_eq!(collector.take(r#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#), Ok(Next::More));
-        assert_eq!(collector.take(&start(SID, "audio/x-mulaw", 8000)), Ok(Next::More));
-        collector
+    fn key(key: &str) -> String { format!(r#"{{"event":"dtmf","streamSid":"MZ1","sequenceNumber":"5","dtmf":{{"track":"inbound_track","digit":"{key}"}}}}"#) }
+    fn mark(name: &str) -> String { format!(r#"{{"event":"mark","sequenceNumber":"4","streamSid":"MZ1","mark":{{"name":"{name}"}}}}"#) }
+
+    fn begun() -> Listener {
+        let mut listener = listener();
+        assert_eq!(listener.take(r#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#), Ok(Next::More));
+        assert_eq!(listener.take(&start(SID, "audio/x-mulaw", 8000)), Ok(Next::Begun));
+        listener
+    }
+
+    /// Frames of 20 ms, until something else is to be done.
+    fn frames(listener: &mut Listener, chunk: &mut u64, count: usize, bytes: &[u8]) -> Next {
+        for _ in 0..count {
+            *chunk += 1;
+            match listener.take(&media("MZ1", "inbound", *chunk, bytes)).unwrap() {
+                Next::More => {}
+                other => return other,
+            }
+        }
+        Next::More
     }
 
     #[test]
-    fn sound_is_collected_until_there_is_enough() {
-        let mut collector = started(1);
-        assert_eq!(collector.take(&media("MZ1", "inbound", 1, &[0xff, 0x80, 0x00])), Ok(Next::More));
-        assert_eq!(collector.samples(), [0, 32124, -32124]);
-        assert_eq!(collector.take(&media("MZ1", "outbound", 1, &[0; 160])), Ok(Next::More));
-        assert_eq!(collector.take(r#"{"event":"dtmf","streamSid":"MZ1","dtmf":{"track":"inbound_track","digit":"4"}}"#), Ok(Next::More));
-        for chunk in 2..=7 {
-            assert_eq!(collector.take(&media("MZ1", "inbound", chunk, &[0xff; 1200])), Ok(Next::More));
-        }
-        assert_eq!(collector.take(&media("MZ1", "inbound", 8, &[0xff; 1200])), Ok(Next::Full));
-        assert_eq!(collector.samples().len(), 8000);
-        assert_eq!(collector.take(&media("MZ1", "inbound", 9, &[0; 160])), Err(StreamError::Order), "over is over");
-        assert_eq!(format!("{collector:?}"), "Collector(8000 samples)");
+    fn what_is_said_after_the_tone_is_the_answer_and_a_pause_ends_it() {
+        let (mut listener, mut chunk) = (begun(), 0);
+        assert_eq!(frames(&mut listener, &mut chunk, 5, &SPEECH), Next::More, "before the tone");
+        let [tone, behind] = listener.tone(&[0x7f; 320]);
+        assert!(tone.contains(r#""streamSid":"MZ1""#) && tone.contains(&STANDARD.encode([0x7f; 320])) && behind.contains(r#""name":"tone""#), "{tone} {behind}");
+        assert_eq!(frames(&mut listener, &mut chunk, 5, &SPEECH), Next::More, "while it is played");
+        assert_eq!(listener.take(&mark("other")), Ok(Next::More));
+        assert_eq!(listener.take(&mark("tone")), Ok(Next::More));
+        assert_eq!(frames(&mut listener, &mut chunk, 10, &SILENCE), Next::More);
+        assert_eq!(frames(&mut listener, &mut chunk, 25, &SPEECH), Next::More);
+        assert_eq!(listener.take(&media("MZ1", "outbound", 1, &[0; 160])), Ok(Next::More), "what the caller hears is not what they say");
+        assert_eq!(frames(&mut listener, &mut chunk, 59, &SILENCE), Next::More);
+        assert_eq!(frames(&mut listener, &mut chunk, 1, &SILENCE), Next::Heard, "1.2 s of silence");
+        assert_eq!(format!("{listener:?}"), "Listener(2100 ms)");
+        let samples = listener.into_samples();
+        assert_eq!(samples.len(), (10 + 25 + 60) * 160);
+        let loud = |part: &[i16]| part.iter().all(|s| s.unsigned_abs() > 1000);
+        assert!(samples[..1600].iter().all(|s| *s == 0) && loud(&samples[1600..5600]) && !loud(&samples[5600..]));
+    }
+
+    #[test]
+    fn silence_ends_with_its_time_and_a_tone_that_nobody_confirms_too() {
+        let (mut listener, mut chunk) = (begun(), 0);
+        listener.tone(&[0; 160]);
+        assert_eq!(frames(&mut listener, &mut chunk, 100 + 399, &SILENCE), Next::More, "two seconds for the tone, and eight");
+        assert_eq!(frames(&mut listener, &mut chunk, 1, &SILENCE), Next::Heard);
+        assert_eq!(listener.into_samples().len(), 64_000);
+    }
+
+    #[test]
+    fn a_key_is_told_and_what_was_said_before_it_is_forgotten() {
+        let (mut listener, mut chunk) = (begun(), 0);
+        listener.tone(&[0; 160]);
+        listener.take(&mark("tone")).unwrap();
+        frames(&mut listener, &mut chunk, 10, &SPEECH);
+        assert_eq!(listener.take(&key("5")), Ok(Next::Key('5')));
+        assert_eq!(listener.take(&key("A")), Ok(Next::More), "no telephone that people have");
+        assert_eq!(listener.take(&key("")), Ok(Next::More));
+        listener.tone(&[0; 160]);
+        listener.take(&mark("tone")).unwrap();
+        assert_eq!(frames(&mut listener, &mut chunk, 400, &SILENCE), Next::Heard);
+        assert!(listener.into_samples().iter().all(|s| *s == 0));
     }
 
     #[test]
@@ -248,46 +372,54 @@ mod tests {
             (start(SID, "audio/l16", 8000), StreamError::Format),
             (start(SID, "audio/x-mulaw", 16_000), StreamError::Format),
             (media("MZ1", "inbound", 1, &[0]), StreamError::Order),
+            (key("1"), StreamError::Order),
+            (mark("tone"), StreamError::Order),
             (r#"{"event":"stop","streamSid":"MZ1"}"#.into(), StreamError::Order),
             ("{".into(), StreamError::Malformed),
             (r#"{"event":"media"}"#.into(), StreamError::Malformed),
             (format!("\"{}\"", "x".repeat(MAX_MESSAGE)), StreamError::TooLarge),
         ] {
-            assert_eq!(collector(1).take(&text), Err(why), "{text:.80}");
+            let mut listener = listener();
+            assert_eq!(listener.take(&text), Err(why), "{text:.80}");
+            assert_eq!(listener.take(&start(SID, "audio/x-mulaw", 8000)), Err(StreamError::Order), "over is over");
         }
         for (text, why) in [
             (start(SID, "audio/x-mulaw", 8000), StreamError::Order),
             (media("MZ2", "inbound", 1, &[0]), StreamError::Other),
+            (key("1").replace("MZ1", "MZ2"), StreamError::Other),
+            (mark("tone").replace("MZ1", "MZ2"), StreamError::Other),
             (r#"{"event":"stop","streamSid":"MZ2"}"#.into(), StreamError::Other),
             (media("MZ1", "inbound", 1, &[0]).replace("\"AA==\"", "\"!!\""), StreamError::Malformed),
             (media("MZ1", "inbound", 1, &[0]).replace("\"1\"", "\"-1\""), StreamError::Malformed),
         ] {
-            assert_eq!(started(1).take(&text), Err(why), "{text}");
+            assert_eq!(begun().take(&text), Err(why), "{text}");
         }
         // The same chunk twice, or an earlier one.
         for chunk in [3, 2] {
-            let mut collector = started(1);
-            collector.take(&media("MZ1", "inbound", 3, &[0])).unwrap();
-            assert_eq!(collector.take(&media("MZ1", "inbound", chunk, &[0])), Err(StreamError::Order));
+            let mut listener = begun();
+            listener.take(&media("MZ1", "inbound", 3, &[0])).unwrap();
+            assert_eq!(listener.take(&media("MZ1", "inbound", chunk, &[0])), Err(StreamError::Order));
         }
     }
 
     #[test]
     fn messages_without_sound_do_not_go_on_for_ever() {
-        let mut collector = started(1);
-        let last = (0..200).map(|n| collector.take(&media("MZ1", "outbound", n, &[0]))).find(Result::is_err);
+        let mut listener = begun();
+        let last = (0..MESSAGES as u64).map(|n| listener.take(&media("MZ1", "outbound", n, &[0]))).find(Result::is_err);
         assert_eq!(last, Some(Err(StreamError::TooMany)));
-        let mut ended = started(1);
+        assert!(listener.into_samples().is_empty());
+        let mut ended = begun();
         assert_eq!(ended.take(r#"{"event":"stop","streamSid":"MZ1","stop":{"callSid":"x"}}"#), Ok(Next::Ended));
         assert!(ended.take(&media("MZ1", "inbound", 1, &[0])).is_err());
+        assert!(ended.into_samples().is_empty(), "what was cut short is no answer");
     }
 
     /// Pieces of real messages, and anything: seeded, so that it is the same every time.
     #[test]
     fn no_messages_break_it() {
         let pieces = [
-            start(SID, "audio/x-mulaw", 8000), media("MZ1", "inbound", 1, &[7; 160]), media("MZ1", "inbound", 18_446_744_073_709_551_615, &[7; 9]),
-            r#"{"event":"connected"}"#.into(), r#"{"event":"stop","streamSid":"MZ1"}"#.into(), r#"{"event":"mark"}"#.into(), "[[[[[[[[".repeat(200), "{\"event\":{\"a\":".repeat(100), "\u{0}\u{202e}".into(),
+            start(SID, "audio/x-mulaw", 8000), media("MZ1", "inbound", 1, &[7; 160]), media("MZ1", "inbound", u64::MAX, &[7; 9]), media("MZ1", "inbound", 7, &[2; 8000]), key("*"), mark("tone"),
+            r#"{"event":"connected"}"#.into(), r#"{"event":"stop","streamSid":"MZ1"}"#.into(), "[[[[[[[[".repeat(200), "{\"event\":{\"a\":".repeat(100), "\u{0}\u{202e}".into(),
         ];
         let mut state = 7u64;
         let mut next = |below: usize| {
@@ -295,17 +427,20 @@ mod tests {
             (state >> 33) as usize % below
         };
         for _ in 0..3000 {
-            let mut collector = if next(2) == 0 { started(1) } else { collector(1) };
+            let mut listener = if next(2) == 0 { begun() } else { listener() };
             for _ in 0..next(8) {
+                if next(4) == 0 {
+                    listener.tone(&[0; 160]);
+                }
                 let mut text = pieces[next(pieces.len())].clone().into_bytes();
                 for _ in 0..next(4) {
                     let (at, byte) = (next(text.len()), next(128) as u8);
                     text[at] = byte;
                 }
                 text.truncate(if next(5) == 0 { next(text.len()) } else { text.len() });
-                let _ = collector.take(&String::from_utf8_lossy(&text));
+                let _ = listener.take(&String::from_utf8_lossy(&text));
             }
-            assert!(collector.samples().len() <= 8000);
+            assert!(listener.into_samples().len() <= 64_000);
         }
     }
 }

@@ -25,6 +25,15 @@ const DIGIT_RUN: usize = 3;
 /// The words of a prompt, each with the language to speak it in.
 pub type Texts<'a> = dyn Fn(Lang, &Prompt) -> Vec<(Lang, String)> + 'a;
 
+/// How a caller is listened to.
+#[derive(Debug, Clone, Copy)]
+pub struct Stream<'a> {
+    /// Where Twilio opens a WebSocket, absolute and without a query, which Twilio does not take there.
+    pub url: &'a str,
+    /// Where the call asks what came of it once that is closed, or could not be opened, absolute.
+    pub heard_url: &'a str,
+}
+
 /// What rendering needs besides the directives.
 #[derive(Clone, Copy)]
 pub struct Ctx<'a> {
@@ -34,6 +43,8 @@ pub struct Ctx<'a> {
     pub action_url: &'a str,
     /// Where a waiting call asks what to do next, absolute.
     pub wait_url: &'a str,
+    /// How the caller is listened to, if the machine asks for it and somebody can. `None`: nobody is heard.
+    pub stream: Option<Stream<'a>>,
     /// Name of the conference of this call: random, so that nobody guesses their way in.
     pub conference: &'a str,
     /// The file of a piece of music, absolute. `None`: silence.
@@ -61,12 +72,7 @@ pub fn render(directives: &[Directive], ctx: &Ctx<'_>) -> String {
             Directive::Listen { timeout, lang } => {
                 listen(&mut xml, ctx.action_url, *timeout, *lang);
             }
-            // Nobody is heard here: it is told at once that nothing came, and the call goes on as ever.
-            Directive::Record { .. } => {
-                gather(&mut xml, ctx.action_url, 1, 1, true);
-                say_all(&mut xml, &mut words, ctx.voices);
-                xml.close("Gather");
-            }
+            Directive::Record { .. } => record(&mut xml, &mut words, ctx),
             Directive::Hold { music } => hold(&mut xml, *music, &mut words, ctx),
             Directive::Bridge => {
                 say_all(&mut xml, &mut words, ctx.voices);
@@ -131,6 +137,21 @@ fn listen(xml: &mut Xml, action: &str, timeout: u8, lang: Lang) {
         ("input", "dtmf speech"), ("language", tag(lang)), ("speechTimeout", "auto"), ("profanityFilter", "false"), ("numDigits", "1"), ("finishOnKey", ""),
         ("timeout", &timeout), ("actionOnEmptyResult", "true"), ("method", "POST"), ("action", action),
     ]);
+}
+
+/// A stream that the caller is listened to on, after a gather of one key around the words: whoever wants
+/// another way says so with a key at any time. Twilio goes on with the call when we close the stream. Where
+/// nobody is heard it is told at once that nothing came, and the call goes on as ever.
+fn record(xml: &mut Xml, words: &mut Vec<(Lang, String)>, ctx: &Ctx<'_>) {
+    gather(xml, ctx.action_url, 1, 1, ctx.stream.is_none());
+    say_all(xml, words, ctx.voices);
+    xml.close("Gather");
+    if let Some(Stream { url, heard_url }) = ctx.stream {
+        xml.open("Connect", &[]);
+        xml.empty("Stream", &[("url", url)]);
+        xml.close("Connect");
+        xml.text("Redirect", &[("method", "POST")], heard_url);
+    }
 }
 
 /// A gather of one key around the music: a key changes it; otherwise the call asks again what to do.
@@ -266,12 +287,14 @@ mod tests {
         }
     }
 
-    fn rendered(directives: &[Directive]) -> String {
+    fn rendered(directives: &[Directive]) -> String { rendered_with(directives, None) }
+
+    fn rendered_with(directives: &[Directive], stream: Option<Stream<'_>>) -> String {
         let voices = [(Lang::De, "Polly.Vicki".to_owned())];
         let music = |m: Music| (m != Music::Classical).then(|| format!("https://cs.example/m/{}.wav?a=1&b=2", m.name()));
         let ctx = Ctx {
             texts: &words, action_url: "https://cs.example/t/keys?step=7&call=x", wait_url: "https://cs.example/t/wait?step=7&w=1",
-            conference: "conf<&>", music_url: &music, voices: &voices,
+            stream, conference: "conf<&>", music_url: &music, voices: &voices,
         };
         let out = render(directives, &ctx);
         assert_eq!(out, render(directives, &ctx));
@@ -303,6 +326,18 @@ mod tests {
         let out = rendered(&[say(Prompt::ChooseLanguage, Lang::En), Directive::Gather { max: 0, timeout: 0, secret: false }]);
         assert!(out.contains(r#"numDigits="1""#) && out.contains(r#"timeout="1""#), "{out}");
         assert!(out.contains(r#"<Say language="en-US">press en</Say><Say language="es-ES">press es</Say>"#), "{out}");
+    }
+
+    #[test]
+    fn a_caller_is_listened_to_on_a_stream_or_not_at_all() {
+        let take = [say(Prompt::VoiceSay, Lang::Es), Directive::Record { seconds: 8 }];
+        let start = |empty| format!(r##"<Gather input="dtmf" numDigits="1" finishOnKey="#" timeout="1" actionOnEmptyResult="{empty}" {GATHER}<Say language="es-ES">hello</Say></Gather>"##);
+        assert_eq!(rendered(&take), start("true"), "that nothing came is told at once");
+        let stream = Stream { url: "wss://cs.example/t/stream/a-1-b", heard_url: "https://cs.example/t/heard?take=1&call=x" };
+        assert_eq!(
+            rendered_with(&take, Some(stream)),
+            start("false") + r#"<Connect><Stream url="wss://cs.example/t/stream/a-1-b"/></Connect><Redirect method="POST">https://cs.example/t/heard?take=1&amp;call=x</Redirect>"#,
+        );
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub trait Caller: Send {
     /// The desk or the clock moved the call: the telephone hears of it, in whichever way it does.
     async fn listen(&mut self);
     async fn hang_up(&mut self);
+    /// Says something when they are asked to, where somebody can listen.
+    async fn says(&mut self, _samples: &[i16]) { panic!("nobody can listen here") }
     /// How often the agent had to send the caller back to us by hand.
     fn sent_back(&self) -> usize { 0 }
 }
@@ -139,6 +141,9 @@ impl Kind {
 
     /// Whether it can ring customers.
     pub fn rings(self) -> bool { !matches!(self, Self::Connect | Self::Genesys) }
+
+    /// Whether callers can be listened to over it.
+    pub fn hears(self) -> bool { self == Self::Twilio }
 
     /// Whether it passes on what the network says of the calling number.
     pub fn attests(self) -> bool { matches!(self, Self::Twilio | Self::Http | Self::Jambonz) }

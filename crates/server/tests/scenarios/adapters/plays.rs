@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use countersign_core::{call::Event, time::Span};
-use countersign_server::{intel::{Known, OnFailure, Sim, Use}, outbox::provider::Channel};
+use countersign_core::{call::{Event, Params}, time::Span};
+use countersign_server::{intel::{Known, OnFailure, Sim, Use}, outbox::provider::Channel, voice::TEMPLATE};
 
 use crate::{
     common::{
@@ -18,6 +18,8 @@ use crate::{
         portal::Portal,
     },
     risk::Oracle,
+    streams::samples,
+    voice,
 };
 
 const NEW: &str = "+12025550150";
@@ -51,7 +53,7 @@ pub async fn play(name: &str, kind: Kind) -> Came {
         "amex_step_up" => amex_step_up(kind).await,
         "united_recognition" => united_recognition(kind).await,
         "amazon_honours_totp" => amazon_honours_totp(kind).await,
-        "vanguard_voice" => Cannot("none of these gives us the caller's voice: by SIP alone it can be compared"),
+        "vanguard_voice" => vanguard_voice(kind).await,
         "verbal_password" => verbal_password(kind).await,
         "youtube_hybrid" => youtube_hybrid(kind).await,
         "apple_hold_music" => apple_hold_music(kind).await,
@@ -194,6 +196,41 @@ async fn amazon_honours_totp(kind: Kind) -> Came {
     assert_eq!(robin.panel().await.level(), "authenticated");
     assert!(world.deliver().await.is_empty());
     reached(caller.as_ref())
+}
+
+async fn vanguard_voice(kind: Kind) -> Came {
+    if !kind.hears() {
+        return Cannot("it gives us no sound of the caller: by SIP, and by Twilio's media streams, a voice can be compared");
+    }
+    let params = Params { voice: Some(voice::settings(&[kind.adapter()])), ..Params::default() };
+    let world = World::with(Setup { params, ..kind.setup() }).await;
+    world.app.runner.listens(voice::calibrated());
+    let mut robin = world.robin().await;
+    let mut caller = with_a_pin(&world, kind, &mut robin).await;
+    by_text(&world, &robin, &mut caller, "change:phone").await;
+    robin.act("voice-enrol", &[]).await.ok();
+    caller.listen().await;
+    caller.hears("If you do not, press 2. Then everything goes on as before.");
+    caller.keys("1").await;
+    for seed in 1..=3 {
+        caller.hears("please say");
+        caller.says(&samples(&voice::ana(seed))).await;
+    }
+    caller.then(Then::Agent);
+    assert_eq!(voice::kept(&world, TEMPLATE).await, 1);
+    robin.end().await.ok();
+    world.deliver().await;
+    world.pass(Span::hours(30));
+    let mut robin = world.robin().await;
+    let mut caller = with_a_pin(&world, kind, &mut robin).await;
+    robin.act("voice-compare", &[]).await.ok();
+    caller.listen().await;
+    caller.says(&samples(&voice::ana(50))).await;
+    caller.then(Then::Agent);
+    let panel = robin.panel().await;
+    panel.shows("Voice: <b>alike</b>");
+    assert_eq!(panel.level(), "authenticated", "a signal, and no proof");
+    Yes
 }
 
 async fn verbal_password(kind: Kind) -> Came {
