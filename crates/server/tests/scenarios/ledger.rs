@@ -359,3 +359,27 @@ async fn a_witness_that_is_down_or_lies_stops_nothing() {
     assert!(report.holds() && report.pending == 0);
     assert_eq!(tree::empty().len(), 32);
 }
+
+/// A witness signs what it is shown, and sends so much along that nobody could read the head again: the
+/// head stays as it was, and the log goes on.
+#[tokio::test]
+async fn a_witness_that_floods_stops_nothing() {
+    let world = World::new().await;
+    let sees = std::sync::Arc::new(Signer::new("witness.example.com", Kind::Cosignature, &[9; 32]).unwrap());
+    let key = sees.verifier();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = axum::Router::new().route("/add-checkpoint", axum::routing::post(move |body: String| async move {
+        let note = Note::parse(body.split_once("\n\n").unwrap().1).unwrap();
+        (0..150).map(|seconds| sees.cosign(note.text(), seconds)).collect::<String>()
+    }));
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let log = Log::new(Sequencer::new(ORIGIN.into()), Witnesses::new(vec![Witness { url, key: key.clone() }]).unwrap(), None);
+    for _ in 0..2 {
+        called(&world, ANA_LINE).await;
+        log.follow(&world.app.runner).await.unwrap();
+        let note = Note::parse(&pages::get(&world.router, "/log/checkpoint", None).await.ok().body.clone()).unwrap();
+        assert_eq!(note.signed_by(&key), None);
+    }
+    assert!(verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap().holds());
+}
