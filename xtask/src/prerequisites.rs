@@ -24,11 +24,12 @@ const BASE: &[Need] = &[
     Need { what: "SoftHSM, and OpenSC's tool", packages: &["softhsm2", "opensc"], there: || which("softhsm2-util").is_some() && which("pkcs11-tool").is_some() },
     // Telephones that we did not write.
     Need { what: "sipp and baresip", packages: &["sip-tester", "baresip"], there: || which("sipp").is_some() && which("baresip").is_some() },
+    // Others who verify and sign calls; in CI the tests of crates/stir fail without them. Kamailio is a
+    // proxy for those of crates/sip as well.
     Need {
-        what: "Kamailio", packages: &["kamailio"],
-        there: || which("kamailio").is_some() || std::path::Path::new("/usr/sbin/kamailio").is_file(),
+        what: "Kamailio with its module secsipid", packages: &["kamailio", "kamailio-secsipid-modules"],
+        there: || (which("kamailio").is_some() || std::path::Path::new("/usr/sbin/kamailio").is_file()) && kamailio_has("secsipid.so"),
     },
-    // Others who verify and sign calls; in CI the tests of crates/stir fail without them.
     Need {
         what: "secsipidx, and Python's cryptography and PyJWT", packages: &["secsipidx", "python3-cryptography", "python3-jwt"],
         there: || which("secsipidx").is_some() && succeeds(Command::new("/usr/bin/python3").args(["-c", "import cryptography, jwt"])),
@@ -71,6 +72,12 @@ pub fn npm() -> PathBuf { std::env::var_os("NPM").map_or_else(|| "npm".into(), P
 fn node_is_whole() -> bool {
     succeeds(Command::new("node").args(["-e", "process.exit(Number(process.versions.node.split('.')[0]) < 20 ? 1 : 0)"]))
         && succeeds(Command::new(npm()).arg("--version"))
+}
+
+/// Whether Kamailio has a module, wherever the system keeps them.
+fn kamailio_has(module: &str) -> bool {
+    let below = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    below.chain(["/usr/lib".into(), "/usr/lib64".into()]).any(|folder: PathBuf| folder.join("kamailio/modules").join(module).is_file())
 }
 
 fn has_font(family: &str) -> bool {

@@ -184,6 +184,8 @@ impl Stage {
         Ok(stage)
     }
 
+    /// The server itself.
+    pub fn app(&self) -> &App { &self.0.app }
     /// All routes.
     pub fn router(&self) -> &Router { &self.0.router }
     /// The runner, to read what came of it.

@@ -10,6 +10,7 @@
 //! nightly toolchain. See docs/fuzzing.md.
 
 pub mod drive;
+mod house;
 pub mod mutate;
 pub mod targets;
 

@@ -29,13 +29,13 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     println!("seed {seed}, {} s for each of {} targets\n", args.seconds, wanted.len());
-    println!("{:<16} {:>11} {:>10} {:>11}  what is tried", "target", "inputs", "inputs/s", "slowest");
+    println!("{:<18} {:>11} {:>10} {:>11}  what is tried", "target", "inputs", "inputs/s", "slowest");
     let mut finds = Vec::new();
     for mut target in wanted {
         let ran = run(&mut target, seed, Limit::Time(Duration::from_secs(args.seconds)));
         #[expect(clippy::cast_precision_loss, reason = "nobody tries 2^52 inputs")]
         let rate = ran.inputs as f64 / ran.took.as_secs_f64().max(1e-9);
-        println!("{:<16} {:>11} {:>10.0} {:>8.1} ms  {}", target.name, ran.inputs, rate, ran.slowest.as_secs_f64() * 1e3, target.what);
+        println!("{:<18} {:>11} {:>10.0} {:>8.1} ms  {}", target.name, ran.inputs, rate, ran.slowest.as_secs_f64() * 1e3, target.what);
         finds.extend(ran.find.map(|find| (target.name, find)));
     }
     for (name, find) in &finds {

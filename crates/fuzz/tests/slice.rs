@@ -14,7 +14,7 @@ fn nothing_breaks_that_strangers_reach() {
     for mut target in targets::all() {
         let slice = target.slice;
         let ran = run(&mut target, SEED, Limit::Inputs(slice));
-        println!("{:<16} {:>6} inputs in {:>5} ms", target.name, ran.inputs, ran.took.as_millis());
+        println!("{:<18} {:>6} inputs in {:>5} ms", target.name, ran.inputs, ran.took.as_millis());
         if let Some(find) = ran.find {
             panic!("{}: {}\n{}", target.name, find.why, String::from_utf8_lossy(&find.input));
         }

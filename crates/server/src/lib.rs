@@ -15,6 +15,8 @@ pub mod directory;
 pub mod drills;
 pub mod effects;
 pub mod entry;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod grade;
 pub mod hub;
 pub mod i18n;

@@ -191,6 +191,14 @@ impl OpenId {
         }
         let address = format!("{}/.well-known/openid-configuration", self.registration.issuer.trim_end_matches('/'));
         let metadata: Metadata = self.get(self.safe(&address)?, "no discovery document").await?;
+        let keys = self.get(self.usable(&metadata)?, "no keys").await?;
+        let known = Arc::new(Known { metadata, keys, at: now });
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
+        Ok(known)
+    }
+
+    /// Where its keys are, if what it says about itself can be used.
+    fn usable(&self, metadata: &Metadata) -> Result<Url, ProviderError> {
         // Discovery §4.3: exactly, or another provider speaks for this one.
         if metadata.issuer != self.registration.issuer {
             return Err(ProviderError::Unusable("its discovery document names another issuer than is configured"));
@@ -198,10 +206,15 @@ impl OpenId {
         for url in [&metadata.authorization_endpoint, &metadata.token_endpoint] {
             self.safe(url)?;
         }
-        let keys = self.get(self.safe(&metadata.jwks_uri)?, "no keys").await?;
-        let known = Arc::new(Known { metadata, keys, at: now });
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
-        Ok(known)
+        self.safe(&metadata.jwks_uri)
+    }
+
+    /// Whose ID token this is, with what a provider is said to have answered: for broken input.
+    pub(crate) fn answered(&self, discovery: &str, keys: &str, token: &Secret) -> Option<Identity> {
+        let metadata: Metadata = serde_json::from_str(discovery).ok()?;
+        self.usable(&metadata).ok()?;
+        let known = Known { metadata, keys: serde_json::from_str(keys).ok()?, at: (self.now)() };
+        self.look(&known, token, None).ok()
     }
 
     /// What it says about itself.

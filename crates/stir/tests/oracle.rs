@@ -13,71 +13,15 @@ mod common;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::der::Certificate;
+use common::programs::{Folder, changed, missing, run};
 use common::{DEST, Key, NOW, ORIG, ORIGID, World, X5U, n, pem};
 use countersign_stir::{
     Address, Attest, Call, Diversion, ListIssuers, Original, Reason, Roots, Settings, Signer, Step,
     Unfetched, Verdict, Verifier, is_special,
 };
-
-/// The output of a program that may not be there.
-fn run(program: &str, arguments: &[&str]) -> Option<Output> {
-    Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .ok()
-}
-
-/// Says that a test is skipped, or fails where it must not be.
-fn missing(what: &str) {
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "{what} is missing: in CI it has to be there"
-    );
-    println!("skipped: {what} is missing");
-}
-
-/// A directory that goes when the test ends.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("countersign-stir-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn put(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// One letter of each part of a token exchanged.
-fn changed(identity: &str) -> Vec<String> {
-    let token = identity.split(';').next().unwrap();
-    let mut start = 0;
-    let mut out = Vec::new();
-    for part in token.split('.') {
-        let at = start + part.len() / 2;
-        let other = if &identity[at..=at] == "A" { "B" } else { "A" };
-        out.push(format!("{}{other}{}", &identity[..at], &identity[at + 1..]));
-        start += part.len() + 1;
-    }
-    out
-}
 
 #[test]
 fn what_secsipidx_signs_passes_here() {

@@ -282,16 +282,25 @@ impl Note {
     }
 
     /// Adds signature lines, such as those that a witness has answered with, unless they are there.
+    /// All of them or none.
     ///
     /// # Errors
-    /// A line is no signature.
+    /// A line is no signature, or they are so many or so long that nobody would read the note again.
     pub fn add(&mut self, lines: &str) -> Result<(), Malformed> {
+        let mut with = self.clone();
         for line in lines.lines() {
             let signature = signature(line).ok_or(Malformed::Note("a line is no signature"))?;
-            if !self.signatures.contains(&signature) {
-                self.signatures.push(signature);
+            if !with.signatures.contains(&signature) {
+                with.signatures.push(signature);
+            }
+            if with.signatures.len() > MOST {
+                return Err(Malformed::Note("it has too many signatures"));
             }
         }
+        if with.written().len() > LONGEST {
+            return Err(Malformed::Note("it is too long"));
+        }
+        *self = with;
         Ok(())
     }
 

@@ -202,6 +202,28 @@ fn a_note_counts_for_the_key_that_signed_it_and_whole() {
     assert!(matches!(text.replacen('+', "+0", 1).parse::<Verifier>(), Err(Malformed::Key(_))));
 }
 
+/// A note that a witness has added to is stored, and read again before anything else is signed: what could
+/// not be read again would end the log.
+#[test]
+fn what_a_witness_answers_makes_no_note_unreadable() {
+    let (log, sees) = (signer("calls.example.com/log", Kind::Note, 1), signer("witness.example.com", Kind::Cosignature, 9));
+    let mut note = head(&log, &leaves(3));
+    let honest = sees.cosign(note.text(), 7);
+    let before = note.clone();
+    let many: String = (0..200).map(|seconds| sees.cosign(note.text(), seconds)).collect();
+    let long = format!("— {} AAAAAAAA\n", "x".repeat(70_000));
+    for answer in [format!("{many}{honest}"), format!("{honest}{many}"), format!("{honest}{long}"), format!("{honest}\n"), format!("{honest}— \n")] {
+        assert!(note.add(&answer).is_err());
+        assert_eq!(note, before, "all or nothing");
+    }
+    note.add(&format!("{honest}{honest}")).unwrap();
+    // Up to the limit it is read again: a hundred, with the log's own and the one at seven seconds.
+    let up_to: String = many.split_inclusive('\n').take(99).collect();
+    note.add(&up_to).unwrap();
+    assert_eq!(Note::parse(&note.written()).unwrap(), note);
+    assert!(note.add(&sees.cosign(note.text(), 1_000)).is_err());
+}
+
 #[test]
 fn a_witness_signs_one_history() {
     let (log, sees) = (signer("calls.example.com/log", Kind::Note, 1), signer("witness.example.com", Kind::Cosignature, 9));

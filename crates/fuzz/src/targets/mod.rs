@@ -1,6 +1,10 @@
 //! The targets: everything that reads what strangers send.
 
+mod keys;
+mod lines;
+mod log;
 mod sip;
+mod sound;
 mod stir;
 mod text;
 mod web;
@@ -9,7 +13,7 @@ use crate::Target;
 
 /// All of them.
 #[must_use]
-pub fn all() -> Vec<Target> { [sip::targets(), stir::targets(), web::targets(), text::targets()].into_iter().flatten().collect() }
+pub fn all() -> Vec<Target> { [sip::targets(), stir::targets(), web::targets(), lines::targets(), keys::targets(), log::targets(), sound::targets(), text::targets()].into_iter().flatten().collect() }
 
 /// A target that breaks at every quotation mark, to try the driver with.
 #[doc(hidden)]

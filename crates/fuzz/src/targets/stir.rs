@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_stir::{Address, Call, Number, Policy, Roots, Settings, Step, TnAuthList, Unfetched, Verdict, Verifier, Verstat};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use countersign_stir::{Address, Call, ListIssuers, Number, Policy, Roots, Settings, Step, TnAuthList, Unfetched, Verdict, Verifier, Verstat, What};
 use serde_json::Value;
 
 use crate::{Target, holds};
@@ -109,7 +110,68 @@ pub(super) fn targets() -> Vec<Target> {
         let _ = (Number::canonical(&text).ok(), Policy::read(&text).ok());
         Ok(())
     }) };
-    vec![identity, certificates, lists]
+    vec![identity, certificates, lists, revocation()]
+}
+
+const LISTS: &str = include_str!("../../samples/lists.json");
+
+/// A call whose certificate names a revocation list, with whatever is found there.
+struct Listed {
+    settings: Settings,
+    identity: Vec<String>,
+    certificate: Vec<u8>,
+    call: (String, String),
+    now: u64,
+    /// Lists, and whether the call passes with them.
+    lists: Vec<(String, bool)>,
+}
+
+impl Listed {
+    fn read() -> Option<Self> {
+        let file: Value = serde_json::from_str(LISTS).ok()?;
+        let text = |name: &str| file.get(name)?.as_str().map(str::to_owned);
+        let settings = Settings { list_issuers: ListIssuers::read(&text("list_issuer")?).ok()?, ..Settings::new(Roots::read(&text("root")?).ok()?) };
+        let lists = file.get("lists")?.as_array()?.iter().filter_map(|list| Some((list.get("list")?.as_str()?.to_owned(), list.get("passes")?.as_bool()?)));
+        Some(Self {
+            settings, identity: file.get("identity")?.as_array()?.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            certificate: text("certificate")?.into_bytes(), call: (text("orig")?, text("dest")?), now: file.get("now")?.as_u64()?, lists: lists.collect(),
+        })
+    }
+
+    fn passes(&self, list: &[u8]) -> bool {
+        let identity: Vec<&str> = self.identity.iter().map(String::as_str).collect();
+        let verifier = Verifier::new(self.settings.clone());
+        let mut step = verifier.begin(&Call { identity: &identity, orig: &self.call.0, dest: &self.call.1, known: None }, self.now);
+        loop {
+            match step {
+                Step::Done(verdict) => return passed(&verdict),
+                Step::Fetch(pending) => {
+                    let found = match pending.want().what { What::Certificate => self.certificate.as_slice(), What::List => list };
+                    step = verifier.resume(pending, Ok(found), self.now);
+                }
+            }
+        }
+    }
+}
+
+/// Whatever is found where a list should be, a call passes with a list that its issuer signed and no other.
+fn revocation() -> Target {
+    let Some(listed) = Listed::read() else { return Target::of("revocation-list", "revocation lists", &[], 1, &[""], |_| Err("the samples cannot be read".into())) };
+    let body = |pem: &str| pem.split("-----BEGIN X509 CRL-----").nth(1).and_then(|rest| rest.split("-----END").next()).map(|der| packed(der.as_bytes())).unwrap_or_default();
+    let good: Vec<String> = listed.lists.iter().filter(|(_, passes)| *passes).map(|(pem, _)| body(pem)).collect();
+    let bare: Vec<Vec<u8>> = good.iter().filter_map(|der| STANDARD.decode(der).ok()).collect();
+    let mut seeds: Vec<Vec<u8>> = listed.lists.iter().map(|(pem, _)| pem.clone().into_bytes()).collect();
+    seeds.extend(bare.iter().cloned());
+    let words = &["-----BEGIN X509 CRL-----\n", "-----END X509 CRL-----\n", "-----BEGIN CERTIFICATE-----\n", "\n", "MII", "===="];
+    let target = Target::of("revocation-list", "revocation lists in PEM and DER: what was changed clears nobody", words, 300, &[], move |input| {
+        let passes = listed.passes(input);
+        let text = packed(input);
+        let right = good.iter().any(|der| text.contains(der.as_str())) || bare.iter().any(|der| input == der.as_slice());
+        holds(!passes || right, "a list clears a certificate that its issuer did not sign")?;
+        let known = listed.lists.iter().find(|(pem, _)| pem.as_bytes() == input).map(|(_, passes)| *passes);
+        holds(known.is_none_or(|known| known == passes), "a list says something else than its issuer")
+    });
+    Target { seeds, ..target }
 }
 
 /// The samples are gone: this is found at once.

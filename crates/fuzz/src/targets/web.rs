@@ -3,18 +3,16 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use axum::{body::Body, http::Request};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign_core::secret::Secret;
 use countersign_drill::{
-    setting::Setting,
-    stage::{HOST, PROGRAM_SECRET, Props, Stage, TOKEN, URL},
-    wire::{FORM, form, send},
+    stage::{PROGRAM_SECRET, TOKEN, URL},
+    wire::{FORM, form},
 };
 use countersign_server::telephony::twilio::{form as twilio, signature, stream::{Listener, Next}};
 use tokio::runtime::Runtime;
 
-use crate::{Target, holds};
+use crate::{Target, holds, house::with_server};
 
 const VOICE: &str = "CallSid=CA00000000000000000000000000000001&AccountSid=AC00000000000000000000000000000000&From=%2B12025550142&To=%2B12025550100&CallStatus=in-progress&Direction=inbound&StirVerstat=TN-Validation-Passed-A";
 const KEYED: &str = "CallSid=CA00000000000000000000000000000001&AccountSid=AC00000000000000000000000000000000&From=anonymous&To=%2B12025550100&CallStatus=in-progress&Digits=4071&StirVerstat=TN-Validation-Failed-B";
@@ -30,49 +28,6 @@ const STREAMED: &str = r#"{"event":"connected","protocol":"Call","version":"1.0.
 {"event":"stop","streamSid":"MZ1"}"#;
 const FIELDS: &[&str] = &["CallSid=", "&Digits=", "&From=%2B12025550142", "&CallStatus=", "&CallStatus=busy", "&StirVerstat=", "%00", "%FF", "%2B", "+", "&", "=", "CA", "**##", "&&"];
 const PATHS: &[&str] = &["/twilio/voice", "/twilio/step?n=1", "/twilio/resume?n=0", "/twilio/status", "/twilio/answered", "/twilio/message", "/twilio/inbound"];
-
-/// A server is built anew after so many requests, so that its record stays small.
-const FRESH: u32 = 400;
-
-/// A server, and a thread of its own to serve on.
-struct Server {
-    runtime: Runtime,
-    props: Props,
-    stage: Option<Stage>,
-    asked: u32,
-}
-
-impl Server {
-    fn new() -> Result<Self, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-        Ok(Self { runtime, props: Props::new(1), stage: None, asked: 0 })
-    }
-
-    fn stage(&mut self) -> Result<Stage, String> {
-        if self.asked.is_multiple_of(FRESH) || self.stage.is_none() {
-            let stage = self.runtime.block_on(Stage::build(&Setting::shipped(), &self.props, [7; 32]));
-            self.stage = Some(stage.map_err(|e| e.to_string())?);
-        }
-        self.asked = self.asked.wrapping_add(1);
-        self.stage.clone().ok_or_else(|| "there is no server".into())
-    }
-
-    /// The status of the answer, and how many rows it left in the log.
-    fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<(u16, u64), String> {
-        let stage = self.stage()?;
-        self.runtime.block_on(async {
-            let before = stage.runner().store.head().await.map_err(|e| e.to_string())?;
-            let mut request = Request::post(path).header("host", HOST);
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            let request = request.body(Body::from(body.to_vec())).map_err(|e| e.to_string())?;
-            let page = send(stage.router(), request).await.map_err(|e| e.to_string())?;
-            let after = stage.runner().store.head().await.map_err(|e| e.to_string())?;
-            Ok((page.status, after - before))
-        })
-    }
-}
 
 /// Panics of a handler end the request as an error of the router's caller; this is one of ours.
 fn answered((status, _): (u16, u64)) -> Result<(), String> { holds(status < 500, &format!("answered with {status}")) }
@@ -158,17 +113,6 @@ fn asked(input: &[u8]) -> (&'static str, &[u8]) {
     (path, input.get(2..).unwrap_or_default())
 }
 
-fn with_server(name: &'static str, what: &'static str, words: &'static [&'static str], slice: u32, seeds: &[&str], mut check: impl FnMut(&mut Server, &[u8]) -> Result<(), String> + 'static) -> Target {
-    // Built with the first input: whoever runs one target waits for no other.
-    let mut server: Option<Server> = None;
-    Target::of(name, what, words, slice, seeds, move |input| {
-        if server.is_none() {
-            server = Some(Server::new()?);
-        }
-        server.as_mut().map_or_else(|| Err("there is no server".into()), |server| check(server, input))
-    })
-}
-
 /// A line of signature, a line of address, and a form.
 fn signed() -> Target {
     let token = Secret::new(TOKEN);
@@ -202,6 +146,7 @@ fn signed() -> Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::house::Server;
 
     #[test]
     fn the_samples_are_taken_so_that_what_lies_behind_is_reached() {

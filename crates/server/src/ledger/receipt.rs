@@ -120,7 +120,7 @@ impl Receipt {
             }
             let leaf = event.leaf().ok_or_else(|| fault("it has no salt".into()))?;
             let proof = Proof::parse(proof).map_err(|e| fault(e.to_string()))?;
-            if proof.index + 1 != event.seq {
+            if proof.index.checked_add(1) != Some(event.seq) {
                 return Err(fault(format!("its proof is for event {}", proof.index.saturating_add(1))));
             }
             proof.check(&leaf, trust).map_err(|e| fault(e.to_string()))?;

@@ -156,26 +156,36 @@ impl Client {
     }
 
     /// The claims of something that this program signed.
-    pub(super) fn signed(&self, token: &str) -> Option<Value> {
-        let header = jsonwebtoken::decode_header(token).ok().filter(|h| h.crit.is_none())?;
-        let fits = |k: &&ClientKey| k.algorithms.contains(&header.alg) && header.kid.as_ref().is_none_or(|kid| k.kid.as_ref().is_none_or(|own| own == kid));
-        self.keys.iter().filter(fits).find_map(|k| jsonwebtoken::decode(token, &k.key, &signature_only(header.alg)).ok()).map(|t| t.claims)
-    }
+    pub(super) fn signed(&self, token: &str) -> Option<Value> { signed(&self.keys, token) }
 }
+
+fn signed(keys: &[ClientKey], token: &str) -> Option<Value> {
+    let header = jsonwebtoken::decode_header(token).ok().filter(|h| h.crit.is_none())?;
+    let fits = |k: &&ClientKey| k.algorithms.contains(&header.alg) && header.kid.as_ref().is_none_or(|kid| k.kid.as_ref().is_none_or(|own| own == kid));
+    keys.iter().filter(fits).find_map(|k| jsonwebtoken::decode(token, &k.key, &signature_only(header.alg)).ok()).map(|t| t.claims)
+}
+
+/// The claims of a token, if one of these keys signed it: for broken input.
+pub(crate) fn signed_by(keys: &str, token: &str) -> Option<Value> { signed(&keys_of(keys, "it").ok()?, token) }
 
 /// Reads public keys that are good enough; others in the same file are left aside.
 fn public_keys(file: &std::path::Path) -> Result<Vec<ClientKey>, String> {
     let text = std::fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
-    let shape = |_| format!("{} is no key set: write {{\"keys\":[…]}} (RFC 7517)", file.display());
-    let raw: Value = serde_json::from_str(&text).map_err(shape)?;
+    keys_of(&text, &file.display().to_string())
+}
+
+/// `from`: what messages call it.
+fn keys_of(text: &str, from: &str) -> Result<Vec<ClientKey>, String> {
+    let shape = |_| format!("{from} is no key set: write {{\"keys\":[…]}} (RFC 7517)");
+    let raw: Value = serde_json::from_str(text).map_err(shape)?;
     let private = raw.get("keys").and_then(Value::as_array).is_some_and(|keys| keys.iter().any(|k| ["d", "k", "p", "q"].iter().any(|part| k.get(part).is_some())));
     if private {
-        return Err(format!("{} holds a private or shared key: only public keys belong here. Make new ones, these were shown", file.display()));
+        return Err(format!("{from} holds a private or shared key: only public keys belong here. Make new ones, these were shown"));
     }
     let set: JwkSet = serde_json::from_value(raw).map_err(shape)?;
     let keys: Vec<ClientKey> = set.keys.iter().filter_map(public_key).collect();
     if keys.is_empty() {
-        return Err(format!("{} has no key that can be used: P-256, Ed25519, or RSA of 2048 bits or more", file.display()));
+        return Err(format!("{from} has no key that can be used: P-256, Ed25519, or RSA of 2048 bits or more"));
     }
     Ok(keys)
 }

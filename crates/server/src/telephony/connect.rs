@@ -147,7 +147,7 @@ impl Connect {
 /// Nobody can be told: the flow asks.
 #[async_trait]
 impl Telephone for Connect {
-    async fn push(&self, call: &Call, _line: &Line, reply: Reply) { self.waiting.keep(call.id, reply); }
+    async fn push(&self, call: &Call, _line: &Line, reply: Reply) { self.waiting.keep(call, reply); }
 }
 
 /// Names and values are strings, or a flow does not take them.

@@ -1,24 +1,20 @@
 //! What adapters over web requests share: an event on a call becomes an input, what was to be said
 //! when a call was moved is kept until its telephone asks, and a refusal is a sentence.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
-
 use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use countersign_core::{
-    call::{Input, Stage},
+    call::{Call, Input, Stage},
     id::{AgentId, CallId},
     prompt::Directive,
     risk::Verstat,
     secret::{E164, Secret},
+    time::Span,
 };
 
-use super::{incoming, unrecorded};
+use super::{incoming, kept::Kept, unrecorded};
 use crate::{
     App,
     recording::About,
@@ -244,26 +240,31 @@ pub fn number(text: &str) -> Option<E164> { E164::parse(text.strip_prefix("tel:"
 /// Whether a text can be a telephone system's name for a call.
 pub fn is_reference(text: &str) -> bool { crate::outbox::http::is_name(text) }
 
-/// What moved calls are to hear when their telephone asks; kept until it asked.
-#[derive(Default)]
-pub struct Waiting(Mutex<HashMap<CallId, Reply>>);
+/// How long words wait for a telephone that asks for them. One that asks at all asks every second or so.
+const PATIENCE: Span = Span::minutes(10);
+
+/// What moved calls are to hear when their telephone asks; kept until it asked, or until it is clear that
+/// it never will. A call whose words are gone still does what its state says.
+pub struct Waiting(Kept<Reply>);
+
+impl Default for Waiting {
+    fn default() -> Self { Self(Kept::new(PATIENCE)) }
+}
 
 impl Waiting {
-    fn all(&self) -> MutexGuard<'_, HashMap<CallId, Reply>> { self.0.lock().unwrap_or_else(PoisonError::into_inner) }
-
     /// A call was moved.
-    pub fn keep(&self, id: CallId, reply: Reply) { self.all().insert(id, reply); }
+    pub fn keep(&self, call: &Call, reply: Reply) { self.0.keep(call.id, call.updated, reply); }
 
     /// A call is over, or was told.
-    pub fn forget(&self, id: CallId) { self.all().remove(&id); }
+    pub fn forget(&self, id: CallId) { self.0.take(id); }
 
     /// Whether there is something to be said.
-    pub fn has(&self, id: CallId) -> bool { self.all().contains_key(&id) }
+    pub fn has(&self, id: CallId) -> bool { self.0.has(id) }
 
     /// The words that go with a move still fit if they lead to what is to be done now. The number tells
     /// nothing: the report that a text went comes in between more often than not.
     pub fn words(&self, id: CallId, now: Reply) -> Reply {
-        let words = self.all().remove(&id).filter(|reply| reply.directives.ends_with(&now.directives));
+        let words = self.0.take(id).filter(|reply| reply.directives.ends_with(&now.directives));
         match words {
             Some(reply) => Reply { n: now.n, ..reply },
             None => now,

@@ -112,7 +112,7 @@ impl Genesys {
 /// Nobody can be told: the flow asks.
 #[async_trait]
 impl Telephone for Genesys {
-    async fn push(&self, call: &Call, _line: &Line, reply: Reply) { self.waiting.keep(call.id, reply); }
+    async fn push(&self, call: &Call, _line: &Line, reply: Reply) { self.waiting.keep(call, reply); }
 }
 
 /// Every field is always there: a data action fails on one that is missing.

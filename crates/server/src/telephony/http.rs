@@ -334,7 +334,7 @@ async fn moved(app: &App, http: &Http, id: CallId, step: u64, wait: u64) -> Resu
 #[async_trait]
 impl Telephone for Http {
     async fn push(&self, call: &Call, line: &Line, reply: Reply) {
-        self.waiting.keep(call.id, reply.clone());
+        self.waiting.keep(call, reply.clone());
         let Some((client, url)) = self.push.clone() else { return };
         let agent = call.agent.filter(|_| reply.directives.contains(&Directive::Bridge)).map(|(agent, _)| agent);
         let mut answer = self.answer(&line.reference, call.id, agent, &reply);

@@ -10,6 +10,7 @@ pub mod genesys;
 pub mod handset;
 pub mod http;
 pub mod jambonz;
+pub mod kept;
 pub mod signed;
 pub mod sip;
 #[cfg(feature = "softphone")]

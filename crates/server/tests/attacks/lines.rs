@@ -4,7 +4,7 @@ use std::{sync::{Arc, Mutex}, time::Duration};
 
 use axum::{Router, body::{Body, Bytes}, extract::State, http::{HeaderMap, Request, header}, routing::post};
 use countersign_core::{call::Event, secret::Secret, time::{Span, Timestamp}};
-use countersign_server::telephony::signed::verify;
+use countersign_server::{runner::{Line, Reply}, telephony::signed::verify};
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -493,4 +493,33 @@ async fn nothing_keyed_is_on_record() {
     }
     crate::common::hides(&world.log().await, &["4071", "2025550142", ANA_LINE]);
     crate::common::hides(&world.metrics().await, &["4071", "2025550142", ANA_LINE]);
+}
+
+/// A telephone that is moved and never asks again leaves words behind. Ten thousand of them are not all
+/// kept, and cost whoever does ask a sentence at most: what to do is told by the state of the call.
+#[tokio::test]
+async fn calls_that_never_ask_again_take_no_instruction_from_one_that_does() {
+    for kind in [Kind::Connect, Kind::Genesys, Kind::Http, Kind::Jambonz] {
+        let world = World::new().await;
+        let (runner, mut robin) = (&world.app.runner, world.robin().await);
+        let mut caller = kind.dial(&world, from(ANA_LINE)).await;
+        caller.all(&["1", "0", "1"]).await;
+        robin.call = caller.id();
+        robin.act("accept", &[]).await.ok();
+        robin.prove("pin", "").await.ok();
+        let live = runner.call(caller.id()).await.unwrap().unwrap();
+        let telephone = runner.hub.telephone(kind.adapter()).unwrap();
+        let reply = Reply { n: live.call.n, directives: runner.directives(&live.call).await.unwrap() };
+        for n in 0..10_000_u32 {
+            let mut call = live.call.clone();
+            call.id.0[..4].copy_from_slice(&n.to_be_bytes());
+            // Nobody's telephone is to be moved by this: a line that jambonz would not know.
+            telephone.push(&call, &Line { reference: String::new(), number: None }, reply.clone()).await;
+        }
+        caller.listen().await;
+        caller.hears("Please enter your PIN.");
+        caller.then(Then::Keys(12));
+        caller.keys("4071").await;
+        assert!(world.tells(caller.id(), "Proved: pin.").await, "{kind:?}");
+    }
 }

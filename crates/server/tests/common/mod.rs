@@ -14,6 +14,7 @@ pub mod people;
 pub mod phone;
 pub mod portal;
 pub mod post;
+pub mod record;
 pub mod routes;
 pub mod schema;
 pub mod sip;

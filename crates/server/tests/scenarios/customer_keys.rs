@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use countersign_core::{id::{AccountId, CallId}, time::Span};
+use countersign_core::{id::AccountId, time::Span};
 use countersign_server::{
     customers::{self, Customers, ERASED, FRESH, KEY, Standing},
     effects::LINK,
     keyring::{self, LEAD, Master},
-    ledger::{Sequencer, verify},
+    ledger::verify,
     privacy::{HOLD, PrivacyError},
     reseal::{self, sealed_by},
     runner::Runner,
@@ -15,28 +15,15 @@ use countersign_server::{
 };
 use countersign_store::{Append, Commit, DocWrite, Expect, NewEvent, Store, Stream};
 
-use crate::common::{MASTER, Setup, START, World, has_word, people::*, portal::Portal};
+use crate::common::{MASTER, Setup, START, World, has_word, people::*, portal::Portal, record::{ORIGIN, called, logged}};
 
 const TINA_NUMBER: &str = "10004716";
 /// What only Tina has: Dina lives next door.
 const TINAS: [&str; 6] = ["Tina", TINA_LINE, TINA_NUMBER, "1995-02-14", "06804", "tina.bell@example.com"];
-const ORIGIN: &str = "calls.example.com/log";
 
 fn setup() -> Setup { Setup { keyring: true, ..Setup::default() } }
 
 fn master() -> Master { Master::new(MASTER) }
-
-async fn proved(world: &World, line: &str) -> CallId {
-    let mut call = world.call(line).await;
-    call.presses(&["1", "4071", "1"]).await;
-    call.hang_up().await;
-    call.id
-}
-
-async fn logged(world: &World) {
-    let sequencer = Sequencer::new(ORIGIN.into());
-    while sequencer.run(&world.app.runner).await.unwrap().behind > 0 {}
-}
 
 /// Tina on the line, a new number with its undo link, a note by the agent, and a hold: everything that is
 /// sealed about a customer and kept.
@@ -107,7 +94,7 @@ fn says(text: &str, private: &[&str]) -> Vec<String> { private.iter().filter(|va
 async fn a_backup_of_before_an_erasing_opens_for_everybody_else() {
     let world = World::with(Setup { file: true, ..setup() }).await;
     a_life(&world).await;
-    proved(&world, ANA_LINE).await;
+    called(&world, ANA_LINE).await;
     logged(&world).await;
     let runner = world.app.runner.clone();
     let backup = world.file().with_file_name("backup.db");
@@ -142,7 +129,7 @@ async fn a_backup_of_before_an_erasing_opens_for_everybody_else() {
     let by_number = node.vault.index.exact(countersign_core::claim::ClaimKind::Number, TINA_LINE).unwrap();
     assert!(copy.find("number", by_number.0, 9).await.unwrap().is_empty(), "no hash leads to her");
     // The others' calls go on, and the log holds.
-    let call = proved(&restored, ANA_LINE).await;
+    let call = called(&restored, ANA_LINE).await;
     assert!(restored.tells(call, "Proved").await);
     logged(&restored).await;
     let report = verify::database(&node, ORIGIN, |_| {}).await.unwrap();
@@ -222,7 +209,7 @@ async fn what_is_carried_to_another_customer_does_not_open() {
 #[tokio::test]
 async fn a_key_that_was_put_back_brings_nobody_back() {
     let world = World::with(setup()).await;
-    proved(&world, ANA_LINE).await;
+    called(&world, ANA_LINE).await;
     let runner = world.app.runner.clone();
     let (store, keys) = (&runner.store, &runner.customers.keys);
     let (profile, key) = (store.doc("account", &ANA.0).await.unwrap().unwrap().body, keys.doc(KEY, &ANA.0).await.unwrap().unwrap().body);

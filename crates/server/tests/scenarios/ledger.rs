@@ -6,9 +6,7 @@ use countersign_server::ledger::{self, Log, Sequencer, export, receipt::{self, R
 use countersign_store::Commit;
 use countersign_tlog::{Checkpoint, Note, Signer, Verifier, note::Kind, proof::Trust, tile::Tile, tree};
 
-use crate::common::{URL, World, pages, people::*};
-
-const ORIGIN: &str = "calls.example.com/log";
+use crate::common::{URL, World, pages, people::*, record::{ORIGIN, called, logged}};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -26,19 +24,6 @@ impl Drop for Folder {
     fn drop(&mut self) { let _ = std::fs::remove_dir_all(&self.0); }
 }
 
-async fn called(world: &World) -> countersign_core::id::CallId {
-    let mut call = world.call(ANA_LINE).await;
-    call.presses(&["1", "4071", "1"]).await;
-    call.hang_up().await;
-    call.id
-}
-
-async fn sequenced(world: &World) -> Sequencer {
-    let sequencer = Sequencer::new(ORIGIN.into());
-    while sequencer.run(&world.app.runner).await.unwrap().behind > 0 {}
-    sequencer
-}
-
 async fn trust(world: &World) -> Trust {
     Trust { origin: ORIGIN.into(), keys: ledger::public_keys(&world.app.runner).await.unwrap(), witnesses: Vec::new(), quorum: 0 }
 }
@@ -46,9 +31,9 @@ async fn trust(world: &World) -> Trust {
 #[tokio::test]
 async fn every_event_is_a_leaf_and_the_log_says_nothing_about_it() {
     let world = World::new().await;
-    called(&world).await;
+    called(&world, ANA_LINE).await;
     pages::get(&world.router, "/log/checkpoint", None).await.is(404);
-    let sequencer = sequenced(&world).await;
+    let sequencer = logged(&world).await;
     let n = world.app.runner.store.head().await.unwrap();
     let note = Note::parse(&pages::get(&world.router, "/log/checkpoint", None).await.ok().body.clone()).unwrap();
     let head = Checkpoint::parse(note.text()).unwrap();
@@ -68,7 +53,7 @@ async fn every_event_is_a_leaf_and_the_log_says_nothing_about_it() {
     let report = verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap();
     assert!(report.holds(), "{report:?}");
     assert_eq!((report.entries, report.same, report.pending), (n, n, 0));
-    called(&world).await;
+    called(&world, ANA_LINE).await;
     let report = verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap();
     assert!(report.holds() && report.pending > 0);
 }
@@ -77,9 +62,9 @@ async fn every_event_is_a_leaf_and_the_log_says_nothing_about_it() {
 async fn an_export_is_verified_without_the_server() {
     let world = World::new().await;
     for _ in 0..20 {
-        called(&world).await;
+        called(&world, ANA_LINE).await;
     }
-    sequenced(&world).await;
+    logged(&world).await;
     let (folder, trust) = (Folder::new("export"), trust(&world).await);
     let dir = folder.0.join("log");
     let n = export::export(&world.app.runner, &dir, |_, _| {}).await.unwrap();
@@ -147,12 +132,12 @@ async fn an_export_is_verified_without_the_server() {
 #[tokio::test]
 async fn a_receipt_holds_without_us_and_nothing_in_it_can_be_changed() {
     let world = World::new().await;
-    let call = called(&world).await;
+    let call = called(&world, ANA_LINE).await;
     assert!(receipt::of(&world.app.runner, call).await.is_err(), "not in the log yet");
-    sequenced(&world).await;
+    logged(&world).await;
     // The log goes on; the receipt is of now.
-    called(&world).await;
-    sequenced(&world).await;
+    called(&world, ANA_LINE).await;
+    logged(&world).await;
     let made = receipt::of(&world.app.runner, call).await.unwrap().unwrap();
     let (text, trust) = (serde_json::to_string(&made).unwrap(), trust(&world).await);
     let read = Receipt::parse(&text).unwrap();
@@ -196,7 +181,7 @@ async fn a_receipt_tells_nothing_of_an_emergency_word() {
         call.presses(&["1", pin, "1"]).await;
         call.hang_up().await;
         assert!(world.tells(call.id, "Proved").await);
-        sequenced(&world).await;
+        logged(&world).await;
         let theirs = receipt::of(&world.app.runner, call.id).await.unwrap().unwrap().for_customer();
         let bodies: Vec<serde_json::Value> = theirs.events.iter().map(|e| serde_json::from_str(&e.event.body).unwrap()).collect();
         bodies.iter().map(|body| body["type"].to_string()).collect::<Vec<_>>()
@@ -208,16 +193,16 @@ async fn a_receipt_tells_nothing_of_an_emergency_word() {
 #[tokio::test]
 async fn the_log_verifies_after_a_salt_was_destroyed() {
     let world = World::new().await;
-    let call = called(&world).await;
-    sequenced(&world).await;
+    let call = called(&world, ANA_LINE).await;
+    logged(&world).await;
     let runner = &world.app.runner;
     let docs = vec![ledger::forget_salt(&runner.vault, "call", &call.0, runner.store.head().await.unwrap()).unwrap()];
     world.app.runner.store.commit(Commit { docs, ..Commit::default() }).await.unwrap();
     let report = verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap();
     assert!(report.holds() && report.unsalted > 0, "{report:?}");
     assert!(receipt::of(&world.app.runner, call).await.is_err());
-    called(&world).await;
-    sequenced(&world).await;
+    called(&world, ANA_LINE).await;
+    logged(&world).await;
     assert!(verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap().holds());
 }
 
@@ -227,8 +212,8 @@ async fn two_sequencers_do_not_fork_the_log() {
     let world = World::new().await;
     let other = world.sibling().await;
     for _ in 0..6 {
-        called(&world).await;
-        called(&world).await;
+        called(&world, ANA_LINE).await;
+        called(&world, ANA_LINE).await;
         let (a, b) = (Sequencer::new(ORIGIN.into()), Sequencer::new(ORIGIN.into()));
         let (one, two) = (world.app.runner.clone(), other.app.runner.clone());
         let tasks = [tokio::spawn(async move { a.run(&one).await }), tokio::spawn(async move { b.run(&two).await })];
@@ -236,7 +221,7 @@ async fn two_sequencers_do_not_fork_the_log() {
             task.await.unwrap().unwrap();
         }
     }
-    sequenced(&other).await;
+    logged(&other).await;
     let report = verify::database(&other.app.runner, ORIGIN, |_| {}).await.unwrap();
     assert!(report.holds(), "{report:?}");
     assert_eq!(report.same, other.app.runner.store.head().await.unwrap());
@@ -246,15 +231,15 @@ async fn two_sequencers_do_not_fork_the_log() {
 #[tokio::test]
 async fn keys_of_the_log_rotate_in_the_open() {
     let world = World::new().await;
-    let first = called(&world).await;
-    sequenced(&world).await;
+    let first = called(&world, ANA_LINE).await;
+    logged(&world).await;
     let old = ledger::public_keys(&world.app.runner).await.unwrap();
     let before = receipt::of(&world.app.runner, first).await.unwrap().unwrap();
     let new = ledger::rotate(&world.app.runner, ORIGIN).await.unwrap();
     assert_ne!(old[0], new);
     let head = async || {
-        called(&world).await;
-        sequenced(&world).await;
+        called(&world, ANA_LINE).await;
+        logged(&world).await;
         let page = pages::get(&world.router, "/log/checkpoint", None).await;
         let note = Note::parse(&page.body).unwrap();
         (note.signed_by(&old[0]).is_some(), note.signed_by(&new).is_some())
@@ -281,8 +266,8 @@ async fn witness_server(folder: &Folder, keys: Vec<Verifier>) -> (Witness, Verif
 async fn a_witness_sees_every_head_and_an_older_backup_is_recognised() {
     let folder = Folder::new("witness");
     let world = World::in_file().await;
-    called(&world).await;
-    sequenced(&world).await;
+    called(&world, ANA_LINE).await;
+    logged(&world).await;
     let runner = world.app.runner.clone();
     let backup = folder.0.join("backup.db");
     runner.store.backup(&backup).await.unwrap();
@@ -293,13 +278,13 @@ async fn a_witness_sees_every_head_and_an_older_backup_is_recognised() {
     let log = || Log::new(Sequencer::new(ORIGIN.into()), witnesses(), Some(memory.clone()));
     log().follow(&runner).await.unwrap();
     for _ in 0..3 {
-        called(&world).await;
+        called(&world, ANA_LINE).await;
         log().follow(&runner).await.unwrap();
         let note = Note::parse(&pages::get(&world.router, "/log/checkpoint", None).await.ok().body.clone()).unwrap();
         assert_eq!(note.signed_by(&key), Some(Some(1_780_308_000)));
     }
     let trust = Trust { origin: ORIGIN.into(), keys: keys.clone(), witnesses: vec![key], quorum: 1 };
-    let call = called(&world).await;
+    let call = called(&world, ANA_LINE).await;
     log().follow(&runner).await.unwrap();
     receipt::of(&runner, call).await.unwrap().unwrap().check(&trust).unwrap();
     assert!(world.metrics().await.contains("countersign_log_witnesses 1"));
@@ -318,7 +303,7 @@ async fn a_witness_sees_every_head_and_an_older_backup_is_recognised() {
     assert!(error.contains(&format!("with {size} entries")) && error.contains("older backup"), "{error}");
     // Without the file that remembers, the witness does.
     std::fs::remove_file(&memory).unwrap();
-    called(&world).await;
+    called(&world, ANA_LINE).await;
     let error = log().follow(&world.app.runner).await.unwrap_err().to_string();
     assert!(error.contains("witness.example.com has seen"), "{error}");
 }
@@ -328,8 +313,8 @@ async fn a_witness_sees_every_head_and_an_older_backup_is_recognised() {
 async fn a_node_that_looked_too_early_does_not_stop_the_log() {
     let folder = Folder::new("early");
     let one = World::new().await;
-    called(&one).await;
-    sequenced(&one).await;
+    called(&one, ANA_LINE).await;
+    logged(&one).await;
     let keys = ledger::public_keys(&one.app.runner).await.unwrap();
     let (served, _) = witness_server(&folder, keys).await;
     let witness = served.clone();
@@ -341,7 +326,7 @@ async fn a_node_that_looked_too_early_does_not_stop_the_log() {
     let app = axum::Router::new().route("/add-checkpoint", axum::routing::post(move |body: String| {
         let (url, other, longer) = (url.clone(), other.clone(), at(&url));
         async move {
-            called(&other).await;
+            called(&other, ANA_LINE).await;
             longer.follow(&other.app.runner).await.unwrap();
             let answer = reqwest::Client::new().post(format!("{url}/add-checkpoint")).body(body).send().await.unwrap();
             (axum::http::StatusCode::from_u16(answer.status().as_u16()).unwrap(), answer.text().await.unwrap())
@@ -351,7 +336,7 @@ async fn a_node_that_looked_too_early_does_not_stop_the_log() {
     let early = log(&slow);
     early.follow(&one.app.runner).await.unwrap();
     // It goes on.
-    called(&one).await;
+    called(&one, ANA_LINE).await;
     log(&served.url).follow(&one.app.runner).await.unwrap();
     early.follow(&one.app.runner).await.unwrap();
 }
@@ -361,16 +346,40 @@ async fn a_node_that_looked_too_early_does_not_stop_the_log() {
 async fn a_witness_that_is_down_or_lies_stops_nothing() {
     let folder = Folder::new("down");
     let world = World::new().await;
-    called(&world).await;
+    called(&world, ANA_LINE).await;
     let (mut nobody, _) = witness_server(&folder, Vec::new()).await;
     // It knows no log: 404.
     let log = Log::new(Sequencer::new(ORIGIN.into()), Witnesses::new(vec![nobody.clone()]).unwrap(), None);
     log.follow(&world.app.runner).await.unwrap();
     nobody.url = "http://127.0.0.1:9".into();
     let log = Log::new(Sequencer::new(ORIGIN.into()), Witnesses::new(vec![nobody]).unwrap(), None);
-    called(&world).await;
+    called(&world, ANA_LINE).await;
     log.follow(&world.app.runner).await.unwrap();
     let report = verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap();
     assert!(report.holds() && report.pending == 0);
     assert_eq!(tree::empty().len(), 32);
+}
+
+/// A witness signs what it is shown, and sends so much along that nobody could read the head again: the
+/// head stays as it was, and the log goes on.
+#[tokio::test]
+async fn a_witness_that_floods_stops_nothing() {
+    let world = World::new().await;
+    let sees = std::sync::Arc::new(Signer::new("witness.example.com", Kind::Cosignature, &[9; 32]).unwrap());
+    let key = sees.verifier();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = axum::Router::new().route("/add-checkpoint", axum::routing::post(move |body: String| async move {
+        let note = Note::parse(body.split_once("\n\n").unwrap().1).unwrap();
+        (0..150).map(|seconds| sees.cosign(note.text(), seconds)).collect::<String>()
+    }));
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let log = Log::new(Sequencer::new(ORIGIN.into()), Witnesses::new(vec![Witness { url, key: key.clone() }]).unwrap(), None);
+    for _ in 0..2 {
+        called(&world, ANA_LINE).await;
+        log.follow(&world.app.runner).await.unwrap();
+        let note = Note::parse(&pages::get(&world.router, "/log/checkpoint", None).await.ok().body.clone()).unwrap();
+        assert_eq!(note.signed_by(&key), None);
+    }
+    assert!(verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap().holds());
 }

@@ -1,28 +1,15 @@
 //! What customers may ask of whoever keeps data about them.
 
-use countersign_server::{ledger::{Sequencer, verify}, privacy::PrivacyError};
+use countersign_server::{ledger::verify, privacy::PrivacyError};
 
-use crate::common::{World, hides, people::*, portal::Portal};
+use crate::common::{World, hides, people::*, portal::Portal, record::{ORIGIN, called, logged}};
 
 const ANA_NUMBER: &str = "10004711";
-const ORIGIN: &str = "calls.example.com/log";
-
-async fn called(world: &World) -> countersign_core::id::CallId {
-    let mut call = world.call(ANA_LINE).await;
-    call.presses(&["1", "4071", "1"]).await;
-    call.hang_up().await;
-    call.id
-}
-
-async fn logged(world: &World) {
-    let sequencer = Sequencer::new(ORIGIN.into());
-    while sequencer.run(&world.app.runner).await.unwrap().behind > 0 {}
-}
 
 #[tokio::test]
 async fn a_customer_gets_everything_that_is_kept() {
     let world = World::new().await;
-    let call = called(&world).await;
+    let call = called(&world, ANA_LINE).await;
     let (runner, ana) = (&world.app.runner, world.app.runner.customer(ANA_NUMBER).await.unwrap());
     let text = runner.export_customer(ana).await.unwrap().to_string();
     for told in ["Ana Torres", ANA_LINE, ANA_MAIL, ANA_NUMBER, &call.to_string(), "Proved: pin.", "\"pin\""] {
@@ -43,7 +30,7 @@ async fn a_customer_gets_everything_that_is_kept() {
 #[tokio::test]
 async fn a_customer_is_erased_and_the_log_verifies() {
     let world = World::in_file().await;
-    let id = called(&world).await;
+    let id = called(&world, ANA_LINE).await;
     Portal::enter(&world, ANA_NUMBER).await;
     logged(&world).await;
     let runner = world.app.runner.clone();
@@ -74,7 +61,7 @@ async fn a_customer_is_erased_and_the_log_verifies() {
 #[tokio::test]
 async fn the_same_person_may_come_again() {
     let world = World::new().await;
-    called(&world).await;
+    called(&world, ANA_LINE).await;
     let ana = world.profile(ANA).await;
     world.app.runner.erase(ANA).await.unwrap();
     let mut again = ana.clone();
@@ -110,7 +97,7 @@ async fn a_hold_and_a_call_stand_against_erasing() {
 async fn another_node_does_not_know_an_erased_customer() {
     let one = World::new().await;
     let two = one.sibling().await;
-    called(&two).await;
+    called(&two, ANA_LINE).await;
     assert!(two.app.runner.directory.load(ANA).await.unwrap().is_some());
     one.app.runner.erase(ANA).await.unwrap();
     let mut call = two.call(ANA_LINE).await;
@@ -122,7 +109,7 @@ async fn another_node_does_not_know_an_erased_customer() {
 #[tokio::test]
 async fn a_customer_downloads_everything_that_is_kept() {
     let world = World::new().await;
-    let call = called(&world).await;
+    let call = called(&world, ANA_LINE).await;
     // Another call, on which an agent marked Ana's line and gave her up for somebody else.
     let (mut robin, kim) = (world.robin().await, world.kim().await);
     let mut second = world.call(ANA_LINE).await;

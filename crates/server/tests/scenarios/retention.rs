@@ -1,19 +1,12 @@
 //! What is kept for how long.
 
 use countersign_core::{id::CallId, time::Span};
-use countersign_server::{ledger::{Sequencer, verify}, retention::Retention};
+use countersign_server::{ledger::verify, retention::Retention};
 use countersign_store::{Commit, Redaction, Stream};
 
-use crate::common::{Setup, World, hides, pages, people::*, portal::Portal, postgresql};
-
-const ORIGIN: &str = "calls.example.com/log";
+use crate::common::{Setup, World, hides, pages, people::*, portal::Portal, postgresql, record::{ORIGIN, logged}};
 
 fn rules(text: &str) -> Retention { toml::from_str(text).unwrap() }
-
-async fn logged(world: &World) {
-    let sequencer = Sequencer::new(ORIGIN.into());
-    while sequencer.run(&world.app.runner).await.unwrap().behind > 0 {}
-}
 
 async fn verified(world: &World) -> verify::Report { verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap() }
 

@@ -5,11 +5,14 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "in a test, what is not expected may end it"
 )]
 
 pub mod der;
+pub mod kamailio;
+pub mod programs;
 
 use std::collections::HashMap;
 

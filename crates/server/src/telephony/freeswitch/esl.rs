@@ -89,7 +89,7 @@ impl Message {
     /// # Errors
     /// See [`EslError`].
     pub fn event(&self) -> Result<(Fields, Vec<u8>), EslError> {
-        let (head, rest) = split(&self.body).unwrap_or((&self.body, &[]));
+        let (head, rest) = split(&self.body, 0).unwrap_or((&self.body, &[]));
         let fields = Fields::parse(head)?;
         let length = fields.length()?;
         // It lies within what was read: a longer one is a lie.
@@ -101,6 +101,8 @@ impl Message {
 #[derive(Default)]
 pub struct Parser {
     buffer: Vec<u8>,
+    /// So many bytes were looked at, and hold no end of headers: none is looked at again with every piece.
+    looked: usize,
     /// Headers whose body is awaited, and how long that is.
     head: Option<(Fields, usize)>,
 }
@@ -118,7 +120,10 @@ impl Parser {
             // Empty lines between messages say nothing.
             let blank = self.buffer.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
             self.buffer.drain(..blank);
-            let Some((head, rest)) = split(&self.buffer) else {
+            self.looked = self.looked.saturating_sub(blank);
+            // The end may have begun before.
+            let Some((head, rest)) = split(&self.buffer, self.looked.saturating_sub(3)) else {
+                self.looked = self.buffer.len();
                 return if self.buffer.len() > LONGEST_HEAD { Err(EslError::Long) } else { Ok(None) };
             };
             if head.len() > LONGEST_HEAD {
@@ -132,6 +137,7 @@ impl Parser {
             let used = self.buffer.len() - rest.len();
             self.head = Some((fields, length));
             self.buffer.drain(..used);
+            self.looked = 0;
         }
         match self.head.take_if(|(_, length)| self.buffer.len() >= *length) {
             Some((head, length)) => Ok(Some(Message { head, body: self.buffer.drain(..length).collect() })),
@@ -140,10 +146,11 @@ impl Parser {
     }
 }
 
-/// Before and after the first empty line.
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = bytes.windows(2).position(|pair| pair == b"\n\n");
-    let with_returns = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+/// Before and after the first empty line that begins at this place or later.
+fn split(bytes: &[u8], from: usize) -> Option<(&[u8], &[u8])> {
+    let tail = bytes.get(from..)?;
+    let at = tail.windows(2).position(|pair| pair == b"\n\n").map(|at| at + from);
+    let with_returns = tail.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + from);
     match (at, with_returns) {
         (Some(at), other) if other.is_none_or(|other| at < other) => Some((bytes.get(..at)?, bytes.get(at + 2..)?)),
         (_, Some(at)) => Some((bytes.get(..at)?, bytes.get(at + 4..)?)),
@@ -192,6 +199,19 @@ mod tests {
         // An event that says that it is longer than what it came in.
         let nested = Message { head: Fields::default(), body: b"Event-Name: X\nContent-Length: 900\n\nshort".to_vec() };
         assert_eq!(nested.event(), Err(EslError::Length));
+    }
+
+    /// A header that comes byte by byte is looked at once, not once for each byte.
+    #[test]
+    fn a_long_head_in_small_pieces_takes_no_longer_than_in_one() {
+        let text = format!("X: {}\r\n\r\nContent-Type: a\n\n", "x".repeat(100_000));
+        let mut parser = Parser::default();
+        let mut found = Vec::new();
+        for byte in text.bytes() {
+            parser.feed(&[byte]);
+            found.extend(parser.message().unwrap());
+        }
+        assert_eq!((Ok(found.clone()), found.len()), (all(text.as_bytes()), 2));
     }
 
     #[test]

@@ -7,11 +7,7 @@
 pub mod rest;
 pub mod verbs;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{
@@ -38,6 +34,7 @@ use self::rest::Rest;
 use super::{
     events::{Happened, Named, Refused, Waiting, agent as agent_of, keys, number, room, take},
     http::secret,
+    kept::{Kept, RUNG},
     signed,
     twilio::form::verstat,
 };
@@ -125,7 +122,7 @@ pub struct Jambonz {
     name_of: Box<dyn Fn(AgentId) -> String + Send + Sync>,
     waiting: Waiting,
     /// Whose telephone was rung for a call: once is enough.
-    rung: Mutex<HashMap<CallId, AgentId>>,
+    rung: Kept<AgentId>,
 }
 
 impl Jambonz {
@@ -142,13 +139,13 @@ impl Jambonz {
         let account = Sid::parse(&settings.account_sid).ok_or_else(|| SetupError::setting("jambonz.account_sid", "is not an account's id: copy it from the portal"))?;
         Ok(Self {
             secret, account, rest, hooks, attestation_header: settings.attestation_header.as_ref().map(|name| name.to_ascii_lowercase()),
-            phones: settings.agent_phones.clone(), name_of: Box::new(name_of), waiting: Waiting::default(), rung: Mutex::default(),
+            phones: settings.agent_phones.clone(), name_of: Box::new(name_of), waiting: Waiting::default(), rung: Kept::new(RUNG),
         })
     }
 
     fn ring_agent(&self, call: &Call) {
         let Some((agent, _)) = call.agent else { return };
-        if self.rung.lock().unwrap_or_else(PoisonError::into_inner).insert(call.id, agent) == Some(agent) {
+        if self.rung.keep(call.id, call.updated, agent) == Some(agent) {
             return;
         }
         let Some(phone) = self.phones.get(&(self.name_of)(agent)).cloned() else { return };
@@ -163,7 +160,7 @@ impl Jambonz {
 
     fn forget(&self, id: CallId) {
         self.waiting.forget(id);
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.rung.take(id);
     }
 }
 
@@ -174,7 +171,7 @@ impl Telephone for Jambonz {
             self.ring_agent(call);
         }
         let url = self.hooks.of("now", call.id, reply.n, call.origin.is_ours());
-        self.waiting.keep(call.id, reply);
+        self.waiting.keep(call, reply);
         // Not on the line yet: it hears when it is answered.
         let Some(sid) = Sid::parse(&line.reference) else { return };
         let (rest, id) = (self.rest.clone(), call.id);

@@ -10,10 +10,7 @@ pub mod signature;
 pub mod stream;
 pub mod twiml;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{
@@ -35,7 +32,9 @@ use countersign_core::{
 use self::form::VoiceEvent;
 use super::{
     events::{Refused, Waiting, present, room},
-    incoming, unrecorded,
+    incoming,
+    kept::{Kept, RUNG},
+    unrecorded,
 };
 use crate::{
     App,
@@ -66,7 +65,7 @@ pub struct Twilio {
     pending: Waiting,
     /// Whose telephone was rung for a call: once is enough, however often the caller comes back
     /// from keying a secret.
-    rung: Mutex<HashMap<CallId, AgentId>>,
+    rung: Kept<AgentId>,
 }
 
 impl Twilio {
@@ -75,7 +74,7 @@ impl Twilio {
         token: Secret, rest: Arc<Rest>, public_url: String, agent_phones: HashMap<String, E164>,
         name_of: impl Fn(AgentId) -> String + Send + Sync + 'static,
     ) -> Self {
-        Self { token, rest, public_url, agent_phones, name_of: Box::new(name_of), streams: false, pending: Waiting::default(), rung: Mutex::default() }
+        Self { token, rest, public_url, agent_phones, name_of: Box::new(name_of), streams: false, pending: Waiting::default(), rung: Kept::new(RUNG) }
     }
 
     /// With callers who are listened to over media streams.
@@ -92,7 +91,7 @@ impl Telephone for Twilio {
         if call.stage == Stage::Talking && reply.directives.contains(&Directive::Bridge) && call.challenge.is_none() {
             self.ring_agent(call).await;
         }
-        self.pending.keep(call.id, reply.clone());
+        self.pending.keep(call, reply.clone());
         let ours = if call.origin.is_ours() { format!("&{CALL_PARAMETER}={}", call.id) } else { String::new() };
         let url = format!("{}/twilio/resume?n={}{ours}", self.public_url, reply.n);
         if let Err(reason) = self.rest.redirect(&line.reference, &url).await {
@@ -104,7 +103,7 @@ impl Telephone for Twilio {
 impl Twilio {
     async fn ring_agent(&self, call: &Call) {
         let Some((agent, _)) = call.agent else { return };
-        if self.rung.lock().unwrap_or_else(PoisonError::into_inner).insert(call.id, agent) == Some(agent) {
+        if self.rung.keep(call.id, call.updated, agent) == Some(agent) {
             return;
         }
         let Some(phone) = self.agent_phones.get(&(self.name_of)(agent)) else { return };
@@ -257,7 +256,7 @@ async fn status(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Byte
             recorder.over(id);
         }
         twilio.pending.forget(id);
-        twilio.rung.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        twilio.rung.take(id);
         match app.runner.run(id, format!("twilio/{}/over", event.call_sid.as_str()), || Input::HungUp).await {
             Ok(_) | Err(RunError::NoCall | RunError::Rejected(_)) => {}
             Err(e) => return Err(e.into()),
@@ -290,7 +289,7 @@ async fn message(State(app): State<App>, uri: Uri, headers: HeaderMap, Query(que
                 recorder.over(call);
             }
             twilio.pending.forget(call);
-            twilio.rung.lock().unwrap_or_else(PoisonError::into_inner).remove(&call);
+            twilio.rung.take(call);
             return match app.runner.run(call, format!("twilio/{message}/over"), || Input::HungUp).await {
                 Ok(_) | Err(RunError::NoCall | RunError::Rejected(_)) => Ok(StatusCode::NO_CONTENT),
                 Err(e) => Err(e.into()),
