@@ -10,7 +10,6 @@ use countersign_drill::{
     wire::{FORM, form},
 };
 use countersign_server::telephony::twilio::{form as twilio, signature, stream::{Listener, Next}};
-use tokio::runtime::Runtime;
 
 use crate::{Target, holds, house::with_server};
 
