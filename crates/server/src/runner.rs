@@ -469,7 +469,7 @@ impl Runner {
                 Answer::Redeemed { verdict, account: self.consult(Some(live.account), consulted).await?.map(|l| l.profile.brief(now)) }
             }
             Ask::VoiceTake { call, account, taken, held, until, sound } => self.voice_take(voice::Taken { call, account, taken, held, until, sound }, docs).await?,
-            Ask::VoiceCompare { account, learn, sound } => self.voice_compare(account, learn, sound, docs).await?,
+            Ask::VoiceCompare { call, account, learn, sound } => self.voice_compare(call, account, learn, sound, docs).await?,
             // Answered where the line is known.
             Ask::History { dialled, .. } => Answer::History { history: History::default(), dialled },
             Ask::Attest { transaction, kind, presented } => {

@@ -29,7 +29,7 @@ pub mod score;
 
 pub use audio::{Audio, AudioError};
 pub use engine::{Engine, EngineError, Reference};
-pub use enrol::{Enrolment, Feedback, Progress, Take, Template};
+pub use enrol::{Enrolment, Feedback, Occasion, Progress, Take, Template};
 pub use plugin::{Manifest, Plugin, PluginError};
 pub use quality::{Problem, Quality, Requirements};
 pub use score::{Calibration, CalibrationError, Speech, Verdict, Verification};

@@ -199,7 +199,7 @@ impl Turn<'_, '_> {
                 // What somebody says under threat, or on a frozen account, is nothing to learn from.
                 let calm = !self.call.duress && !self.call.disowned && self.principal.as_ref().is_some_and(|b| !b.frozen);
                 let learn = calm && self.call.level >= Level::Authenticated && self.call.voice.alarm.is_none();
-                self.out.ask = Some(Ask::VoiceCompare { account, learn, sound });
+                self.out.ask = Some(Ask::VoiceCompare { call: self.call.id, account, learn, sound });
             }
             _ => return Err(Rejected::OutOfTurn),
         }

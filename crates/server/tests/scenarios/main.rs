@@ -41,6 +41,7 @@ mod sip;
 mod step_up;
 mod tapes;
 mod voice;
+mod voice_network;
 /// The sounds of the voice crate's own tests.
 #[path = "../../../voice/tests/common/mod.rs"]
 mod voices;
