@@ -469,10 +469,10 @@ fn rounded(value: f64, digits: i32) -> f64 {
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014): for drawing people again, not for secrets.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -152,9 +152,7 @@ impl Engine {
         }
         let middle = Embedding::middle(template.takes().map(Take::embedding));
         let middle = middle.ok_or(EngineError::NoVoice)?;
-        let adapted = self
-            .background
-            .adapt(template.takes().map(Take::cepstra));
+        let adapted = self.background.adapt(template.takes().map(Take::cepstra));
         Ok(Reference {
             template,
             middle,
@@ -216,9 +214,7 @@ impl Engine {
             calibration.filter(|calibration| calibration.is_for(speech, self.network()));
         // A threshold holds for the weights that it was measured with.
         let weights = calibration.and_then(|calibration| calibration.weights);
-        let score = weights
-            .unwrap_or(*self.weights(speech))
-            .score(&scores);
+        let score = weights.unwrap_or(*self.weights(speech)).score(&scores);
         Ok((
             judge(speech, score, scores, quality, spoof, calibration),
             Some(take),

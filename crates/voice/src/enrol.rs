@@ -415,8 +415,7 @@ fn read(bytes: &[u8]) -> Result<Parts, BadTemplate> {
     let (&network, mut rest) = rest.split_first_chunk().ok_or(BadTemplate("no network"))?;
     let (mut takes, mut added) = (Vec::new(), Vec::new());
     for _ in 0..first {
-        let (take, after) =
-            read_take(rest).ok_or(BadTemplate("a take is not as it should be"))?;
+        let (take, after) = read_take(rest).ok_or(BadTemplate("a take is not as it should be"))?;
         takes.push(take);
         rest = after;
     }
@@ -432,8 +431,7 @@ fn read(bytes: &[u8]) -> Result<Parts, BadTemplate> {
             };
             rest = after;
         }
-        let (take, after) =
-            read_take(rest).ok_or(BadTemplate("a take is not as it should be"))?;
+        let (take, after) = read_take(rest).ok_or(BadTemplate("a take is not as it should be"))?;
         added.push(Added { take, occasion });
         rest = after;
     }

@@ -458,13 +458,18 @@ fn two_networks_are_never_mixed() {
     let mut measured = for_other;
     assert_eq!(measured.weights, Some(Fusion::NETWORK_ALONE));
     let score = |calibration: &Calibration| {
-        let (answer, _) = other.verify(&reference, &right, Some(calibration), None).unwrap();
+        let (answer, _) = other
+            .verify(&reference, &right, Some(calibration), None)
+            .unwrap();
         (answer.score.unwrap(), answer.parts.unwrap())
     };
     let (alone, parts) = score(&measured);
     assert!((alone - 10.0 * parts.embedding).abs() < 1e-4);
     measured.weights = Some(Fusion::of(Speech::SamePhrase));
-    assert_eq!(score(&measured).0, Fusion::of(Speech::SamePhrase).score(&parts));
+    assert_eq!(
+        score(&measured).0,
+        Fusion::of(Speech::SamePhrase).score(&parts)
+    );
 }
 
 /// Attacks with recordings that are not part of the project.

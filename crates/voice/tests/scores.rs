@@ -236,11 +236,16 @@ fn a_calibration_of_the_first_version_is_read_and_holds_for_our_network_alone() 
         ..now.clone()
     };
     let text = first.to_json();
-    assert!(!text.contains("weights") && !text.contains("genuine\""), "{text}");
+    assert!(
+        !text.contains("weights") && !text.contains("genuine\""),
+        "{text}"
+    );
     let read = Calibration::from_json(&text).unwrap();
     assert_eq!(read, first);
     let engine = Engine::built_in().unwrap();
-    assert!(read.is_for(Speech::Free, engine.network()) && now.is_for(Speech::Free, engine.network()));
+    assert!(
+        read.is_for(Speech::Free, engine.network()) && now.is_for(Speech::Free, engine.network())
+    );
     // What another network's scores were made with, it does not say.
     let network = [7; 32];
     let other = Calibration {
@@ -257,7 +262,13 @@ fn a_calibration_of_the_first_version_is_read_and_holds_for_our_network_alone() 
     assert_eq!(now.name().len(), 16);
     let genuine = now.genuine.unwrap();
     assert_eq!(genuine.counts.iter().sum::<u32>(), now.genuine_trials);
-    assert!(genuine.counts.iter().all(|count| (115..=125).contains(count)), "{genuine:?}");
+    assert!(
+        genuine
+            .counts
+            .iter()
+            .all(|count| (115..=125).contains(count)),
+        "{genuine:?}"
+    );
 }
 
 #[test]
@@ -268,7 +279,11 @@ fn weights_are_learnt_and_refused_where_they_point_the_wrong_way() {
     for n in 0..400 {
         let same = n % 2 == 0;
         let mut part = |apart: f32| dice.noise() + if same { apart } else { 0.0 };
-        let (embedding, mixture, mean) = (0.3 + 0.1 * part(2.0), 0.3 * part(1.0), 4.0 - 0.3 * part(1.5));
+        let (embedding, mixture, mean) = (
+            0.3 + 0.1 * part(2.0),
+            0.3 * part(1.0),
+            4.0 - 0.3 * part(1.5),
+        );
         let distances = Distances { mean, least: mean };
         scores.push(Scores {
             embedding,
@@ -278,7 +293,10 @@ fn weights_are_learnt_and_refused_where_they_point_the_wrong_way() {
         genuine.push(same);
     }
     let found = Fusion::learnt(Speech::SamePhrase, &scores, &genuine).unwrap();
-    assert!(found.embedding > 10.0 && found.mixture > 1.0 && found.distance < -2.0, "{found:?}");
+    assert!(
+        found.embedding > 10.0 && found.mixture > 1.0 && found.distance < -2.0,
+        "{found:?}"
+    );
     let free = Fusion::learnt(Speech::Free, &scores, &genuine).unwrap();
     assert_eq!((free.mixture, free.distance), (0.0, 0.0));
     let turned: Vec<bool> = genuine.iter().map(|same| !same).collect();
@@ -388,7 +406,10 @@ fn a_damaged_template_is_refused_and_an_intact_one_scores_the_same() {
         assert!(Template::from_bytes(&flipped).is_err());
     }
     assert!(Template::from_bytes(&vec![0; Template::MOST_BYTES + 1]).is_err());
-    let said = format!("{template:?} {:?}", template.takes().next().unwrap().embedding());
+    let said = format!(
+        "{template:?} {:?}",
+        template.takes().next().unwrap().embedding()
+    );
     assert_eq!(
         said, "Template(SamePhrase, 3 takes) Embedding(…)",
         "nothing of a voice in a log"
