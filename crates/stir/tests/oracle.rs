@@ -281,7 +281,7 @@ fn no_address_that_python_calls_special_may_be_fetched_from() {
         addresses.push(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, short, 1).to_string());
     }
     let folder = Folder::new("special");
-    let file = folder.put("addresses", &addresses.join("\n"));
+    let file = folder.put("addresses", addresses.join("\n"));
     let special = ask_python(&python, &["special", &file]);
     let special = special.as_array().unwrap();
     assert!(special.len() > 1000);

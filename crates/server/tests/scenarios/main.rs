@@ -42,6 +42,8 @@ mod step_up;
 mod streams;
 mod tapes;
 mod voice;
+mod voice_network;
+mod voice_undo;
 /// The sounds of the voice crate's own tests.
 #[path = "../../../voice/tests/common/mod.rs"]
 mod voices;
