@@ -17,6 +17,9 @@ use countersign_voice::Audio;
 use countersign_voice::digits::Digits;
 use countersign_voice::frontend::Frontend;
 
+/// What somebody said, whether for enrolment, and the sound.
+type Said = (String, bool, Audio);
+
 /// Ten words that are none, with pauses between them: pieces of a synthesised voice.
 fn said(digits: &[u8], seed: u64) -> Audio {
     let mut dice = Dice(seed);
@@ -79,7 +82,7 @@ fn people_say_digits_that_are_asked_for() {
     let frontend = Frontend::new();
     let mut reader =
         csv::Reader::from_path(directory.join("data_fsdd_cc-by-sa-4.0_manifest.csv")).unwrap();
-    let mut people: BTreeMap<(String, String), Vec<(String, bool, Audio)>> = BTreeMap::new();
+    let mut people: BTreeMap<(String, String), Vec<Said>> = BTreeMap::new();
     for row in reader.records().map(Result::unwrap) {
         let audio = Audio::from_mulaw(&std::fs::read(directory.join(&row[0])).unwrap()).unwrap();
         let of = (row[1].to_owned(), row[2].to_owned());
