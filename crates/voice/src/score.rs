@@ -69,34 +69,38 @@ impl Fusion {
     /// three digits. Not from the people whom the threshold is then measured on: it would look better
     /// than it is.
     ///
-    /// `None` where they point the wrong way (likeness that speaks against a person, or distance for
-    /// one), as they do with too few people or a network that says nothing.
+    /// Mixture and distance resemble the network, so that beside it one of them may come out the wrong
+    /// way round (likeness that speaks against a person, distance for one): that one is left out, and
+    /// the rest learnt again. `None` where the network itself points the wrong way, as with too few
+    /// people or a network that says nothing.
     #[must_use]
     pub fn learnt(speech: Speech, scores: &[Scores], genuine: &[bool]) -> Option<Self> {
-        let row = |scores: &Scores| {
-            let mut row = vec![f64::from(scores.embedding)];
-            // Where words differ, mixture and distance are about the words.
-            if speech == Speech::SamePhrase {
-                row.extend([
-                    f64::from(scores.mixture),
-                    f64::from(scores.distances.mean.min(FARTHEST)),
-                ]);
+        // Nearness, so that every weight has to be positive.
+        let part = |scores: &Scores, place: usize| match place {
+            0 => f64::from(scores.embedding),
+            1 => f64::from(scores.mixture),
+            _ => -f64::from(scores.distances.mean.min(FARTHEST)),
+        };
+        // Where words differ, mixture and distance are about the words.
+        let mut parts = if speech == Speech::SamePhrase { vec![0, 1, 2] } else { vec![0] };
+        loop {
+            let rows: Vec<Vec<f64>> = scores.iter().map(|scores| parts.iter().map(|place| part(scores, *place)).collect()).collect();
+            let found = crate::calibrate::logistic(&rows, genuine);
+            let rounded = |exact: f64| ((exact * 1000.0).round() / 1000.0) as f32;
+            let weight = |place: usize| parts.iter().zip(&found.weights).find(|(of, _)| **of == place).map_or(0.0, |(_, exact)| rounded(*exact));
+            let fusion = Self {
+                embedding: weight(0),
+                mixture: weight(1),
+                distance: -weight(2),
+                offset: rounded(found.offset),
+            };
+            if fusion.holds() {
+                return Some(fusion);
             }
-            row
-        };
-        let rows: Vec<Vec<f64>> = scores.iter().map(row).collect();
-        let found = crate::calibrate::logistic(&rows, genuine);
-        let weight = |place: usize| {
-            let exact = found.weights.get(place).copied().unwrap_or_default();
-            ((exact * 1000.0).round() / 1000.0) as f32
-        };
-        let fusion = Self {
-            embedding: weight(0),
-            mixture: weight(1),
-            distance: weight(2),
-            offset: ((found.offset * 1000.0).round() / 1000.0) as f32,
-        };
-        fusion.holds().then_some(fusion)
+            let (worst, _) = parts.iter().zip(&found.weights).filter(|(place, weight)| **place > 0 && **weight < 0.0).min_by(|a, b| a.1.total_cmp(b.1))?;
+            let worst = *worst;
+            parts.retain(|place| *place != worst);
+        }
     }
 
     /// Whether more alike gives a higher score.
