@@ -383,7 +383,8 @@ impl Config {
         let of = [
             self.twilio.as_ref().and_then(|at| at.app_number.as_ref()), self.jambonz.as_ref().and_then(|at| at.app_number.as_ref()),
             self.connect.as_ref().and_then(|at| at.app_number.as_ref()), self.genesys.as_ref().and_then(|at| at.app_number.as_ref()),
-            self.http.as_ref().and_then(|at| at.app_number.as_ref()),
+            self.http.as_ref().and_then(|at| at.app_number.as_ref()), self.sip.as_ref().and_then(|at| at.app_number.as_ref()),
+            self.asterisk.as_ref().and_then(|at| at.app_number.as_ref()), self.freeswitch.as_ref().and_then(|at| at.app_number.as_ref()),
         ];
         of.into_iter().flatten().next()
     }

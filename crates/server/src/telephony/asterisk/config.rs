@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use countersign_core::{prompt::Music, secret::Secret};
+use countersign_core::{prompt::Music, secret::{E164, Secret}};
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -35,6 +35,8 @@ pub struct AsteriskSettings {
     pub allow_clear: bool,
     /// What national numbers begin with, such as `+1`. Without, a number has to begin with `+`.
     pub national: Option<String>,
+    /// A number of its own that only the portal dials: calls to it begin with a token.
+    pub app_number: Option<E164>,
     /// Calls at one time.
     #[serde(default = "calls")]
     pub calls: usize,

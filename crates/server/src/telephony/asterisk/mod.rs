@@ -29,7 +29,7 @@ use tokio_tungstenite::{
 
 use self::{
     config::{AsteriskConfigError, AsteriskSettings},
-    events::{Event, is_name, verstat},
+    events::{Channel, Event, is_name, verstat},
 };
 use super::switch::{Arrival, Lines, Switch, SwitchError, line::{Heard, Order, RING}};
 use crate::outbox::provider::is_loopback;
@@ -260,7 +260,7 @@ impl Asterisk {
             let channel = live.line.reference;
             if there.contains(channel.as_str()) {
                 let agent = self.channels().get(&channel).is_some_and(|ours| ours.agent.is_some());
-                let arrival = Arrival { channel: channel.clone(), number: live.line.number, verstat: Default::default(), agent, switch: self.clone() };
+                let arrival = Arrival { channel: channel.clone(), number: live.line.number, to: None, verstat: Default::default(), agent, switch: self.clone() };
                 if on_line.contains(&channel) {
                     self.agent_meanwhile(&channel, &there).await;
                     self.lines.again(&channel);
@@ -301,7 +301,7 @@ impl Asterisk {
                     }
                 } else if !channel.id.starts_with(OURS) {
                     let this = self.clone();
-                    tokio::spawn(async move { this.arrive(channel.id, &channel.caller.number, &args).await });
+                    tokio::spawn(async move { this.arrive(channel, &args).await });
                 }
             }
             Event::StasisEnd { channel } | Event::ChannelDestroyed { channel } => match callers(&channel.id) {
@@ -334,7 +334,7 @@ impl Asterisk {
     fn over(&self, channel: &str) { self.lines.gone(channel); }
 
     /// A new call.
-    async fn arrive(self: Arc<Self>, channel: String, number: &str, args: &[String]) {
+    async fn arrive(self: Arc<Self>, Channel { id: channel, caller, dialplan }: Channel, args: &[String]) {
         // A network may tell who it is who does not want to be known: then they are not known. Nor if
         // nobody can say.
         let shown = match self.ask(Method::GET, &["channels", &channel, "variable"], &[("variable", "CALLERID(num-pres)")]).await {
@@ -342,8 +342,9 @@ impl Asterisk {
             Err(SwitchError::Gone) => return,
             Err(_) => false,
         };
-        let number = if shown { self.lines.number(number) } else { None };
-        self.lines.arrived(Arrival { channel, number, verstat: verstat(args), agent: false, switch: self.clone() });
+        let number = if shown { self.lines.number(&caller.number) } else { None };
+        let to = self.lines.number(&dialplan.exten);
+        self.lines.arrived(Arrival { channel, number, to, verstat: verstat(args), agent: false, switch: self.clone() });
     }
 
     fn at(&self, path: &[&str], query: &[(&str, &str)]) -> Url {

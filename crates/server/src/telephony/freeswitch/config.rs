@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use countersign_core::prompt::Music;
+use countersign_core::{prompt::Music, secret::E164};
 use countersign_sip::Network;
 use serde::Deserialize;
 
@@ -24,6 +24,8 @@ pub struct FreeSwitchSettings {
     pub verstat_variable: Option<String>,
     /// What national numbers begin with, such as `+1`. Without, a number has to begin with `+`.
     pub national: Option<String>,
+    /// A number of its own that only the portal dials: calls to it begin with a token.
+    pub app_number: Option<E164>,
     /// Calls at one time.
     #[serde(default = "calls")]
     pub calls: usize,

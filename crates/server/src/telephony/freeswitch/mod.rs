@@ -127,7 +127,7 @@ impl FreeSwitch {
             tokio::spawn(async move { socket.set_up(&channel).await })
         };
         let mut arrival = Some(Arrival {
-            channel: channel.clone(), number: self.number(&data), verstat: self.verstat(&data), agent: false, switch: socket.clone(),
+            channel: channel.clone(), number: self.number(&data), to: self.called(&data), verstat: self.verstat(&data), agent: false, switch: socket.clone(),
         });
         let (mut setting, mut turn) = (Some(setting), None);
         let left = |turn: Option<u64>| {
@@ -218,6 +218,9 @@ impl FreeSwitch {
         let shown = data.get("Caller-Privacy-Hide-Number").is_some_and(|hidden| hidden == "false");
         self.lines.number(&data.get("Caller-Caller-ID-Number").filter(|_| shown)?)
     }
+
+    /// The number that was called, as the dialplan has it.
+    fn called(&self, data: &Fields) -> Option<E164> { self.lines.number(&data.get("Caller-Destination-Number")?) }
 
     fn verstat(&self, data: &Fields) -> Verstat {
         let variable = self.settings.verstat_variable.as_ref().and_then(|name| data.get(&format!("variable_{name}")));

@@ -72,6 +72,8 @@ pub struct Arrival {
     pub channel: String,
     /// The calling number. `None` if it was withheld or is none.
     pub number: Option<E164>,
+    /// The number that was called, if it is one.
+    pub to: Option<E164>,
     /// What the network says of it.
     pub verstat: Verstat,
     /// The agent's telephone that is connected already: we were away, and the switch was not.
@@ -383,7 +385,8 @@ impl Serving {
             }
         }
         let begun = async {
-            let first = incoming(app, name, arrival.number.as_ref(), arrival.verstat, false).await?;
+            let dialled = arrival.to.is_some() && arrival.to == app.app_number;
+            let first = incoming(app, name, arrival.number.as_ref(), arrival.verstat, dialled).await?;
             let line = Kept { reference: self.channel.clone(), number: arrival.number.clone() };
             app.runner.begin(self.id, format!("{name}/{}/in", self.channel), line, || first.input()).await
         };
