@@ -370,6 +370,7 @@ impl Config {
     /// Whether there is a telephony that can ring customers.
     pub fn rings(&self) -> bool {
         self.twilio.is_some() || self.jambonz.is_some() || self.http.as_ref().is_some_and(|at| at.push_url.is_some()) || self.sip.as_ref().is_some_and(|at| at.out.is_some())
+            || self.asterisk.as_ref().is_some_and(|at| at.out.is_some()) || self.freeswitch.as_ref().is_some_and(|at| at.out.is_some())
     }
 
     /// Whether calls can come in.

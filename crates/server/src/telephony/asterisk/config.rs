@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::{
     config::{ConfigError, Severity, private_file, read_secret},
     outbox::provider::is_loopback,
+    telephony::switch::out::{self, OutAt},
 };
 
 /// The password in the environment.
@@ -54,6 +55,8 @@ pub struct AsteriskSettings {
     /// The name of a live recording of each call that is muted while a secret is keyed: `{channel}` stands
     /// for the caller's channel.
     pub recording: Option<String>,
+    /// Calls that we make.
+    pub out: Option<OutAt>,
 }
 
 fn app() -> String { "countersign".into() }
@@ -151,6 +154,9 @@ impl AsteriskSettings {
             (None, None) => say(Severity::Missing, "asterisk.password_file", format!("no password: name a file, or set {PASSWORD}")),
             (Some(path), None) => private_file(path, "asterisk.password_file", say),
             _ => {}
+        }
+        if let Some(out) = &self.out {
+            out::examine("asterisk.out", &out.to, out.at_once, out.ring, say);
         }
         if self.allow_clear {
             say(Severity::Unsafe, "asterisk.allow_clear", "lets the password and what callers key cross a network in clear: use https".into());
