@@ -39,6 +39,7 @@ mod security;
 mod service_code;
 mod sip;
 mod step_up;
+mod switches;
 mod tapes;
 mod voice;
 /// The sounds of the voice crate's own tests.

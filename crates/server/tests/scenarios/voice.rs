@@ -29,15 +29,16 @@ use crate::{
 };
 
 /// Measured once for all tests.
-fn calibrated() -> Arc<Voices> {
+pub fn calibrated() -> Arc<Voices> {
     static VOICES: OnceLock<Arc<Voices>> = OnceLock::new();
     VOICES.get_or_init(|| Arc::new(Voices::new(Some(calibration(&Engine::built_in().unwrap())), None).unwrap())).clone()
 }
 
-fn settings() -> Settings { Settings { text: "2026-05".into(), life: Span::days(730), tries: 6, adapters: vec![sip::NAME.into()] } }
+/// Voices are compared on calls by this adapter.
+pub fn voices_by(adapter: &str) -> Settings { Settings { text: "2026-05".into(), life: Span::days(730), tries: 6, adapters: vec![adapter.into()] } }
 
 async fn world_with(voices: Option<Arc<Voices>>, setup: Setup) -> World {
-    let world = World::with(Setup { params: Params { voice: Some(settings()), ..Params::default() }, ..setup }).await;
+    let world = World::with(Setup { params: Params { voice: Some(voices_by(sip::NAME)), ..Params::default() }, ..setup }).await;
     if let Some(voices) = voices {
         world.app.runner.listens(voices);
     }
@@ -46,7 +47,7 @@ async fn world_with(voices: Option<Arc<Voices>>, setup: Setup) -> World {
 async fn world() -> World { world_with(Some(calibrated()), Setup::default()).await }
 
 fn sound(audio: &Audio) -> Sound { Sound::new(audio.samples().iter().map(|s| (s * 32_767.0) as i16).collect()) }
-fn ana(seed: u64) -> Audio { again(&voice("rms-0"), seed) }
+pub fn ana(seed: u64) -> Audio { again(&voice("rms-0"), seed) }
 
 /// Somebody on a line that can be heard.
 struct Caller {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use countersign_core::{call::Event, time::Span};
+use countersign_core::{call::{Event, Params}, time::Span};
 use countersign_server::{intel::{Known, OnFailure, Sim, Use}, outbox::provider::Channel};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         portal::Portal,
     },
     risk::Oracle,
+    voice::{ana, calibrated, voices_by},
 };
 
 const NEW: &str = "+12025550150";
@@ -51,7 +52,7 @@ pub async fn play(name: &str, kind: Kind) -> Came {
         "amex_step_up" => amex_step_up(kind).await,
         "united_recognition" => united_recognition(kind).await,
         "amazon_honours_totp" => amazon_honours_totp(kind).await,
-        "vanguard_voice" => Cannot("none of these gives us the caller's voice: by SIP alone it can be compared"),
+        "vanguard_voice" => vanguard_voice(kind).await,
         "verbal_password" => verbal_password(kind).await,
         "youtube_hybrid" => youtube_hybrid(kind).await,
         "apple_hold_music" => apple_hold_music(kind).await,
@@ -86,7 +87,7 @@ async fn take(desk: &mut Desk, caller: &mut Box<dyn Caller>) -> Page {
 fn reached(caller: &dyn Caller) -> Came { if caller.sent_back() == 0 { Yes } else { Otherwise(BY_HAND) } }
 
 /// Ana with her PIN, on the line with somebody.
-async fn with_a_pin(world: &World, kind: Kind, desk: &mut Desk) -> Box<dyn Caller> {
+pub async fn with_a_pin(world: &World, kind: Kind, desk: &mut Desk) -> Box<dyn Caller> {
     let mut caller = kind.dial(world, from(ANA_LINE)).await;
     caller.all(&["2", "4071", "1"]).await;
     assert_eq!(take(desk, &mut caller).await.level(), "authenticated");
@@ -194,6 +195,46 @@ async fn amazon_honours_totp(kind: Kind) -> Came {
     assert_eq!(robin.panel().await.level(), "authenticated");
     assert!(world.deliver().await.is_empty());
     reached(caller.as_ref())
+}
+
+async fn vanguard_voice(kind: Kind) -> Came {
+    if !kind.hears() {
+        return Cannot("none of these gives us the caller's voice: by SIP alone it can be compared");
+    }
+    let phrase = |seed| ana(seed).samples().iter().map(|s| (s * 32_767.0) as i16).collect::<Vec<i16>>();
+    let world = World::with(Setup { params: Params { voice: Some(voices_by(kind.adapter())), ..Params::default() }, ..kind.setup() }).await;
+    // Beside the calls: it takes seconds of a processor, once.
+    world.app.runner.listens(tokio::task::spawn_blocking(calibrated).await.unwrap());
+    let mut robin = world.robin().await;
+    let mut caller = with_a_pin(&world, kind, &mut robin).await;
+    by_text(&world, &robin, &mut caller, "change:phone").await;
+    // Consent, with a key of her own telephone, and takes for as long as she is asked: three, if all are heard well.
+    robin.act("voice-enrol", &[]).await.ok();
+    caller.listen().await;
+    caller.hears("If you do not, press 2.");
+    caller.keys("1").await;
+    for seed in 1..=5 {
+        if caller.heard().then != Then::Agent {
+            caller.say(phrase(seed)).await;
+        }
+    }
+    caller.then(Then::Agent);
+    assert!(world.profile(ANA).await.voice.is_some());
+    robin.end().await.ok();
+    caller.listen().await;
+    caller.then(Then::HangUp);
+    world.deliver().await;
+    // Another call.
+    let mut caller = with_a_pin(&world, kind, &mut robin).await;
+    robin.act("voice-compare", &[]).await.ok();
+    caller.listen().await;
+    caller.say(phrase(50)).await;
+    // She does not hear what came of it, and it proves nothing.
+    caller.then(Then::Agent);
+    let panel = robin.panel().await;
+    panel.shows("Voice: <b>alike</b>");
+    assert_eq!(panel.level(), "authenticated");
+    Yes
 }
 
 async fn verbal_password(kind: Kind) -> Came {
