@@ -40,6 +40,7 @@ mod service_code;
 mod sip;
 mod step_up;
 mod streams;
+mod switches;
 mod tapes;
 mod voice;
 mod voice_network;
