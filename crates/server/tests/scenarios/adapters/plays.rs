@@ -348,7 +348,7 @@ async fn hotelx_misheard(kind: Kind) -> Came {
 async fn retailer_gives_email(kind: Kind) -> Came {
     let world = World::with(kind.setup()).await;
     let mut robin = world.robin().await;
-    known(&world, kind, &mut robin).await;
+    let _caller = known(&world, kind, &mut robin).await;
     robin.heard("account_number", "10004711").await.ok();
     robin.heard("email", "ana.torres@example.org").await.says("No match.").shows("4 misses left").hides(&ANA_PRIVATE);
     Yes
@@ -383,7 +383,7 @@ async fn password_by_phone_number(kind: Kind) -> Came {
 async fn ssn_asked(kind: Kind) -> Came {
     let world = World::with(kind.setup()).await;
     let mut robin = world.robin().await;
-    known(&world, kind, &mut robin).await;
+    let _caller = known(&world, kind, &mut robin).await;
     robin.heard("ssn", "078-05-1120").await.says("choose what the caller said");
     robin.prove("ssn", "").await.says("there is no such factor");
     hides(&world.log().await, &["078-05-1120"]);
@@ -408,7 +408,7 @@ async fn utility_reads_address(kind: Kind) -> Came {
 async fn ups_online_only(kind: Kind) -> Came {
     let world = World::with(kind.setup()).await;
     let mut kim = world.kim().await;
-    with_a_pin(&world, kind, &mut kim).await;
+    let _caller = with_a_pin(&world, kind, &mut kim).await;
     kim.perform("do:close_account", &[]).await.says("Not permitted now");
     kim.request("do:close_account").await.says("Only online. The way was sent to the contact on file.");
     world.letter().await.went_to(Channel::Email, ANA_MAIL);
