@@ -49,6 +49,7 @@ pub fn run(args: &TestArgs) -> Result<ExitCode, Failure> {
     if wants(Part::Lint) {
         steps.step("files", "the map names real paths, files stay small", repository::check);
         steps.step("clippy", "no warning is left", |_| cargo::clippy());
+        steps.step("clippy, bare", "nor without the optional parts", |_| cargo::clippy_bare());
     }
     let server = if wants(Part::Rust) || wants(Part::Browser) { database(&mut steps) } else { None };
     if wants(Part::Rust) {

@@ -12,6 +12,7 @@ use countersign_server::{
     prompts::{Set, wave},
 };
 use countersign_sip::{
+    Clip,
     caller::{Line, Phone, PhoneSettings, Recogniser},
     clip::RATE,
     g711::Law,
@@ -24,6 +25,10 @@ use crate::{
 
 /// The most that is kept for `--record`: an hour.
 const LONGEST: usize = 3_600 * RATE;
+/// The largest file that is said into the line, in bytes: a minute at 48,000 samples a second.
+const LARGEST: u64 = 6 << 20;
+/// After this tone the other side listens.
+const TONE: f64 = 880.0;
 
 /// `call`.
 #[derive(clap::Args)]
@@ -50,7 +55,7 @@ pub struct Args {
     record: Option<PathBuf>,
 }
 
-/// Calls, sends what is typed as keys, and shows what is heard: recordings that it knows as text.
+/// Calls, sends what is typed as keys, says what is typed as `@FILE`, and shows what is heard: recordings that it knows as text.
 pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     let mut settings = PhoneSettings::new(args.ip, &args.from);
     if args.a_law {
@@ -72,9 +77,9 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     anstream::println!("{DIM}Calling {} as {} …{DIM:#}", args.to, args.from);
     let began = Instant::now();
     let line = phone.call(&args.to).await?;
-    anstream::println!("{STRONG}Answered{STRONG:#} {DIM}after {:.1} s. Type keys and a line end; an empty line hangs up.{DIM:#}", began.elapsed().as_secs_f64());
+    anstream::println!("{STRONG}Answered{STRONG:#} {DIM}after {:.1} s. Type keys and a line end, or @FILE to say a WAV file; an empty line hangs up.{DIM:#}", began.elapsed().as_secs_f64());
     let began = Instant::now();
-    let mut talk = Talk { known, recogniser: None, spelled: false, record: args.record.is_some(), heard: Vec::new(), keys: 0 };
+    let mut talk = Talk { known, recogniser: None, spelled: false, saying: None, tone: false, record: args.record.is_some(), heard: Vec::new(), keys: 0 };
     let ended = talk.go(&line).await;
     let heard = line.ear(Clone::clone);
     let seconds = began.elapsed().as_secs();
@@ -100,9 +105,25 @@ struct Talk {
     recogniser: Option<(Law, Recogniser<String>)>,
     /// The last thing shown was a digit or letter, and the line is open.
     spelled: bool,
+    /// Until when something is said into the line.
+    saying: Option<Instant>,
+    /// The tone is heard.
+    tone: bool,
     record: bool,
     heard: Vec<i16>,
     keys: usize,
+}
+
+/// Silence after what is said.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A WAV file as it goes over the line.
+fn recording(path: &str) -> Result<std::sync::Arc<Clip>, Failure> {
+    if std::fs::metadata(path)?.len() > LARGEST {
+        return Err("too large: a minute of sound is the most".into());
+    }
+    let wave = wave::Wave::read(&std::fs::read(path)?)?;
+    Ok(Clip::from_samples(wave::resampled(&wave.samples, wave.rate))?)
 }
 
 impl Talk {
@@ -123,6 +144,7 @@ impl Talk {
         loop {
             tokio::select! {
                 typed = keys.recv() => match typed {
+                    Some(typed) if typed.starts_with('@') => self.say(line, typed.trim_start_matches('@').trim()),
                     Some(typed) if !typed.trim().is_empty() => {
                         if line.press(typed.trim()).await {
                             self.keys += typed.trim().chars().count();
@@ -141,6 +163,15 @@ impl Talk {
                         self.line(format_args!("{DIM}{}{DIM:#}", if now { "… something is heard" } else { "… silence" }));
                         sounding = now;
                     }
+                    if self.saying.is_some_and(|until| Instant::now() >= until) {
+                        line.speak(None);
+                        self.saying = None;
+                    }
+                    let tone = line.ear(|ear| ear.hears(TONE));
+                    if tone && !self.tone {
+                        self.line(format_args!("{DIM}… a tone{DIM:#}"));
+                    }
+                    self.tone = tone;
                     self.listen(line);
                     let said = line.said();
                     if let Some(to) = said.refer {
@@ -153,6 +184,20 @@ impl Talk {
                     }
                 }
             }
+        }
+    }
+
+    /// Says a recording into the line, once.
+    fn say(&mut self, line: &Line, path: &str) {
+        match recording(path) {
+            Ok(clip) => {
+                let length = clip.duration();
+                self.line(format_args!("{DIM}… saying {path}, {:.1} s{DIM:#}", length.as_secs_f64()));
+                // A clip is said over and over: there is a second of silence at its end to stop it in.
+                self.saying = Some(Instant::now() + length + PAUSE / 2);
+                line.speak(Some(clip.followed_by_silence(PAUSE)));
+            }
+            Err(why) => self.line(format_args!("{WARN}{path}: {why}{WARN:#}")),
         }
     }
 

@@ -174,6 +174,14 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
         }
         None => None,
     };
+    // Before Twilio, as SIP is.
+    let rings = match switches.rings() {
+        Some((name, provider)) if rings != Some(sip::NAME) => {
+            providers.insert(0, provider);
+            Some(name)
+        }
+        _ => rings,
+    };
     let push = Arc::new(Push::new(runner.clone(), config.push.rules(), &config.listen.public_url)?);
     if let Some(at) = &config.voice {
         runner.listens(Arc::new(Voices::load(at)?));

@@ -10,9 +10,9 @@ use countersign_server::{
     i18n::Texts,
     telephony::{
         asterisk::{self, Asterisk},
-        freeswitch::{self, FreeSwitch},
+        freeswitch::{self, FreeSwitch, out::Ringer},
         sip::voice::Voice,
-        switch::{Lines, Setup, clips::Clips},
+        switch::{Lines, Setup, clips::Clips, out::Rings},
     },
 };
 use tokio::net::TcpListener;
@@ -21,6 +21,8 @@ use crate::Failure;
 
 /// Those of a configuration, before the application is there.
 pub struct Switches {
+    /// What rings customers, Asterisk before FreeSWITCH.
+    rings: Option<(&'static str, Arc<Rings>)>,
     asterisk: Option<(Arc<Asterisk>, Arc<Lines>)>,
     freeswitch: Option<(Arc<FreeSwitch>, Arc<Lines>, std::net::SocketAddr)>,
 }
@@ -32,6 +34,7 @@ impl Switches {
             let agents = agents.clone();
             Box::new(move |id| agents.name(id))
         };
+        let mut rings = None;
         let asterisk = match &config.asterisk {
             Some(at) => {
                 let media = at.media(&config.listen.public_url).map_err(|e| format!("[asterisk] {e}"))?;
@@ -40,7 +43,11 @@ impl Switches {
                     agent_phones: at.agent_phones.clone().into_iter().collect(), national: at.national.clone(), most: at.calls, name_of: names(),
                 }));
                 hub.register(asterisk::NAME, lines.clone());
-                Some((Arc::new(Asterisk::new(at.clone(), lines.clone()).map_err(|e| format!("[asterisk] {e}"))?), lines))
+                let switch = Arc::new(Asterisk::new(at.clone(), lines.clone()).map_err(|e| format!("[asterisk] {e}"))?);
+                if let Some(out) = &at.out {
+                    rings = Some((asterisk::NAME, Arc::new(Rings::new(asterisk::NAME, switch.clone(), out.at_once))));
+                }
+                Some((switch, lines))
             }
             None => None,
         };
@@ -52,16 +59,26 @@ impl Switches {
                     agent_phones: at.agent_phones.clone().into_iter().collect(), national: at.national.clone(), most: at.calls, name_of: names(),
                 }));
                 hub.register(freeswitch::NAME, lines.clone());
+                if let Some(out) = at.out.as_ref().filter(|_| rings.is_none()) {
+                    let ringer = Ringer::new(out, at.listen, lines.clone()).map_err(|e| format!("[freeswitch] {e}"))?;
+                    rings = Some((freeswitch::NAME, Arc::new(Rings::new(freeswitch::NAME, Arc::new(ringer), out.at_once))));
+                }
                 Some((Arc::new(FreeSwitch::new(at.clone(), lines.clone()).map_err(|e| format!("[freeswitch] {e}"))?), lines, at.listen))
             }
             None => None,
         };
-        Ok(Self { asterisk, freeswitch })
+        Ok(Self { rings, asterisk, freeswitch })
     }
+
+    /// What rings customers through one of them, and which.
+    pub fn rings(&self) -> Option<(&'static str, Arc<Rings>)> { self.rings.clone() }
 
     /// Takes calls from now on. Nothing has to be stopped: the calls are the switch's, and go on when we
     /// are there again.
     pub async fn start(self, app: &App) -> Result<(), Failure> {
+        if let Some((_, rings)) = self.rings {
+            rings.start(app.clone());
+        }
         if let Some((asterisk, lines)) = self.asterisk {
             lines.start(app.clone());
             tokio::spawn(asterisk.run());

@@ -7,10 +7,17 @@ mod compare;
 mod evaluate;
 mod explain;
 
-use std::{fmt, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, fmt, path::{Path, PathBuf}, process::ExitCode, sync::Arc};
 
 use clap::{Args, Subcommand, ValueEnum};
-use countersign_voice::{Engine, calibrate::Evaluation, score::{Interval, Speech}};
+use countersign_voice::{
+    Engine, Plugin,
+    calibrate::Evaluation,
+    embed::Embedder,
+    onnx::Limits,
+    plugin::Kind as Purpose,
+    score::{Fusion, Interval, Speech},
+};
 
 use self::{calls::Folder, compare::Compared};
 use crate::{
@@ -62,6 +69,12 @@ struct Input {
     /// People are drawn again with this seed: the same seed, the same intervals
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// A speaker network of your own instead of ours, by its manifest; the network lies beside it with .onnx
+    #[arg(long, value_name = "MANIFEST")]
+    speaker: Option<PathBuf>,
+    /// Learn how much the network, the mixture and the words weigh from calls of other people, in a folder like DIR
+    #[arg(long, value_name = "DIR")]
+    weights_from: Option<PathBuf>,
 }
 
 /// What is said, as somebody types it.
@@ -100,9 +113,52 @@ fn words(speech: Speech) -> &'static str {
 /// Reads and compares everything, and says what had to be left out.
 fn compared(input: &Input) -> Result<(Engine, Vec<Compared>, Vec<calls::LeftOut>), Failure> {
     let Folder { calls, root, mut left_out } = Folder::read(&input.dir, input.list.as_deref())?;
-    let engine = Engine::built_in()?;
+    let mut engine = engine(input.speaker.as_deref())?;
+    if let Some(others) = &input.weights_from {
+        learn(&mut engine, others, input.impostors as usize, &calls, &mut left_out)?;
+    }
     let groups = compare::all(&engine, &root, calls, input.impostors as usize, &mut left_out)?;
     Ok((engine, groups, left_out))
+}
+
+/// The engine, with a network of one's own if one is named.
+fn engine(speaker: Option<&Path>) -> Result<Engine, Failure> {
+    let Some(manifest) = speaker else { return Ok(Engine::built_in()?) };
+    let plugin = plugin(manifest)?;
+    if plugin.manifest().kind != Purpose::Embedding {
+        return Err(format!("{}: this is a network for something else: a speaker network says kind = \"embedding\"", manifest.display()).into());
+    }
+    Ok(Engine::with_network(Embedder::plugin(plugin)?)?)
+}
+
+/// A network by its manifest; it lies beside it.
+fn plugin(manifest: &Path) -> Result<Arc<Plugin>, Failure> {
+    let limits = Limits::default();
+    let read = |path: &Path, most| calls::bounded(path, most).map_err(|why| format!("{}: {why}", path.display()));
+    let text = String::from_utf8(read(manifest, explain::MOST_MANIFEST)?).map_err(|_| format!("{} is not text: name the manifest, the network lies beside it", manifest.display()))?;
+    let file = read(&manifest.with_extension("onnx"), limits.file_bytes)?;
+    Plugin::load(&text, &file, &limits).map_err(|e| format!("{}: {}", manifest.display(), calls::plain(&e.to_string())).into())
+}
+
+/// Learns the weights of each kind of speech that is measured, from other people: from the same ones they
+/// would look better than they are.
+fn learn(engine: &mut Engine, others: &Path, impostors: usize, measured: &[calls::Call], left_out: &mut Vec<calls::LeftOut>) -> Result<(), Failure> {
+    let Folder { calls, root, left_out: of_others } = Folder::read(others, None)?;
+    left_out.extend(of_others);
+    let people: BTreeSet<&str> = measured.iter().map(|call| call.speaker.as_str()).collect();
+    if let Some(both) = calls.iter().find(|call| people.contains(call.speaker.as_str())) {
+        return Err(format!("{} is in both folders: weights are learnt from other people than those who are measured", calls::plain(&both.speaker)).into());
+    }
+    let kinds: Vec<Speech> = [Speech::SamePhrase, Speech::Free].into_iter().filter(|speech| measured.iter().any(|call| call.speech == *speech)).collect();
+    let groups = compare::all(engine, &root, calls, impostors, left_out)?;
+    for speech in kinds {
+        let group = groups.iter().find(|group| group.speech == speech).ok_or_else(|| format!("{} has no calls of {}: nothing can be learnt from them", others.display(), words(speech)))?;
+        let genuine: Vec<bool> = group.trials.iter().map(|trial| trial.genuine).collect();
+        let found = Fusion::learnt(speech, &group.parts, &genuine).filter(|_| genuine.contains(&true) && genuine.contains(&false));
+        let found = found.ok_or_else(|| format!("the calls in {} give no weights of which a higher score would be more alike: they are of too few people, or the network says nothing about them", others.display()))?;
+        engine.weigh(speech, found);
+    }
+    Ok(())
 }
 
 /// Names what was left out, on standard error: what is measured is measured without it.

@@ -14,7 +14,7 @@ use std::{
     sync::LazyLock,
 };
 
-use countersign_voice::{Audio, Calibration, Speech};
+use countersign_voice::{Audio, Calibration, Speech, score::Fusion};
 use serde_json::Value;
 
 /// A folder for one test.
@@ -93,6 +93,7 @@ static PEOPLE: LazyLock<Folder> = LazyLock::new(|| {
 });
 
 fn people() -> String { PEOPLE.0.display().to_string() }
+fn people_ref() -> &'static str { PEOPLE.0.to_str().unwrap() }
 
 #[test]
 fn voices_are_told_apart_with_figures_and_a_drawing() {
@@ -160,6 +161,60 @@ fn a_calibration_is_made_kept_and_used() {
     assert!(code == 0 && out.contains("one recording twice"), "{out}");
     let (code, _, err) = voice(&["score", &takes[0], &takes[1], &takes[2], &right, "--speech", "free", "--calibration", &file]);
     assert!(code == 1 && err.contains("another kind of speech"), "{err}");
+}
+
+#[test]
+fn a_network_of_ones_own_is_measured_and_used() {
+    let folder = Folder::new("own");
+    let (manifest, file) = common::other_network();
+    let speaker = folder.write("own/speaker.toml", manifest.as_bytes());
+    folder.write("own/speaker.onnx", &file);
+    let out = folder.path("c.json");
+    let calibrate = |more: &[&str]| {
+        let mut args = vec!["calibrate", people_ref(), "--false-accepts", "5%", "--condition", "own", "--speaker", &speaker, "--out", &out];
+        args.extend(more);
+        voice(&args)
+    };
+    let (code, said, err) = calibrate(&[]);
+    assert!(code == 0 && said.contains("The score is your network alone"), "{said}{err}");
+    let alone = Calibration::from_json(&fs::read_to_string(&out).unwrap()).unwrap();
+    assert_eq!((alone.weights, alone.network.clone()), (Some(Fusion::NETWORK_ALONE), hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&file))));
+    // The same is what answers are judged with, and nothing else.
+    let of = |seed: u64| folder.write(&format!("0-{seed}.wav"), &wav(take(0, seed).samples(), 8000));
+    let takes: Vec<String> = [1, 2, 3, 9].map(of).to_vec();
+    let score = |more: &[&str]| {
+        let mut args: Vec<&str> = ["score"].into_iter().chain(takes.iter().map(String::as_str)).collect();
+        args.extend(["--calibration", &out]);
+        args.extend(more);
+        voice(&args)
+    };
+    let (code, said, _) = score(&["--speaker", &speaker]);
+    assert!(code == 0 && said.starts_with("The voice is alike.") && said.contains("does not count here"), "{said}");
+    let (code, _, err) = score(&[]);
+    assert!(code == 1 && err.contains("another network") && err.contains("--speaker"), "{err}");
+    let (code, said, _) = voice(&["score", &takes[0], &takes[1], "--speaker", &speaker]);
+    assert!(code == 0 && said.contains("What that means with your network"), "{said}");
+    // Weights come from other people.
+    for number in 0..6 {
+        for seed in 0..5 {
+            folder.write(&format!("others/other-{number}/digits/{seed}.wav"), &wav(take(number, 5000 + number as u64 * 50 + seed).samples(), 8000));
+        }
+    }
+    let (code, said, err) = calibrate(&["--weights-from", &folder.path("others")]);
+    assert!(code == 0 && !said.contains("your network alone"), "{said}{err}");
+    let learnt = Calibration::from_json(&fs::read_to_string(&out).unwrap()).unwrap();
+    let weights = learnt.weights.unwrap();
+    assert!(weights != Fusion::NETWORK_ALONE && weights.embedding > 0.0 && weights.mixture >= 0.0 && weights.distance <= 0.0, "{weights:?}");
+    let (code, _, err) = calibrate(&["--weights-from", people_ref()]);
+    assert!(code == 1 && err.contains("is in both folders"), "{err}");
+    // What is no speaker network is not used as one.
+    let spoof = folder.write("own/spoof.toml", manifest.replacen("\"embedding\"", "\"spoof\"\ngenuine = 1", 1).as_bytes());
+    folder.write("own/spoof.onnx", &file);
+    let (code, _, err) = voice(&["evaluate", people_ref(), "--speaker", &spoof]);
+    assert!(code == 1 && err.contains("for something else"), "{err}");
+    fs::write(folder.path("own/speaker.onnx"), &file[..file.len() - 1]).unwrap();
+    let (code, _, err) = calibrate(&[]);
+    assert!(code == 1 && err.contains("the manifest says"), "{err}");
 }
 
 #[test]

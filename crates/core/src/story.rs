@@ -277,6 +277,7 @@ fn compared(comparison: &Comparison) -> String {
         Heard::TooNoisy => "not compared, too noisy",
         Heard::Overdriven => "not compared, overdriven",
         Heard::NotCalibrated => "not compared, not calibrated",
+        Heard::OtherNetwork => "not compared, enrolled with another speaker network: enrol again",
         Heard::Failed => "not compared, it failed",
     };
     let number = |name: &str, value: Option<i64>| value.map(|v| format!(", {name} {}{}.{:03}", if v < 0 { "-" } else { "" }, v.abs() / 1000, v.abs() % 1000)).unwrap_or_default();

@@ -141,6 +141,8 @@ pub struct LinkView {
 pub struct VoiceView {
     /// What the last comparison said; `None`: none was asked for.
     pub word: Option<Likeness>,
+    /// It cannot be compared before the customer has enrolled again.
+    pub stale: bool,
     /// It may be compared now.
     pub may_compare: bool,
     /// The caller may be asked whether their voice may be taken.
@@ -347,6 +349,7 @@ impl Lens<'_> {
         };
         VoiceView {
             word: state.last.map(voice::Outcome::likeness).or(state.stopped.then_some(Likeness::NotCompared)).filter(|_| live),
+            stale: live && state.last == Some(voice::Outcome::OtherNetwork),
             may_compare: heard && on_file && self.call.opened() && state.asked < voice::MAX_COMPARISONS && may(Verb::Use),
             may_enrol: heard && brief.is_some() && self.call.level >= Level::Strong && may(Verb::Change),
             may_remove: live && on_file && self.call.opened() && self.call.delegate.is_none() && !state.is_going_on(),

@@ -119,6 +119,8 @@ pub enum Outcome {
     Overdriven,
     /// Nobody measured what a score means here.
     NotCalibrated,
+    /// The voice was enrolled with another speaker network than is used now: the customer has to enrol again.
+    OtherNetwork,
     /// Nobody could listen, or there is no template.
     Failed,
 }
@@ -130,7 +132,7 @@ impl Outcome {
             Self::Alike => Likeness::Alike,
             Self::Unlike | Self::OtherWords | Self::KnownRecording | Self::Synthetic => Likeness::NotAlike,
             // "Not enough speech", "too noisy" and "not calibrated" are answers of their own, never a pass.
-            Self::NoSpeech | Self::TooShort | Self::TooNoisy | Self::Overdriven | Self::NotCalibrated | Self::Failed => Likeness::NotCompared,
+            Self::NoSpeech | Self::TooShort | Self::TooNoisy | Self::Overdriven | Self::NotCalibrated | Self::OtherNetwork | Self::Failed => Likeness::NotCompared,
         }
     }
     /// Somebody is at work: no slip and no cold.
@@ -190,12 +192,25 @@ pub struct Comparison {
     /// The template took this answer in, so that it ages with its owner.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub learnt: bool,
+    /// Where the score lies among those of the calibration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+/// Where a score lies among those of the genuine when the threshold was measured: by this it is seen
+/// whether they move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Which calibration: scores of two are not to be mixed.
+    pub calibration: String,
+    /// In which tenth, from 0.
+    pub tenth: u8,
 }
 
 impl Comparison {
     /// One of which there is nothing but the word.
     pub fn only(outcome: Outcome) -> Self {
-        Self { outcome, quality: Quality::default(), score: None, threshold: None, likelihood: None, phrase: None, recording: None, spoof: None, learnt: false }
+        Self { outcome, quality: Quality::default(), score: None, threshold: None, likelihood: None, phrase: None, recording: None, spoof: None, learnt: false, place: None }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     agents::Who,
     amend::Extra,
     deny, desk,
-    pages::{self, Shell, risk::{CallRisk, Denied, RelatedCall, RiskPage, Touched, VoiceRow}},
+    pages::{self, Shell, risk::{CallRisk, Denied, Reference, RelatedCall, RiskPage, Touched, VoiceRow}},
     portal,
     seen,
     watch::Habit,
@@ -70,11 +70,22 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
     }).collect();
     denied.sort_by_key(|d| std::cmp::Reverse(d.at));
     let months = runner.watch.voices(runner).await?;
-    let first = months.0.values().find(|month| month.genuine > 0).copied().unwrap_or_default();
-    let voices = months.0.iter().rev().map(|(name, month)| VoiceRow { name: name.clone(), month: *month, moved: month.has_moved(&first) }).collect();
+    let measured = runner.voices_measured();
+    let voices = months.0.iter().rev().map(|(name, month)| {
+        let drift = match &measured {
+            Some((calibration, Some(reference))) => month.moved(calibration, reference),
+            _ => None,
+        };
+        VoiceRow { name: name.clone(), month: month.clone(), drift }
+    }).collect();
     let rules = &runner.params.risk;
     let page = RiskPage {
         voices, listens: runner.params.voice.is_some(),
+        reference: match &measured {
+            None => Reference::NotCalibrated,
+            Some((_, None)) => Reference::NotThere,
+            Some((_, Some(_))) => Reference::There,
+        },
         now: runner.now(), habits: Habit::ALL.map(Habit::words).to_vec(), agents, denied, configured: app.deny_numbers.len(),
         shadow: rules.mode == Mode::Shadow,
         points: Part::ALL.into_iter().map(|part| (pages::risk_part(part.name()), part.name(), rules.points.get(part), part.usual_points())).collect(),

@@ -15,6 +15,7 @@ use crate::{
     passkeys::Spent,
     record::{self, AccountEvent},
     runner::{RunError, Runner},
+    voice_undo::Suspect,
 };
 
 /// How often a change is tried again when somebody else was faster.
@@ -42,10 +43,12 @@ pub struct Extra {
     pub docs: Vec<DocWrite>,
     /// Names that lead to the account.
     pub index: Vec<IndexWrite>,
+    /// What of the voice is taken back.
+    pub suspect: Option<Suspect>,
 }
 
 impl From<Spent> for Extra {
-    fn from(spent: Spent) -> Self { Self { guards: spent.guards, docs: spent.docs, index: Vec::new() } }
+    fn from(spent: Spent) -> Self { Self { guards: spent.guards, docs: spent.docs, ..Self::default() } }
 }
 
 impl Runner {
@@ -58,11 +61,17 @@ impl Runner {
             self.directory.forget(account);
             let before = self.directory.load(account).await.map_err(RunError::from)?.ok_or(RunError::NoCall)?;
             let (mut after, now) = (before.profile.clone(), self.now());
-            let events = edit(&mut after, now)?;
+            let mut events = edit(&mut after, now)?;
+            let mut docs = extra.docs.clone();
+            if let Some(suspect) = &extra.suspect {
+                let back = Box::pin(self.distrust(suspect, &mut after)).await?;
+                events.extend(back.events);
+                docs.extend(back.docs);
+            }
             if events.is_empty() {
                 return Ok(());
             }
-            let mut commit = Commit { now: now.0, guards: extra.guards.clone(), docs: extra.docs.clone(), index: extra.index.clone(), ..Commit::default() };
+            let mut commit = Commit { now: now.0, guards: extra.guards.clone(), docs, index: extra.index.clone(), ..Commit::default() };
             commit.appends.extend(entries(account, &mut after, now, &events)?);
             match notify {
                 Notify::Nobody => {}
@@ -108,7 +117,7 @@ impl Runner {
 }
 
 /// What goes into the account's record: entries that follow each other, in one append.
-fn entries(account: AccountId, after: &mut Profile, now: Timestamp, events: &[AccountEvent]) -> Result<Option<Append>, RunError> {
+pub(crate) fn entries(account: AccountId, after: &mut Profile, now: Timestamp, events: &[AccountEvent]) -> Result<Option<Append>, RunError> {
     let mut append: Option<Append> = None;
     for event in events {
         let next = record::append(record::ACCOUNT, account.0, after.events, now, event)?;

@@ -380,6 +380,7 @@ impl Config {
     /// Whether there is a telephony that can ring customers.
     pub fn rings(&self) -> bool {
         self.twilio.is_some() || self.jambonz.is_some() || self.http.as_ref().is_some_and(|at| at.push_url.is_some()) || self.sip.as_ref().is_some_and(|at| at.out.is_some())
+            || self.asterisk.as_ref().is_some_and(|at| at.out.is_some()) || self.freeswitch.as_ref().is_some_and(|at| at.out.is_some())
     }
 
     /// Whether calls can come in.
@@ -393,7 +394,8 @@ impl Config {
         let of = [
             self.twilio.as_ref().and_then(|at| at.app_number.as_ref()), self.jambonz.as_ref().and_then(|at| at.app_number.as_ref()),
             self.connect.as_ref().and_then(|at| at.app_number.as_ref()), self.genesys.as_ref().and_then(|at| at.app_number.as_ref()),
-            self.http.as_ref().and_then(|at| at.app_number.as_ref()),
+            self.http.as_ref().and_then(|at| at.app_number.as_ref()), self.sip.as_ref().and_then(|at| at.app_number.as_ref()),
+            self.asterisk.as_ref().and_then(|at| at.app_number.as_ref()), self.freeswitch.as_ref().and_then(|at| at.app_number.as_ref()),
         ];
         of.into_iter().flatten().next()
     }

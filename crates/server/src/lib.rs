@@ -55,6 +55,7 @@ pub mod upstream;
 pub mod vault;
 pub mod voice;
 pub mod voice_months;
+pub mod voice_undo;
 pub mod watch;
 pub mod web;
 

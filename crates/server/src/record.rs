@@ -79,8 +79,17 @@ pub enum AccountEvent {
     ProviderLinked,
     /// A voice was taken off the file, outside of a call.
     VoiceRemoved {
-        /// `withdrawn` signed in, `expired`, or `suspect`: it came shortly before the account was frozen.
+        /// `withdrawn` signed in, `expired`, or `suspect`: it came shortly before the account was frozen, or
+        /// on a call that the customer disowned or the lead marked as fraud.
         why: String,
+    },
+    /// The last under a legal hold, also of what was only learnt: it is not compared any more, and goes
+    /// when the hold does.
+    VoiceEnded,
+    /// What a voice's template had learnt was taken out again.
+    VoiceUnlearnt {
+        /// Because of which call; none: of all that came shortly before the account was frozen.
+        call: Option<CallId>,
     },
     /// The counts of wrong entries were set back by a command.
     Unlocked,

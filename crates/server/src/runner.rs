@@ -37,6 +37,7 @@ use crate::{
     record, seen,
     vault::{Vault, VaultError},
     voice::{self, Voices},
+    voice_undo,
     watch::Watch,
 };
 
@@ -469,7 +470,7 @@ impl Runner {
                 Answer::Redeemed { verdict, account: self.consult(Some(live.account), consulted).await?.map(|l| l.profile.brief(now)) }
             }
             Ask::VoiceTake { call, account, taken, held, until, sound } => self.voice_take(voice::Taken { call, account, taken, held, until, sound }, docs).await?,
-            Ask::VoiceCompare { account, learn, sound } => self.voice_compare(account, learn, sound, docs).await?,
+            Ask::VoiceCompare { call, account, learn, sound } => self.voice_compare(call, account, learn, sound, docs).await?,
             // Answered where the line is known.
             Ask::History { dialled, .. } => Answer::History { history: History::default(), dialled },
             Ask::Attest { transaction, kind, presented } => {
@@ -546,6 +547,8 @@ impl Runner {
                 commit.docs.push(voice::forget_takes(call.id));
             }
         }
+        // In a box: every step of a call comes by, and hardly any marks it.
+        Box::pin(voice_undo::write(self, &live.call, call, &mut commit)).await?;
         seen::write(self, &live.call, call, &live.line, &mut commit);
         intel::write(self, live.call.n, call, &mut commit)?;
         commit.appends.push(turned.policies.still());
@@ -590,6 +593,10 @@ impl Runner {
             if let Effect::Alert(_) = effect {
                 self.hub.tell(Notice::Alert);
             }
+        }
+        if before.fraud != turned.after.fraud {
+            // Whoever it touched, at any time of the call.
+            self.directory.forget_all();
         }
         self.metrics.took(before, &turned.after, &turned.out.events);
         if !turned.out.events.is_empty() {

@@ -21,12 +21,14 @@ use crate::{
 /// Most records that are kept. Only calls that somebody looks at have one.
 const MOST: usize = 4096;
 
+type Kept = HashMap<(CallId, Reader), Arc<Vec<StoryLine>>>;
+
 /// Sentences by call and reader, with agents' ids in place of their names.
 #[derive(Default)]
-pub(crate) struct Sentences(Mutex<HashMap<(CallId, Reader), Arc<Vec<StoryLine>>>>);
+pub(crate) struct Sentences(Mutex<Kept>);
 
 impl Sentences {
-    fn kept(&self) -> MutexGuard<'_, HashMap<(CallId, Reader), Arc<Vec<StoryLine>>>> { self.0.lock().unwrap_or_else(PoisonError::into_inner) }
+    fn kept(&self) -> MutexGuard<'_, Kept> { self.0.lock().unwrap_or_else(PoisonError::into_inner) }
 
     pub(crate) fn forget(&self, id: CallId) {
         for reader in [Reader::Lead, Reader::Anyone] {

@@ -12,12 +12,13 @@ use countersign_core::{
     id::{AccountId, CallId},
     secret::Secret,
     time::{Span, Timestamp},
-    voice::{self, Comparison, Fault, Outcome, Sound},
+    voice::{self, Comparison, Fault, Outcome, Place, Sound},
 };
 use countersign_store::{DocWrite, Expect};
 use countersign_voice::{
-    Audio, Calibration, CalibrationError, Engine, EngineError, Feedback, Plugin, PluginError, Problem, Progress, Quality, Requirements, Speech, Template, Verdict,
-    Verification, engine::Reference, enrol::Enrolment, onnx::Limits, plugin::Kind, score::{PhraseCheck, ReplayCheck},
+    Audio, Calibration, CalibrationError, Engine, EngineError, Feedback, Occasion, Plugin, PluginError, Problem, Progress, Quality, Requirements, Speech, Template,
+    Verdict, Verification, drift, embed::Embedder, engine::Reference, enrol::Enrolment, onnx::Limits, plugin::Kind,
+    score::{PhraseCheck, ReplayCheck},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -48,6 +49,9 @@ const EXPIRE: usize = 100;
 pub struct VoiceSettings {
     /// What was measured here (`countersign voice calibrate`). Without it every answer is "not calibrated".
     pub calibration: Option<PathBuf>,
+    /// The manifest of a speaker network to be used instead of ours; the network lies beside it, with `.onnx`
+    /// at its end. What was enrolled or measured with another network says nothing from then on.
+    pub speaker: Option<PathBuf>,
     /// The manifest of a model for synthetic speech; the model lies beside it, with `.onnx` at its end.
     pub synthetic: Option<PathBuf>,
     /// Which text of consent is read out: a name for the record. Give it another whenever the words change.
@@ -85,19 +89,28 @@ pub enum VoiceError {
         why: CalibrationError,
     },
     /// The calibration is for another network or another kind of speech.
-    #[error("voice.calibration: {0} was measured with another speaker network, or on free speech: it says nothing here. Calibrate anew")]
+    #[error("voice.calibration: {0} was measured with another speaker network, on free speech, or by an older program that does not say what it weighed: it says nothing here. Calibrate anew with the network of [voice] (`countersign voice calibrate`, with --speaker where voice.speaker names one)")]
     OtherCalibration(String),
-    /// The model for synthetic speech is not used.
-    #[error("voice.synthetic: {path}: {why}")]
-    Synthetic {
+    /// A network of somebody else's is not used.
+    #[error("voice.{setting}: {path}: {why}")]
+    Plugin {
+        /// Which setting.
+        setting: &'static str,
         /// Which file.
         path: String,
         /// Why.
         why: PluginError,
     },
     /// It is a model for something else.
-    #[error("voice.synthetic: {0} is for something else: its manifest has to say kind = \"spoof\"")]
-    OtherKind(String),
+    #[error("voice.{setting}: {path} is for something else: its manifest has to say kind = \"{kind}\"")]
+    OtherKind {
+        /// Which setting.
+        setting: &'static str,
+        /// Which file.
+        path: String,
+        /// What is needed.
+        kind: &'static str,
+    },
     /// The models that come with us.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -105,6 +118,15 @@ pub enum VoiceError {
 
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, VoiceError> {
     std::fs::read(path).map_err(|source| VoiceError::File { setting, path: path.display().to_string(), source })
+}
+
+/// A network of somebody else's, by its manifest.
+fn plugin(setting: &'static str, path: &Path, kind: Kind, word: &'static str) -> Result<Arc<Plugin>, VoiceError> {
+    let told = path.display().to_string();
+    let manifest = String::from_utf8_lossy(&read(setting, path)?).into_owned();
+    let file = read(setting, &path.with_extension("onnx"))?;
+    let plugin = Plugin::load(&manifest, &file, &Limits::default()).map_err(|why| VoiceError::Plugin { setting, path: told.clone(), why })?;
+    if plugin.manifest().kind == kind { Ok(plugin) } else { Err(VoiceError::OtherKind { setting, path: told, kind: word }) }
 }
 
 impl VoiceSettings {
@@ -137,6 +159,8 @@ impl VoiceSettings {
 pub struct Voices {
     engine: Engine,
     calibration: Option<Calibration>,
+    /// Of the calibration: by it scores of two of them are kept apart.
+    name: String,
     synthetic: Option<Arc<Plugin>>,
 }
 
@@ -158,22 +182,23 @@ impl Voices {
             let text = String::from_utf8_lossy(&read("calibration", path)?).into_owned();
             Calibration::from_json(&text).map(|calibration| (calibration, told.clone())).map_err(|why| VoiceError::Calibration { path: told, why })
         }).transpose()?;
-        let synthetic = settings.synthetic.as_deref().map(|path| {
-            let told = path.display().to_string();
-            let manifest = String::from_utf8_lossy(&read("synthetic", path)?).into_owned();
-            let plugin = Plugin::load(&manifest, &read("synthetic", &path.with_extension("onnx"))?, &Limits::default()).map_err(|why| VoiceError::Synthetic { path: told.clone(), why })?;
-            if plugin.manifest().kind == Kind::Spoof { Ok(plugin) } else { Err(VoiceError::OtherKind(told)) }
-        }).transpose()?;
+        let speaker = settings.speaker.as_deref().map(|path| plugin("speaker", path, Kind::Embedding, "embedding")).transpose()?;
+        let synthetic = settings.synthetic.as_deref().map(|path| plugin("synthetic", path, Kind::Spoof, "spoof")).transpose()?;
         let named = calibration.as_ref().map(|(_, path)| path.clone()).unwrap_or_default();
-        Self::new(calibration.map(|(calibration, _)| calibration), synthetic)?.fitting(named)
+        Self::new(speaker, calibration.map(|(calibration, _)| calibration), synthetic)?.fitting(named)
     }
 
-    /// With this calibration and this model for synthetic speech.
+    /// With this speaker network instead of ours, this calibration and this model for synthetic speech.
     ///
     /// # Errors
     /// See [`EngineError`].
-    pub fn new(calibration: Option<Calibration>, synthetic: Option<Arc<Plugin>>) -> Result<Self, VoiceError> {
-        Ok(Self { engine: Engine::built_in()?, calibration, synthetic })
+    pub fn new(speaker: Option<Arc<Plugin>>, calibration: Option<Calibration>, synthetic: Option<Arc<Plugin>>) -> Result<Self, VoiceError> {
+        let engine = match speaker {
+            Some(plugin) => Engine::with_network(Embedder::plugin(plugin).map_err(EngineError::from)?)?,
+            None => Engine::built_in()?,
+        };
+        let name = calibration.as_ref().map(Calibration::name).unwrap_or_default();
+        Ok(Self { engine, calibration, name, synthetic })
     }
 
     fn fitting(self, path: String) -> Result<Self, VoiceError> {
@@ -183,13 +208,25 @@ impl Voices {
         }
     }
 
+    /// By which scores of now are looked at for drift: the name of the calibration, and how the genuine
+    /// scored in it, if it says so.
+    pub fn measured(&self) -> Option<(&str, Option<drift::Reference>)> { self.calibration.as_ref().map(|calibration| (self.name.as_str(), calibration.genuine)) }
+
+    /// Where a score lies among those of the calibration.
+    fn place(&self, verification: &Verification) -> Option<Place> {
+        let genuine = self.calibration.as_ref()?.genuine?;
+        let tenth = genuine.tenth(verification.score.filter(|_| verification.threshold.is_some())?)?;
+        Some(Place { calibration: self.name.clone(), tenth })
+    }
+
     /// Looks at one take. `before` are those that are there.
     fn take(&self, before: Option<&[u8]>, sound: &Sound) -> (Take, voice::Quality) {
         let Ok(audio) = Audio::from_pcm16(sound.expose()) else { return (Take::Faulty(Fault::Failed), voice::Quality::default()) };
         let quality = told(&self.engine.quality(&audio));
         let enrolment = match before {
             None => Some(self.engine.enrol(Speech::SamePhrase)),
-            Some(bytes) => Enrolment::from_bytes(bytes).ok(),
+            // A node that uses another network took the takes before: they are not to be mixed.
+            Some(bytes) => Enrolment::from_bytes(bytes).ok().filter(|before| before.network() == self.engine.network()),
         };
         let (Some(mut enrolment), Ok(take)) = (enrolment, self.engine.take(&audio, &Requirements::enrolment())) else {
             return (Take::Faulty(Fault::Failed), quality);
@@ -213,11 +250,12 @@ impl Voices {
     }
 
     /// Compares, and says what the template is from then on, if it learnt.
-    fn compare(&self, template: &[u8], learn: bool, sound: &Sound) -> (Comparison, Option<Vec<u8>>) {
+    fn compare(&self, template: &[u8], learn: Option<Occasion>, sound: &Sound) -> (Comparison, Option<Vec<u8>>) {
         let failed = || (Comparison::only(Outcome::Failed), None);
         let (Ok(mut template), Ok(audio)) = (Template::from_bytes(template), Audio::from_pcm16(sound.expose())) else { return failed() };
         let reference: Reference = match self.engine.prepare(template.clone()) {
             Ok(reference) => reference,
+            Err(EngineError::OtherNetwork) => return (Comparison::only(Outcome::OtherNetwork), None),
             Err(e) => {
                 tracing::warn!(error = %e, "a voice cannot be compared");
                 return failed();
@@ -225,8 +263,11 @@ impl Voices {
         };
         match self.engine.verify(&reference, &audio, self.calibration.as_ref(), self.synthetic.as_ref()) {
             Ok((verification, take)) => {
-                let learnt = learn && take.is_some_and(|take| template.adapt(take, &verification).is_ok());
-                (Comparison { learnt, ..compared(&verification) }, learnt.then(|| template.to_bytes()))
+                let learnt = match (learn, take) {
+                    (Some(occasion), Some(take)) => template.adapt(take, &verification, occasion).is_ok(),
+                    _ => false,
+                };
+                (Comparison { learnt, place: self.place(&verification), ..compared(&verification) }, learnt.then(|| template.to_bytes()))
             }
             Err(e) => {
                 tracing::error!(error = %e, "a voice could not be compared");
@@ -272,18 +313,18 @@ fn compared(v: &Verification) -> Comparison {
         likelihood: v.log_likelihood_ratio.map(thousandths),
         phrase: match v.phrase { PhraseCheck::Same(_) => Some(true), PhraseCheck::Other(_) => Some(false), PhraseCheck::NotChecked => None },
         recording: match v.replay { ReplayCheck::Stored(_) => Some(true), ReplayCheck::NotStored(_) => Some(false), ReplayCheck::NotChecked => None },
-        spoof: v.spoof.map(thousandths), learnt: false,
+        spoof: v.spoof.map(thousandths), learnt: false, place: None,
     }
 }
 
 /// What is kept of a voice. The one place where it is sealed and opened: for one account, in one place.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+pub(crate) struct Kept {
     account: AccountId,
     bytes: Secret,
 }
 
-fn kept(account: AccountId, bytes: &[u8]) -> Kept { Kept { account, bytes: Secret::new(BASE64.encode(bytes)) } }
+pub(crate) fn kept(account: AccountId, bytes: &[u8]) -> Kept { Kept { account, bytes: Secret::new(BASE64.encode(bytes)) } }
 
 /// Takes of a call away.
 pub fn forget_takes(call: CallId) -> DocWrite { DocWrite::Delete { kind: TAKES, id: call.0.to_vec() } }
@@ -321,8 +362,14 @@ impl Runner {
         tokio::task::spawn_blocking(move || job(&voices)).await.map(Some).map_err(|_| RunError::Busy)
     }
 
+    /// By what scores are measured here, for the drift; see [`Voices::measured`].
+    pub fn voices_measured(&self) -> Option<(String, Option<drift::Reference>)> {
+        let (voices, _) = self.voices.get()?;
+        voices.measured().map(|(name, genuine)| (name.to_owned(), genuine))
+    }
+
     /// `None`: it is another account's, damaged, or of a customer who was erased.
-    async fn opened(&self, kind: &'static str, id: &[u8], account: AccountId, body: &[u8]) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, RunError> {
+    pub(crate) async fn opened(&self, kind: &'static str, id: &[u8], account: AccountId, body: &[u8]) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, RunError> {
         let kept: Option<Kept> = self.unseal_about(kind, id, body).await?;
         Ok(kept.filter(|kept| kept.account == account).and_then(|kept| BASE64.decode(kept.bytes.expose()).ok()).map(zeroize::Zeroizing::new))
     }
@@ -363,7 +410,8 @@ impl Runner {
     }
 
     /// Answers [`countersign_core::call::Ask::VoiceCompare`].
-    pub(crate) async fn voice_compare(&self, account: AccountId, learn: bool, sound: Sound, docs: &mut Vec<DocWrite>) -> Result<Answer, RunError> {
+    pub(crate) async fn voice_compare(&self, call: CallId, account: AccountId, learn: bool, sound: Sound, docs: &mut Vec<DocWrite>) -> Result<Answer, RunError> {
+        let learn = learn.then(|| Occasion { id: call.0, at: self.now().0 });
         let failed = Answer::VoiceCompared(Comparison::only(Outcome::Failed));
         let Some(doc) = self.store.doc(TEMPLATE, &account.0).await? else { return Ok(failed) };
         let Some(template) = self.opened(TEMPLATE, &account.0, account, &doc.body).await? else { return Ok(failed) };

@@ -5,18 +5,17 @@
 use std::collections::BTreeMap;
 
 use countersign_core::{call::Event, time::Timestamp, voice::Likeness};
+use countersign_voice::drift::{Counts, Moved, Reference};
 use serde::{Deserialize, Serialize};
 
 /// Months that are kept.
 const KEEP: usize = 25;
-/// Scores of which anything is said: as in `countersign_voice::drift`.
-const FEWEST: u32 = 50;
 
 /// Year and month, such as `2026-11`, UTC.
 pub type Name = String;
 
 /// One month.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Month {
     /// Voices that came on file.
     pub enrolled: u32,
@@ -34,6 +33,9 @@ pub struct Month {
     pub sum: i64,
     /// … and the sum of their squares, in millionths.
     pub squares: i64,
+    /// By calibration, how many of the genuine scored in each tenth of it.
+    #[serde(default)]
+    pub tenths: BTreeMap<String, Counts>,
 }
 
 impl Month {
@@ -45,13 +47,9 @@ impl Month {
         Some((mean, variance.isqrt()))
     }
 
-    /// Whether the genuine score otherwise than in `first`, by more than half of what is usual among them.
-    pub fn has_moved(&self, first: &Self) -> bool {
-        match (self.genuine(), first.genuine()) {
-            (Some((now, _)), Some((then, usual))) if self.genuine >= FEWEST && first.genuine >= FEWEST => (now - then).abs() * 2 > usual,
-            _ => false,
-        }
-    }
+    /// How far the genuine have moved from how they scored when the calibration of this name was made.
+    /// `None`: none was compared with it.
+    pub fn moved(&self, calibration: &str, reference: &Reference) -> Option<Moved> { reference.moved(self.tenths.get(calibration)?) }
 
     /// In percent; `None` of nothing.
     pub fn percent(part: u32, whole: u32) -> Option<u32> { (u64::from(part) * 100).checked_div(u64::from(whole)).and_then(|p| u32::try_from(p).ok()) }
@@ -81,6 +79,12 @@ impl Months {
                     month.genuine += 1;
                     month.sum = month.sum.saturating_add(score);
                     month.squares = month.squares.saturating_add(score.saturating_mul(score));
+                    if let Some(place) = &comparison.place {
+                        let counts = month.tenths.entry(place.calibration.clone()).or_default();
+                        if let Some(count) = counts.get_mut(usize::from(place.tenth)) {
+                            *count = count.saturating_add(1);
+                        }
+                    }
                 }
             }
             _ => {}
@@ -93,34 +97,43 @@ impl Months {
 
 #[cfg(test)]
 mod tests {
-    use countersign_core::{id::AccountId, time::Span, voice::{Comparison, Outcome}};
+    use countersign_core::{id::AccountId, time::Span, voice::{Comparison, Outcome, Place}};
+    use countersign_voice::drift::Level;
 
     use super::*;
 
     const JUNE: Timestamp = Timestamp(1_780_308_000_000);
 
     fn compared(outcome: Outcome, score: Option<i64>, proved: bool) -> Event {
-        Event::VoiceCompared { account: AccountId([1; 16]), comparison: Comparison { score, ..Comparison::only(outcome) }, proved }
+        // Tenths of a whole score, from 4 to 5.
+        let tenth = score.map(|score| u8::try_from(((score - 4_000) / 100).clamp(0, 9)).unwrap());
+        let place = tenth.map(|tenth| Place { calibration: "ours".into(), tenth });
+        Event::VoiceCompared { account: AccountId([1; 16]), comparison: Comparison { score, place, ..Comparison::only(outcome) }, proved }
     }
 
     #[test]
     fn months_are_counted_and_a_shift_is_told() {
         let mut months = Months::default();
-        for n in 0..60 {
-            months.take(JUNE, &compared(Outcome::Alike, Some(4_000 + 100 * (n % 5)), true));
-            months.take(JUNE + Span::days(31), &compared(Outcome::Alike, Some(4_050 + 100 * (n % 5)), true));
-            months.take(JUNE + Span::days(61), &compared(Outcome::Unlike, Some(2_500 + 100 * (n % 5)), true));
+        for n in 0..200 {
+            months.take(JUNE, &compared(Outcome::Alike, Some(4_050 + 100 * (n % 10)), true));
+            months.take(JUNE + Span::days(61), &compared(Outcome::Unlike, Some(3_550 + 100 * (n % 10)), true));
+        }
+        for n in 0..40 {
+            months.take(JUNE + Span::days(31), &compared(Outcome::Alike, Some(3_550 + 100 * (n % 10)), true));
         }
         months.take(JUNE, &compared(Outcome::Unlike, Some(-9_000), false));
         months.take(JUNE, &compared(Outcome::KnownRecording, Some(9_000), true));
         months.take(JUNE, &compared(Outcome::NotCalibrated, Some(1), false));
-        let of = |name: &str| months.0[name];
+        let of = |name: &str| months.0[name].clone();
         let june = of("2026-06");
-        assert_eq!((june.asked, june.compared, june.alike, june.alarms, june.genuine), (63, 62, 60, 1, 60));
-        assert_eq!(june.genuine(), Some((4_200, 141)));
-        assert!(!of("2026-07").has_moved(&june) && of("2026-08").has_moved(&june));
-        // Few scores say nothing.
-        assert!(!of("2026-08").has_moved(&Month { genuine: 49, ..june }));
+        assert_eq!((june.asked, june.compared, june.alike, june.alarms, june.genuine), (203, 202, 200, 1, 200));
+        assert_eq!(june.genuine(), Some((4_500, 287)));
+        // Who had not proved anything, and what was an alarm, is not among them.
+        assert_eq!(june.tenths["ours"], [20; 10]);
+        let reference = Reference { edges: [4.1, 4.2, 4.3, 4.4, 4.5, 4.6, 4.7, 4.8, 4.9], counts: [30; 10] };
+        let level = |name: &str| of(name).moved("ours", &reference).unwrap().level();
+        assert_eq!((level("2026-06"), level("2026-07"), level("2026-08")), (Level::Stable, Level::TooFew, Level::Moved));
+        assert!(june.moved("theirs", &reference).is_none(), "scores of two calibrations are not mixed");
         assert_eq!((Month::percent(1, 3), Month::percent(1, 0)), (Some(33), None));
     }
 

@@ -71,6 +71,8 @@ enum Now {
     /// Nothing, or something that needs no attention.
     Idle,
     Playing,
+    /// The caller waits, and may press keys.
+    Waiting,
     Gathering(Gather, Instant),
     /// The caller is to say something.
     Listening,
@@ -353,7 +355,7 @@ impl Call {
             }
             Now::Ringing(..) => self.not_reached(408),
             Now::Referring(_) => return self.transfer(Transfer::Failed(0)),
-            Now::Idle | Now::Playing | Now::Listening | Now::Talking => {}
+            Now::Idle | Now::Playing | Now::Waiting | Now::Listening | Now::Talking => {}
         }
         Ok(())
     }
@@ -437,6 +439,11 @@ impl Call {
                 Some(Step::Hold(clip)) => {
                     self.release_agent();
                     self.session.repeat(clip);
+                }
+                Some(Step::Wait(clip)) => {
+                    self.release_agent();
+                    self.session.repeat(clip);
+                    self.now = Now::Waiting;
                 }
                 Some(Step::Bridge(bridge)) => self.bridge(bridge),
                 Some(Step::Refer(uri)) => {
@@ -539,6 +546,9 @@ impl Call {
     }
 
     fn entry_key(&mut self, key: char) {
+        if matches!(self.now, Now::Waiting) && self.asking.is_none() {
+            return self.ask(Question::Digits(Zeroizing::new(key.to_string())));
+        }
         let Now::Gathering(gather, until) = &mut self.now else {
             if self.asking.is_some() && self.ahead.len() < AHEAD {
                 self.ahead.push(key);

@@ -101,6 +101,14 @@ impl Clip {
         })
     }
 
+    /// The same, and then nothing to hear for this long. Cut at ten minutes.
+    #[must_use]
+    pub fn followed_by_silence(&self, length: Duration) -> Arc<Self> {
+        let more = samples(length).min(LONGEST.saturating_sub(self.mu.len()));
+        let with = |law: Law| self.bytes(law).iter().copied().chain(std::iter::repeat_n(law.silence(), more)).collect();
+        Arc::new(Self { mu: with(Law::Mu), a: with(Law::A) })
+    }
+
     /// How long it lasts.
     #[must_use]
     pub fn duration(&self) -> Duration {

@@ -128,6 +128,8 @@ pub enum Step {
     Listen(Duration),
     /// Play this over and over until something else happens. An agent who was connected is let go.
     Hold(Arc<Clip>),
+    /// The same, and every key that the caller presses meanwhile is told by itself: [`Flow::digits`].
+    Wait(Arc<Clip>),
     /// Connect with an agent. While the steps are `Play` and `Gather`, an agent who is connected stays,
     /// hears the soft tone, and neither the caller nor the keys; a `Bridge` to the same target goes on
     /// with him.
@@ -146,6 +148,7 @@ impl fmt::Debug for Step {
             Self::Gather(gather) => gather.fmt(f),
             Self::Listen(longest) => f.debug_tuple("Listen").field(longest).finish(),
             Self::Hold(clip) => f.debug_tuple("Hold").field(clip).finish(),
+            Self::Wait(clip) => f.debug_tuple("Wait").field(clip).finish(),
             Self::Bridge(bridge) => bridge.fmt(f),
             Self::Refer(_) => f.write_str("Refer"),
             Self::HangUp => f.write_str("HangUp"),
@@ -266,8 +269,8 @@ pub trait Flow: Send + Sync + 'static {
     /// A call has come in. The caller hears ringing until this answers.
     async fn incoming(&self, call: &Incoming) -> Answer;
 
-    /// A `Gather` is done: at least one key, `#` not among them if it ends an entry. `None`: the call
-    /// stays as it is, and steps are pushed later.
+    /// A `Gather` is done: at least one key, `#` not among them if it ends an entry; or a key was pressed
+    /// in a `Wait`. `None`: the call stays as it is, and steps are pushed later.
     async fn digits(&self, call: &CallKey, keys: &str) -> Option<Steps>;
 
     /// A `Gather` was given up. What was keyed until then is not handed over. `None`: the steps that

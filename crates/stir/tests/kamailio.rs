@@ -250,7 +250,7 @@ fn calls(s: &Scene) -> Vec<Case> {
         format!("{signed}.{signature}{parameters}")
     };
     vec![
-        s.case("attestation A", &[good.clone()]),
+        s.case("attestation A", std::slice::from_ref(&good)),
         s.case("attestation B", &[s.signed(Attest::B)]).says("B", [1, 1]),
         s.case("attestation C", &[s.signed(Attest::C)]).says("C", [1, 1]),
         s.case("kind in quotation marks", &[s.with_parameters(&format!(";info=<{X5U}>;alg=ES256;ppt=\"shaken\""))]),
@@ -301,9 +301,9 @@ fn stricter(s: &Scene) -> Vec<Case> {
     let broken = format!("{}{parameters}", flipped(&s.token(), 32));
     let spaced = format!("{} {}", &good[..20], &good[20..]);
     vec![
-        Case { from: OTHER, ..s.case("the call comes from another number", &[good.clone()]) }.says("orig_mismatch", [1, 1]).by("RFC 8224 §6.2"),
-        Case { to: OTHER, ..s.case("the call goes to another number", &[good.clone()]) }.says("dest_mismatch", [1, 1]).by("RFC 8224 §6.2"),
-        Case { again: true, ..s.case("the same token on a second call", &[good.clone()]) }.says("replay", [1, 1]).by("RFC 8224 §12.1"),
+        Case { from: OTHER, ..s.case("the call comes from another number", std::slice::from_ref(&good)) }.says("orig_mismatch", [1, 1]).by("RFC 8224 §6.2"),
+        Case { to: OTHER, ..s.case("the call goes to another number", std::slice::from_ref(&good)) }.says("dest_mismatch", [1, 1]).by("RFC 8224 §6.2"),
+        Case { again: true, ..s.case("the same token on a second call", std::slice::from_ref(&good)) }.says("replay", [1, 1]).by("RFC 8224 §12.1"),
         s.case("two minutes old", &[at(-120)]).says("stale", [1, 1]).by("ATIS-1000074: 60 s, and Kamailio's `expire` is 300"),
         s.case("signed for in ten minutes", &[at(600)]).says("stale", [1, 1]).by("RFC 8224 §6.2"),
         s.payload_with("no attestation", "\"attest\":\"A\",", "").says("malformed", [1, 1]).by("RFC 8588 §4"),

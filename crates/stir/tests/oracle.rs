@@ -30,7 +30,7 @@ fn what_secsipidx_signs_passes_here() {
     }
     let folder = Folder::new("secsipidx-signs");
     let mut world = World::new();
-    let key = folder.put("key.pem", &world.provider.pem());
+    let key = folder.put("key.pem", world.provider.pem());
     for attest in ["A", "B", "C"] {
         let signed = run(
             "secsipidx",
@@ -99,8 +99,8 @@ fn what_is_signed_here_passes_secsipidx() {
     }
     let folder = Folder::new("secsipidx-checks");
     let world = World::new();
-    let key = folder.put("public.pem", &pem("PUBLIC KEY", &world.provider.info()));
-    let other = folder.put("other.pem", &pem("PUBLIC KEY", &Key::new().info()));
+    let key = folder.put("public.pem", pem("PUBLIC KEY", &world.provider.info()));
+    let other = folder.put("other.pem", pem("PUBLIC KEY", &Key::new().info()));
     let check = |identity: &str, key: &str| {
         let identity = folder.put("identity", identity);
         run(
@@ -217,7 +217,7 @@ fn what_is_signed_here_passes_pyjwt() {
     };
     let folder = Folder::new("pyjwt");
     let world = World::new();
-    let key = folder.put("public.pem", &pem("PUBLIC KEY", &world.provider.info()));
+    let key = folder.put("public.pem", pem("PUBLIC KEY", &world.provider.info()));
     let dest = [n(DEST)];
     let to = [n("12025550102")];
     let signer = Signer::read(&world.provider.pem(), Address::read(X5U).unwrap()).unwrap();
@@ -281,7 +281,7 @@ fn no_address_that_python_calls_special_may_be_fetched_from() {
         addresses.push(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, short, 1).to_string());
     }
     let folder = Folder::new("special");
-    let file = folder.put("addresses", &addresses.join("\n"));
+    let file = folder.put("addresses", addresses.join("\n"));
     let special = ask_python(&python, &["special", &file]);
     let special = special.as_array().unwrap();
     assert!(special.len() > 1000);

@@ -3,9 +3,10 @@
 //! Trials of one person resemble each other, so that people are drawn again for the intervals, not
 //! trials (a bootstrap by speaker). With few speakers the intervals are wide, and that is the truth.
 
+use crate::drift::Reference;
 use crate::embed::BUILT_IN_SHA256;
 use crate::phrase::Distance;
-use crate::score::{Calibration, CalibrationError, Interval, Speech, hex};
+use crate::score::{Calibration, CalibrationError, Fusion, Interval, Speech, hex};
 
 /// One comparison of which it is known who spoke.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +35,8 @@ pub struct Goal {
     pub speech: Speech,
     /// SHA-256 of the speaker network.
     pub network: [u8; 32],
+    /// What the scores of the trials were made with.
+    pub weights: Fusion,
     /// See [`phrase_threshold`].
     pub phrase_threshold: Option<Distance>,
     /// Starts the drawing; the same seed, the same intervals.
@@ -43,7 +46,7 @@ pub struct Goal {
 }
 
 impl Goal {
-    /// For the network that is part of this crate, with 1000 repetitions.
+    /// For the network that is part of this crate and its weights, with 1000 repetitions.
     #[must_use]
     pub fn new(
         false_accepts: f64,
@@ -59,6 +62,7 @@ impl Goal {
             calls,
             speech,
             network: BUILT_IN_SHA256,
+            weights: Fusion::of(speech),
             phrase_threshold: None,
             seed: 1,
             repetitions: 1000,
@@ -141,8 +145,13 @@ pub fn calibrate(trials: &[Trial], goal: &Goal) -> Result<Calibration, Calibrati
         .collect();
     let labels: Vec<bool> = trials.iter().map(|trial| trial.genuine).collect();
     let line = logistic(&features, &labels);
+    let genuine: Vec<f32> = trials
+        .iter()
+        .filter(|trial| trial.genuine)
+        .map(|trial| trial.score)
+        .collect();
     let calibration = Calibration {
-        version: 1,
+        version: 2,
         condition: goal.condition.clone(),
         made_on: goal.made_on.clone(),
         speech: goal.speech,
@@ -160,6 +169,8 @@ pub fn calibrate(trials: &[Trial], goal: &Goal) -> Result<Calibration, Calibrati
         intercept: rounded(line.offset, 4) as f32,
         phrase_threshold: goal.phrase_threshold,
         spoof_threshold: None,
+        weights: Some(goal.weights),
+        genuine: Reference::of(&genuine),
     };
     calibration.checked()
 }
@@ -458,10 +469,10 @@ fn rounded(value: f64, digits: i32) -> f64 {
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014): for drawing people again, not for secrets.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -63,23 +63,43 @@ impl Engine {
         })
     }
 
-    /// With another speaker network, and with weights that fit it: for the same phrase, and for free
-    /// speech. Cosines of two networks do not mean the same; see [`crate::calibrate::logistic`].
+    /// With another speaker network. Its score is the network alone ([`Fusion::NETWORK_ALONE`]), until
+    /// [`Engine::weigh`] or a calibration brings weights that fit it: cosines of two networks do not
+    /// mean the same.
     ///
     /// # Errors
     /// [`EngineError`], as [`Engine::built_in`].
-    pub fn with_network(
-        embedder: Embedder,
-        same_phrase: Fusion,
-        free: Fusion,
-    ) -> Result<Self, EngineError> {
+    pub fn with_network(embedder: Embedder) -> Result<Self, EngineError> {
         let background = Background::built_in()?;
+        let fusion = [Speech::SamePhrase, Speech::Free]
+            .map(|speech| Fusion::with(embedder.sha256(), speech));
         Ok(Self {
             frontend: Frontend::new(),
             embedder,
             background,
-            fusion: [same_phrase, free],
+            fusion,
         })
+    }
+
+    /// From now on scores are made with these weights, where no calibration says others.
+    pub fn weigh(&mut self, speech: Speech, weights: Fusion) {
+        let [same_phrase, free] = &mut self.fusion;
+        *(if speech == Speech::SamePhrase {
+            same_phrase
+        } else {
+            free
+        }) = weights;
+    }
+
+    /// What scores are made with, where no calibration says otherwise.
+    #[must_use]
+    pub fn weights(&self, speech: Speech) -> &Fusion {
+        let [same_phrase, free] = &self.fusion;
+        if speech == Speech::SamePhrase {
+            same_phrase
+        } else {
+            free
+        }
     }
 
     /// SHA-256 of the speaker network, which templates and calibrations are bound to.
@@ -130,11 +150,9 @@ impl Engine {
         if template.network() != self.network() {
             return Err(EngineError::OtherNetwork);
         }
-        let middle = Embedding::middle(template.takes().iter().map(Take::embedding));
+        let middle = Embedding::middle(template.takes().map(Take::embedding));
         let middle = middle.ok_or(EngineError::NoVoice)?;
-        let adapted = self
-            .background
-            .adapt(template.takes().iter().map(Take::cepstra));
+        let adapted = self.background.adapt(template.takes().map(Take::cepstra));
         Ok(Reference {
             template,
             middle,
@@ -145,7 +163,7 @@ impl Engine {
     /// Compares a take with a template: numbers, no verdict.
     #[must_use]
     pub fn compare(&self, reference: &Reference, take: &Take) -> Option<Scores> {
-        let stored = reference.template.takes().iter().map(Take::cepstra);
+        let stored = reference.template.takes().map(Take::cepstra);
         Some(Scores {
             embedding: reference.middle.cosine(take.embedding()),
             mixture: self.background.ratio(&reference.adapted, take.cepstra())?,
@@ -156,13 +174,7 @@ impl Engine {
     /// One number of several, as [`Fusion::score`].
     #[must_use]
     pub fn score(&self, speech: Speech, scores: &Scores) -> f32 {
-        let [same_phrase, free] = &self.fusion;
-        let fusion = if speech == Speech::SamePhrase {
-            same_phrase
-        } else {
-            free
-        };
-        fusion.score(scores)
+        self.weights(speech).score(scores)
     }
 
     /// Looks at an answer: is it speech, is it a recording that is stored, are the words right, is the
@@ -200,7 +212,9 @@ impl Engine {
         let speech = reference.template.speech();
         let calibration =
             calibration.filter(|calibration| calibration.is_for(speech, self.network()));
-        let score = self.score(speech, &scores);
+        // A threshold holds for the weights that it was measured with.
+        let weights = calibration.and_then(|calibration| calibration.weights);
+        let score = weights.unwrap_or(*self.weights(speech)).score(&scores);
         Ok((
             judge(speech, score, scores, quality, spoof, calibration),
             Some(take),

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::embed::Embedding;
+use crate::embed::{BUILT_IN_SHA256, Embedding};
 use crate::frontend::{CEPSTRA, Cepstra};
 use crate::phrase::{self, Distance};
 use crate::plugin::MOST_ANSWERS;
@@ -13,8 +13,13 @@ use crate::score::{Speech, Verdict, Verification};
 
 /// Takes that make a template.
 pub const TAKES: usize = 3;
-/// Takes that are kept at most: the first three, and the last three of what was added.
-pub const MOST_TAKES: usize = 6;
+/// Takes that are compared with at most: the first three, and the last three of what was added.
+pub const MOST_TAKES: usize = TAKES + LATER;
+/// Takes that were added and are compared with.
+const LATER: usize = 3;
+/// Takes that were added and are kept: those before the last three are not compared with any more. They
+/// are there for [`Template::unlearn`], so that what is taken out leaves what was before it.
+const MOST_ADDED: usize = 2 * LATER;
 /// Frames of cepstra that are kept of a take: 20 s of speech.
 pub const MOST_FRAMES: usize = 2000;
 
@@ -23,10 +28,13 @@ pub const MOST_FRAMES: usize = 2000;
 const OTHER_PHRASE: Distance = 4.25;
 /// Embeddings less alike than this are different people, or very different lines. Of people who are
 /// the same, the least alike were at 0.29; about half of others are below.
+///
+/// Measured with the network that is part of this crate: with another one nothing is refused by it.
 const OTHER_VOICE: f32 = 0.25;
 
 const MAGIC: &[u8; 4] = b"CSVT";
-const VERSION: u8 = 1;
+/// Version 1 does not say on which occasions takes were added.
+const VERSION: u8 = 2;
 /// Cepstra are kept in steps of 1/2048: less than a thousandth of their variance.
 const STEPS: f32 = 2048.0;
 
@@ -59,6 +67,27 @@ impl Take {
     pub fn cepstra(&self) -> &Cepstra {
         &self.cepstra
     }
+}
+
+/// On which occasion a take was added to a template.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occasion {
+    /// A name of your own, such as that of the call.
+    pub id: [u8; 16],
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+}
+
+impl Occasion {
+    /// Nobody knows: the template is from before occasions were kept.
+    pub const UNKNOWN: Self = Self { id: [0; 16], at: 0 };
+}
+
+/// A take that was added.
+#[derive(Clone, PartialEq)]
+struct Added {
+    take: Take,
+    occasion: Occasion,
 }
 
 /// A voice does not belong into a log.
@@ -109,10 +138,16 @@ impl Enrolment {
         }
     }
 
+    /// SHA-256 of the speaker network its takes were made with.
+    #[must_use]
+    pub fn network(&self) -> &[u8; 32] {
+        &self.network
+    }
+
     /// As bytes, between one take and the next: as personal as a [`Template`].
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        written(self.speech, &self.network, &self.takes)
+        written(self.speech, &self.network, &self.takes, &[])
     }
 
     /// Reads what [`Enrolment::to_bytes`] wrote.
@@ -120,7 +155,7 @@ impl Enrolment {
     /// # Errors
     /// [`BadTemplate`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadTemplate> {
-        let (speech, network, takes) = read(bytes)?;
+        let (speech, network, takes, _) = read(bytes)?;
         if takes.len() >= TAKES {
             return Err(BadTemplate("another number of takes"));
         }
@@ -150,9 +185,10 @@ impl Enrolment {
             .takes
             .iter()
             .map(|before| before.embedding.cosine(&take.embedding));
+        let ours = self.network == BUILT_IN_SHA256;
         if let Some(least) = cosines
             .min_by(f32::total_cmp)
-            .filter(|least| *least < OTHER_VOICE)
+            .filter(|least| ours && *least < OTHER_VOICE)
         {
             return Err(Feedback::VoicesDiffer(least));
         }
@@ -165,6 +201,7 @@ impl Enrolment {
             speech: self.speech,
             network: self.network,
             takes,
+            added: Vec::new(),
         })))
     }
 }
@@ -174,7 +211,10 @@ impl Enrolment {
 pub struct Template {
     speech: Speech,
     network: [u8; 32],
+    /// Those of enrolment.
     takes: Vec<Take>,
+    /// Those that were added, oldest first.
+    added: Vec<Added>,
 }
 
 /// Why bytes are not a template.
@@ -209,10 +249,11 @@ impl Template {
         &self.network
     }
 
-    /// The takes: three to [`MOST_TAKES`], those of enrolment first.
-    #[must_use]
-    pub fn takes(&self) -> &[Take] {
-        &self.takes
+    /// The takes that are compared with: three to [`MOST_TAKES`], those of enrolment first.
+    pub fn takes(&self) -> impl Iterator<Item = &Take> {
+        let old = self.added.len().saturating_sub(LATER);
+        let added = self.added.iter().skip(old).map(|added| &added.take);
+        self.takes.iter().chain(added)
     }
 
     /// Adds a take that was verified, so that the template ages with its owner. Only from well above
@@ -220,7 +261,12 @@ impl Template {
     ///
     /// # Errors
     /// [`NotAdapted`], and the template is as before.
-    pub fn adapt(&mut self, take: Take, verification: &Verification) -> Result<(), NotAdapted> {
+    pub fn adapt(
+        &mut self,
+        take: Take,
+        verification: &Verification,
+        occasion: Occasion,
+    ) -> Result<(), NotAdapted> {
         let (Verdict::Alike, Some(margin)) = (&verification.verdict, verification.margin) else {
             return Err(NotAdapted::NotAlike);
         };
@@ -234,36 +280,58 @@ impl Template {
         if good_enough(&verification.quality).is_some() {
             return Err(NotAdapted::Sound);
         }
-        if self.takes.len() >= MOST_TAKES {
-            self.takes.remove(TAKES);
+        if self.added.len() >= MOST_ADDED {
+            self.added.remove(0);
         }
-        self.takes.push(take);
+        self.added.push(Added { take, occasion });
         Ok(())
+    }
+
+    /// Takes out what was added on occasions that are not to be trusted, and everything that was added
+    /// later: it was found alike while that was in. What is older comes to count again, so that the
+    /// template is as it was before. Says whether there was anything.
+    ///
+    /// Takes of nobody knows when go too: they may be from there. What was added so long ago that it is
+    /// not kept any more cannot be found; nothing is compared with it either.
+    pub fn unlearn(&mut self, suspect: impl Fn(&Occasion) -> bool) -> bool {
+        let first = self
+            .added
+            .iter()
+            .position(|added| added.occasion == Occasion::UNKNOWN || suspect(&added.occasion));
+        if let Some(first) = first {
+            self.added.truncate(first);
+        }
+        first.is_some()
     }
 
     /// As bytes: at most [`Template::MOST_BYTES`]. They hold a person's voice: keep them sealed.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        written(self.speech, &self.network, &self.takes)
+        written(self.speech, &self.network, &self.takes, &self.added)
     }
 
     /// More bytes than this are not a template.
-    pub const MOST_BYTES: usize =
-        4 + 4 + 32 + MOST_TAKES * (4 + 4 * MOST_ANSWERS + 2 * CEPSTRA * MOST_FRAMES) + 32;
+    pub const MOST_BYTES: usize = 4
+        + 4
+        + 32
+        + (TAKES + MOST_ADDED) * (4 + 4 * MOST_ANSWERS + 2 * CEPSTRA * MOST_FRAMES)
+        + MOST_ADDED * (16 + 8)
+        + 32;
 
     /// Reads what [`Template::to_bytes`] wrote.
     ///
     /// # Errors
     /// [`BadTemplate`] for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadTemplate> {
-        let (speech, network, takes) = read(bytes)?;
-        if !(TAKES..=MOST_TAKES).contains(&takes.len()) {
+        let (speech, network, takes, added) = read(bytes)?;
+        if takes.len() != TAKES || added.len() > MOST_ADDED {
             return Err(BadTemplate("another number of takes"));
         }
         Ok(Self {
             speech,
             network,
             takes,
+            added,
         })
     }
 }
@@ -275,43 +343,43 @@ impl std::fmt::Debug for Template {
             formatter,
             "Template({:?}, {} takes)",
             self.speech,
-            self.takes.len()
+            self.takes().count()
         )
     }
 }
 
-fn written(speech: Speech, network: &[u8; 32], takes: &[Take]) -> Vec<u8> {
+fn written(speech: Speech, network: &[u8; 32], takes: &[Take], added: &[Added]) -> Vec<u8> {
     let speech = match speech {
         Speech::SamePhrase => 0,
         Speech::Free => 1,
     };
     let mut bytes = Vec::new();
     bytes.extend(MAGIC);
-    bytes.extend([VERSION, speech, takes.len() as u8, 0]);
+    bytes.extend([VERSION, speech, takes.len() as u8, added.len() as u8]);
     bytes.extend(network);
     for take in takes {
-        bytes.extend((take.cepstra.len() as u16).to_le_bytes());
-        bytes.extend((take.embedding.values().len() as u16).to_le_bytes());
-        bytes.extend(
-            take.embedding
-                .values()
-                .iter()
-                .flat_map(|value| value.to_le_bytes()),
-        );
-        bytes.extend(
-            take.cepstra
-                .0
-                .as_flattened()
-                .iter()
-                .flat_map(|value| stored(*value).to_le_bytes()),
-        );
+        write_take(&mut bytes, take);
+    }
+    for Added { take, occasion } in added {
+        bytes.extend(occasion.id);
+        bytes.extend(occasion.at.to_le_bytes());
+        write_take(&mut bytes, take);
     }
     let sum = Sha256::digest(&bytes);
     bytes.extend(sum);
     bytes
 }
 
-type Parts = (Speech, [u8; 32], Vec<Take>);
+fn write_take(bytes: &mut Vec<u8>, take: &Take) {
+    bytes.extend((take.cepstra.len() as u16).to_le_bytes());
+    bytes.extend((take.embedding.values().len() as u16).to_le_bytes());
+    let values = take.embedding.values().iter();
+    bytes.extend(values.flat_map(|value| value.to_le_bytes()));
+    let values = take.cepstra.0.as_flattened().iter();
+    bytes.extend(values.flat_map(|value| stored(*value).to_le_bytes()));
+}
+
+type Parts = (Speech, [u8; 32], Vec<Take>, Vec<Added>);
 
 fn read(bytes: &[u8]) -> Result<Parts, BadTemplate> {
     if bytes.len() > Template::MOST_BYTES {
@@ -324,30 +392,53 @@ fn read(bytes: &[u8]) -> Result<Parts, BadTemplate> {
         return Err(BadTemplate("damaged, or cut short"));
     }
     let rest = body.strip_prefix(MAGIC).ok_or(BadTemplate("no magic"))?;
-    let (&[version, speech, count, _], rest) =
+    let (&[version, speech, count, later], rest) =
         rest.split_first_chunk().ok_or(BadTemplate("no header"))?;
-    if version != VERSION {
-        return Err(BadTemplate(
-            "of another version: the person has to enrol again",
-        ));
-    }
     let speech = match speech {
         0 => Speech::SamePhrase,
         1 => Speech::Free,
         _ => return Err(BadTemplate("of another kind of speech")),
     };
+    let (first, later) = match version {
+        // One number for all of them, and what was added does not say when.
+        1 => (
+            usize::from(count).min(TAKES),
+            usize::from(count).saturating_sub(TAKES),
+        ),
+        VERSION => (usize::from(count), usize::from(later)),
+        _ => {
+            return Err(BadTemplate(
+                "of another version: the person has to enrol again",
+            ));
+        }
+    };
     let (&network, mut rest) = rest.split_first_chunk().ok_or(BadTemplate("no network"))?;
-    let mut takes = Vec::new();
-    for _ in 0..count {
-        let (take, after) =
-            read_take(rest).ok_or(BadTemplate("a take is not as it should be"))?;
+    let (mut takes, mut added) = (Vec::new(), Vec::new());
+    for _ in 0..first {
+        let (take, after) = read_take(rest).ok_or(BadTemplate("a take is not as it should be"))?;
         takes.push(take);
+        rest = after;
+    }
+    for _ in 0..later {
+        let mut occasion = Occasion::UNKNOWN;
+        if version == VERSION {
+            let cut = BadTemplate("a take does not say when it was added");
+            let (id, after) = rest.split_first_chunk().ok_or(cut.clone())?;
+            let (at, after) = after.split_first_chunk().ok_or(cut)?;
+            occasion = Occasion {
+                id: *id,
+                at: i64::from_le_bytes(*at),
+            };
+            rest = after;
+        }
+        let (take, after) = read_take(rest).ok_or(BadTemplate("a take is not as it should be"))?;
+        added.push(Added { take, occasion });
         rest = after;
     }
     if !rest.is_empty() {
         return Err(BadTemplate("another number of takes"));
     }
-    Ok((speech, network, takes))
+    Ok((speech, network, takes, added))
 }
 
 fn good_enough(quality: &Quality) -> Option<Problem> {

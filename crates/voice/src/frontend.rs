@@ -118,6 +118,57 @@ impl Frontend {
     /// Cepstra of the loud frames, for the mixture and for comparing phrases.
     #[must_use]
     pub fn cepstra(&self, audio: &Audio) -> Cepstra {
+        let (frames, levels) = self.every_frame(audio);
+        Frames(standardised(loud(frames, &levels)))
+    }
+
+    /// The same, cut into so many words at the longest pauses. `None` if that many words are not apart by
+    /// 50 ms, or are too short to be any.
+    #[must_use]
+    pub fn words(&self, audio: &Audio, count: usize) -> Option<Vec<Cepstra>> {
+        /// Frames between two words.
+        const PAUSE: usize = 5;
+        /// Frames of a word.
+        const SHORTEST: usize = 8;
+        let (frames, levels) = self.every_frame(audio);
+        let threshold = loudness(&levels);
+        let places: Vec<usize> = (0..levels.len())
+            .filter(|place| levels.get(*place).is_some_and(|level| *level > threshold))
+            .collect();
+        let frames = standardised(loud(frames, &levels));
+        if frames.len() != places.len() || count == 0 {
+            return None;
+        }
+        let mut pauses: Vec<(usize, usize)> = places
+            .windows(2)
+            .zip(1..)
+            .filter_map(|(pair, at)| match pair {
+                [before, after] => Some((after - before, at)),
+                _ => None,
+            })
+            .filter(|(pause, _)| *pause > PAUSE)
+            .collect();
+        pauses.sort_by(|a, b| b.cmp(a));
+        if pauses.len() + 1 < count {
+            return None;
+        }
+        let mut cuts: Vec<usize> = pauses.iter().take(count - 1).map(|(_, at)| *at).collect();
+        cuts.sort_unstable();
+        cuts.push(frames.len());
+        let (mut words, mut begin) = (Vec::with_capacity(count), 0);
+        for end in cuts {
+            let word = frames.get(begin..end)?.to_vec();
+            if word.len() < SHORTEST {
+                return None;
+            }
+            words.push(Frames(word));
+            begin = end;
+        }
+        Some(words)
+    }
+
+    /// Cepstra with differences of every frame, and how loud each is.
+    fn every_frame(&self, audio: &Audio) -> (Vec<[f32; CEPSTRA]>, Vec<f32>) {
         let emphasised: Vec<f32> =
             std::iter::once(audio.samples().first().copied().unwrap_or_default())
                 .chain(audio.samples().windows(2).filter_map(|pair| match pair {
@@ -133,8 +184,7 @@ impl Frontend {
             levels.push(10.0 * (power.iter().sum::<f32>() + 1e-10).log10());
             plain.push(self.coefficients(power));
         }
-        let frames = with_differences(&plain);
-        Frames(standardised(loud(frames, &levels)))
+        (with_differences(&plain), levels)
     }
 
     fn coefficients(&self, power: &[f32]) -> [f32; COEFFICIENTS] {
@@ -308,8 +358,13 @@ fn with_differences(plain: &[[f32; COEFFICIENTS]]) -> Vec<[f32; CEPSTRA]> {
     frames
 }
 
+/// From which level on a frame is loud.
+fn loudness(levels: &[f32]) -> f32 {
+    (percentile(levels, 0.95) - 25.0).max(percentile(levels, 0.10) + 3.0)
+}
+
 fn loud(frames: Vec<[f32; CEPSTRA]>, levels: &[f32]) -> Vec<[f32; CEPSTRA]> {
-    let threshold = (percentile(levels, 0.95) - 25.0).max(percentile(levels, 0.10) + 3.0);
+    let threshold = loudness(levels);
     let count = levels.iter().filter(|&&level| level > threshold).count();
     if count <= FEWEST_LOUD {
         return frames;

@@ -3,7 +3,8 @@
 //!
 //! Pure: no files, no network, no clock. [`audio`] reads what a telephone sends, [`quality`] says
 //! whether there is enough speech in it, [`frontend`] makes of it what models see, [`embed`] and
-//! [`gmm`] compare voices, [`phrase`] compares words and finds recordings that were sent again.
+//! [`gmm`] compare voices, [`phrase`] compares words and finds recordings that were sent again, [`digits`] words that are asked for
+//! anew each time.
 //! [`enrol`] makes a template of three takes, [`engine`] compares an answer with it, [`score`] is what
 //! comes out. [`calibrate`] finds a threshold from labelled trials, [`det`] draws how good it can be,
 //! [`drift`] says whether it still holds.
@@ -15,6 +16,7 @@
 pub mod audio;
 pub mod calibrate;
 pub mod det;
+pub mod digits;
 pub mod drift;
 pub mod embed;
 pub mod engine;
@@ -29,7 +31,7 @@ pub mod score;
 
 pub use audio::{Audio, AudioError};
 pub use engine::{Engine, EngineError, Reference};
-pub use enrol::{Enrolment, Feedback, Progress, Take, Template};
+pub use enrol::{Enrolment, Feedback, Occasion, Progress, Take, Template};
 pub use plugin::{Manifest, Plugin, PluginError};
 pub use quality::{Problem, Quality, Requirements};
 pub use score::{Calibration, CalibrationError, Speech, Verdict, Verification};

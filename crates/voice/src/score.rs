@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::drift::Reference;
+use crate::embed::BUILT_IN_SHA256;
 use crate::phrase::{Distance, Distances};
 use crate::quality::{Problem, Quality};
 
@@ -26,8 +28,12 @@ pub struct Scores {
     pub distances: Distances,
 }
 
+/// Distances are infinite between takes of very different length; this is as far as any that differ.
+const FARTHEST: Distance = 10.0;
+
 /// Weights of a logistic regression: they make one number of [`Scores`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fusion {
     /// For each unit of [`Scores::embedding`].
     pub embedding: f32,
@@ -40,6 +46,71 @@ pub struct Fusion {
 }
 
 impl Fusion {
+    /// The network alone: for one of which nobody knows how much it says beside the rest.
+    pub const NETWORK_ALONE: Self = Self {
+        embedding: 10.0,
+        mixture: 0.0,
+        distance: 0.0,
+        offset: 0.0,
+    };
+
+    /// What is used with a network until a calibration brings weights of its own: ours were found for
+    /// ours, and cosines of two networks do not mean the same.
+    #[must_use]
+    pub fn with(network: &[u8; 32], speech: Speech) -> Self {
+        if *network == BUILT_IN_SHA256 {
+            Self::of(speech)
+        } else {
+            Self::NETWORK_ALONE
+        }
+    }
+
+    /// Learns weights from comparisons of which it is known whether it was the same person, rounded to
+    /// three digits. Not from the people whom the threshold is then measured on: it would look better
+    /// than it is.
+    ///
+    /// Mixture and distance resemble the network, so that beside it one of them may come out the wrong
+    /// way round (likeness that speaks against a person, distance for one): that one is left out, and
+    /// the rest learnt again. `None` where the network itself points the wrong way, as with too few
+    /// people or a network that says nothing.
+    #[must_use]
+    pub fn learnt(speech: Speech, scores: &[Scores], genuine: &[bool]) -> Option<Self> {
+        // Nearness, so that every weight has to be positive.
+        let part = |scores: &Scores, place: usize| match place {
+            0 => f64::from(scores.embedding),
+            1 => f64::from(scores.mixture),
+            _ => -f64::from(scores.distances.mean.min(FARTHEST)),
+        };
+        // Where words differ, mixture and distance are about the words.
+        let mut parts = if speech == Speech::SamePhrase { vec![0, 1, 2] } else { vec![0] };
+        loop {
+            let rows: Vec<Vec<f64>> = scores.iter().map(|scores| parts.iter().map(|place| part(scores, *place)).collect()).collect();
+            let found = crate::calibrate::logistic(&rows, genuine);
+            let rounded = |exact: f64| ((exact * 1000.0).round() / 1000.0) as f32;
+            let weight = |place: usize| parts.iter().zip(&found.weights).find(|(of, _)| **of == place).map_or(0.0, |(_, exact)| rounded(*exact));
+            let fusion = Self {
+                embedding: weight(0),
+                mixture: weight(1),
+                distance: -weight(2),
+                offset: rounded(found.offset),
+            };
+            if fusion.holds() {
+                return Some(fusion);
+            }
+            let (worst, _) = parts.iter().zip(&found.weights).filter(|(place, weight)| **place > 0 && **weight < 0.0).min_by(|a, b| a.1.total_cmp(b.1))?;
+            let worst = *worst;
+            parts.retain(|place| *place != worst);
+        }
+    }
+
+    /// Whether more alike gives a higher score.
+    pub(crate) fn holds(&self) -> bool {
+        let finite = [self.embedding, self.mixture, self.distance, self.offset]
+            .iter()
+            .all(|weight| weight.is_finite());
+        finite && self.embedding > 0.0 && self.mixture >= 0.0 && self.distance <= 0.0
+    }
+
     /// The weights for a kind of speech: how they came about is in `docs/voice.md`.
     #[must_use]
     pub fn of(speech: Speech) -> Self {
@@ -65,7 +136,7 @@ impl Fusion {
     #[must_use]
     pub fn score(&self, scores: &Scores) -> f32 {
         // Takes too different in length to be compared are infinitely far apart.
-        let distance = scores.distances.mean.min(10.0);
+        let distance = scores.distances.mean.min(FARTHEST);
         self.embedding * scores.embedding
             + self.mixture * scores.mixture
             + self.distance * distance
@@ -91,7 +162,7 @@ pub struct Interval {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Version of this format: 1.
+    /// Version of this format: 2. Version 1 has no `weights` and no `genuine`, and is still read.
     pub version: u32,
     /// For what it holds, in words: which line, which prompt.
     pub condition: String,
@@ -127,6 +198,13 @@ pub struct Calibration {
     pub phrase_threshold: Option<Distance>,
     /// Spoof scores from here on are taken as synthetic, if a model for it is used.
     pub spoof_threshold: Option<f32>,
+    /// What the scores were made with, and are made with when it is used. Without, with those that
+    /// come with the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Fusion>,
+    /// How the genuine scored, for [`crate::drift`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub genuine: Option<Reference>,
 }
 
 /// Why a calibration cannot be relied on.
@@ -199,7 +277,23 @@ impl Calibration {
                 Err(CalibrationError::Field(why))
             }
         };
-        field(self.version == 1, "`version` is not 1")?;
+        field(
+            matches!(self.version, 1 | 2),
+            "`version` is neither 1 nor 2: it was made by a newer program",
+        )?;
+        let newer = (self.weights.is_some(), self.genuine.is_some());
+        field(
+            newer == (self.version == 2, self.version == 2),
+            "`weights` and `genuine` belong to version 2, both of them, and to no other",
+        )?;
+        field(
+            self.weights.is_none_or(|weights| weights.holds()),
+            "`weights` have to be finite, and a higher score more alike",
+        )?;
+        field(
+            self.genuine.is_none_or(|genuine| genuine.holds()),
+            "`genuine` has to have nine edges that rise, and counts",
+        )?;
         field(
             (1..=200).contains(&self.condition.len()),
             "`condition` has to have 1 to 200 characters",
@@ -260,10 +354,20 @@ impl Calibration {
         Ok(self)
     }
 
-    /// Whether it was made for this kind of speech and this network.
+    /// Which one it is, in 16 hexadecimal digits: scores of two calibrations are not to be mixed.
+    #[must_use]
+    pub fn name(&self) -> String {
+        use sha2::Digest as _;
+        let sum: [u8; 32] = sha2::Sha256::digest(self.to_json()).into();
+        hex(&sum).chars().take(16).collect()
+    }
+
+    /// Whether it was made for this kind of speech and this network. For another network than ours it
+    /// has to say what the scores were made with.
     #[must_use]
     pub fn is_for(&self, speech: Speech, network: &[u8; 32]) -> bool {
-        self.speech == speech && self.network == hex(network)
+        let known = self.weights.is_some() || *network == BUILT_IN_SHA256;
+        self.speech == speech && self.network == hex(network) && known
     }
 }
 

@@ -14,11 +14,12 @@ use std::time::Instant;
 
 use common::{again, calibration, data, dtmf, hiss, music, reference, resent, template, voice};
 use countersign_voice::audio::MAX_SAMPLES;
-use countersign_voice::engine::Engine;
+use countersign_voice::engine::{Engine, EngineError};
 use countersign_voice::enrol::NotAdapted;
 use countersign_voice::quality::{Problem, Requirements, Sound};
-use countersign_voice::score::{PhraseCheck, ReplayCheck, Speech, Verdict};
-use countersign_voice::{Audio, AudioError, Feedback, Progress, Template};
+use countersign_voice::score::{Calibration, Fusion, PhraseCheck, ReplayCheck, Speech, Verdict};
+use countersign_voice::{Audio, AudioError, Feedback, Occasion, Progress, Template};
+use sha2::Digest as _;
 
 #[test]
 fn the_right_voice_with_the_right_phrase_is_alike() {
@@ -320,7 +321,7 @@ fn a_template_learns_only_from_what_is_well_above_the_threshold() {
     let right = again(&voice("rms-0"), 60);
     let (answer, take) = engine.verify(&reference, &right, None, None).unwrap();
     assert_eq!(
-        template.adapt(take.unwrap(), &answer),
+        template.adapt(take.unwrap(), &answer, on(1)),
         Err(NotAdapted::NotAlike)
     );
     let mut near = calibration(&engine);
@@ -329,7 +330,7 @@ fn a_template_learns_only_from_what_is_well_above_the_threshold() {
         .verify(&reference, &right, Some(&near), None)
         .unwrap();
     assert_eq!(
-        template.adapt(take.unwrap(), &answer),
+        template.adapt(take.unwrap(), &answer, on(1)),
         Err(NotAdapted::TooNear)
     );
     near.threshold -= 5.0 / near.slope;
@@ -338,12 +339,137 @@ fn a_template_learns_only_from_what_is_well_above_the_threshold() {
             .verify(&reference, &again(&voice("rms-0"), seed), Some(&near), None)
             .unwrap();
         if answer.verdict == Verdict::Alike {
-            let _ = template.adapt(take.unwrap(), &answer);
+            let _ = template.adapt(take.unwrap(), &answer, on(1));
         }
     }
-    assert_eq!(template.takes().len(), countersign_voice::enrol::MOST_TAKES);
+    assert_eq!(
+        template.takes().count(),
+        countersign_voice::enrol::MOST_TAKES
+    );
     let read = Template::from_bytes(&template.to_bytes()).unwrap();
     assert!(read == template, "what is read is what was written");
+}
+
+fn on(call: u8) -> Occasion {
+    Occasion {
+        id: [call; 16],
+        at: i64::from(call) * 1000,
+    }
+}
+
+/// Somebody proved to be the customer with what they had stolen, and the template learnt from them.
+#[test]
+fn what_was_learnt_on_a_call_is_taken_out_again() {
+    let engine = Engine::built_in().unwrap();
+    let (first, _) = template(&engine, "rms-0");
+    let mut easy = calibration(&engine);
+    easy.threshold -= 20.0;
+    let learn = |template: &mut Template, call: u8| {
+        let reference = engine.prepare(template.clone()).unwrap();
+        let audio = again(&voice("rms-0"), 100 + u64::from(call));
+        let (answer, take) = engine
+            .verify(&reference, &audio, Some(&easy), None)
+            .unwrap();
+        template.adapt(take.unwrap(), &answer, on(call)).unwrap();
+    };
+    // As it is after each call.
+    let mut after = vec![first.clone()];
+    for call in 1..=8 {
+        let mut next = after.last().unwrap().clone();
+        learn(&mut next, call);
+        after.push(next);
+    }
+    let same = |a: &Template, b: &Template| a.takes().eq(b.takes());
+    let last = after.last().unwrap();
+    for call in 6..=8u8 {
+        // Of the three that are compared with: as it was before, take by take.
+        let mut template = last.clone();
+        assert!(template.unlearn(|occasion| occasion.id == [call; 16]));
+        assert!(same(&template, &after[usize::from(call) - 1]), "{call}");
+        let kept = Template::from_bytes(&template.to_bytes()).unwrap();
+        assert!(kept == template && !template.unlearn(|occasion| occasion.id == [call; 16]));
+    }
+    // Longer ago: nothing that came after it stays either.
+    let mut template = last.clone();
+    assert!(template.unlearn(|occasion| occasion.at >= 4000));
+    assert_eq!(template.takes().count(), 4);
+    assert!(template.takes().last() == after[3].takes().last());
+    // Gone by itself, and never there.
+    for call in [1, 2, 99] {
+        let mut template = last.clone();
+        assert!(!template.unlearn(|occasion| occasion.id == [call; 16]));
+        assert!(template == *last);
+    }
+    let mut first = first;
+    assert!(!first.unlearn(|_| true), "enrolment is not learning");
+}
+
+/// As templates were written before occasions were kept.
+#[test]
+fn a_template_of_the_first_version_is_read_and_what_it_learnt_can_be_taken_out() {
+    let engine = Engine::built_in().unwrap();
+    let (template, _) = template(&engine, "rms-0");
+    let mut bytes = template.to_bytes();
+    bytes.truncate(bytes.len() - 32);
+    let header = 4 + 4 + 32;
+    let frames = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let size = |at: usize| 4 + 4 * 128 + 2 * countersign_voice::frontend::CEPSTRA * frames(at);
+    let one = bytes[header..header + size(header)].to_vec();
+    for (more, count) in [(0, 3), (2, 5)] {
+        let mut old = bytes.clone();
+        (old[4], old[6]) = (1, count);
+        for _ in 0..more {
+            old.extend(&one);
+        }
+        old.extend(sha2::Sha256::digest(&old).to_vec());
+        let mut read = Template::from_bytes(&old).unwrap();
+        assert_eq!(read.takes().count(), usize::from(count));
+        assert_eq!(read.unlearn(|_| false), more > 0, "nobody knows when");
+        assert!(read == template);
+    }
+}
+
+/// Another network: neither what was enrolled nor what was measured with ours says anything.
+#[test]
+fn two_networks_are_never_mixed() {
+    let (ours, other) = (Engine::built_in().unwrap(), common::other_engine());
+    assert_ne!(ours.network(), other.network());
+    let (for_ours, for_other) = (calibration(&ours), calibration(&other));
+    let (of_ours, of_other) = ((&ours, &for_ours), (&other, &for_other));
+    for ((one, for_one), (two, for_two)) in [(of_ours, of_other), (of_other, of_ours)] {
+        let (made, _) = template(one, "rms-0");
+        assert!(matches!(two.prepare(made), Err(EngineError::OtherNetwork)));
+        let (made, _) = template(two, "rms-0");
+        let reference = two.prepare(made).unwrap();
+        let right = again(&voice("rms-0"), 60);
+        let of = |calibration: &Calibration| {
+            let (answer, _) = two
+                .verify(&reference, &right, Some(calibration), None)
+                .unwrap();
+            answer.verdict
+        };
+        assert_eq!(of(for_one), Verdict::NotCalibrated);
+        assert_eq!(of(for_two), Verdict::Alike);
+    }
+    // A calibration brings its weights.
+    let (made, _) = template(&other, "rms-0");
+    let reference = other.prepare(made).unwrap();
+    let right = again(&voice("rms-0"), 60);
+    let mut measured = for_other;
+    assert_eq!(measured.weights, Some(Fusion::NETWORK_ALONE));
+    let score = |calibration: &Calibration| {
+        let (answer, _) = other
+            .verify(&reference, &right, Some(calibration), None)
+            .unwrap();
+        (answer.score.unwrap(), answer.parts.unwrap())
+    };
+    let (alone, parts) = score(&measured);
+    assert!((alone - 10.0 * parts.embedding).abs() < 1e-4);
+    measured.weights = Some(Fusion::of(Speech::SamePhrase));
+    assert_eq!(
+        score(&measured).0,
+        Fusion::of(Speech::SamePhrase).score(&parts)
+    );
 }
 
 /// Attacks with recordings that are not part of the project.

@@ -14,7 +14,8 @@ use common::Dice;
 use countersign_voice::calibrate::{Goal, Trial, calibrate, evaluate, logistic, phrase_threshold};
 use countersign_voice::drift::{Drift, Level, monthly};
 use countersign_voice::engine::Engine;
-use countersign_voice::score::{Calibration, Speech};
+use countersign_voice::phrase::Distances;
+use countersign_voice::score::{Calibration, Fusion, Scores, Speech};
 use countersign_voice::{CalibrationError, Template};
 use proptest::prelude::*;
 
@@ -189,7 +190,12 @@ fn a_calibration_that_was_edited_badly_is_refused() {
         .unwrap()
         .to_json();
     for (line, by) in [
-        (r#""version": 1"#, r#""version": 2"#),
+        (r#""version": 2"#, r#""version": 1"#),
+        (r#""version": 2"#, r#""version": 3"#),
+        (r#""mixture": 0.0"#, r#""mixture": -1.0"#),
+        (r#""embedding": 13.0"#, r#""embedding": 0.0"#),
+        (r#""edges": ["#, r#""edges": [99.0,"#),
+        (r#""edges": ["#, r#""edges": [99.0], "was": ["#),
         (r#""impostor_trials": 2400"#, r#""impostor_trials": 10"#),
         (r#""condition": "made up""#, r#""condition": """#),
         (r#""speech": "free""#, r#""speech": "same-phrase""#),
@@ -217,6 +223,107 @@ fn a_calibration_that_was_edited_badly_is_refused() {
     for cut in 0..text.len() - 2 {
         assert!(Calibration::from_json(&text[..cut]).is_err(), "{cut}");
     }
+}
+
+/// Files that were written before there were weights and scores of the genuine in them.
+#[test]
+fn a_calibration_of_the_first_version_is_read_and_holds_for_our_network_alone() {
+    let now = calibrate(&trials(40, 30, 60, 4.0, 2), &goal(0.01, Speech::Free)).unwrap();
+    let first = Calibration {
+        version: 1,
+        weights: None,
+        genuine: None,
+        ..now.clone()
+    };
+    let text = first.to_json();
+    assert!(
+        !text.contains("weights") && !text.contains("genuine\""),
+        "{text}"
+    );
+    let read = Calibration::from_json(&text).unwrap();
+    assert_eq!(read, first);
+    let engine = Engine::built_in().unwrap();
+    assert!(
+        read.is_for(Speech::Free, engine.network()) && now.is_for(Speech::Free, engine.network())
+    );
+    // What another network's scores were made with, it does not say.
+    let network = [7; 32];
+    let other = Calibration {
+        network: "07".repeat(32),
+        ..first
+    };
+    assert!(!other.is_for(Speech::Free, &network));
+    let other = Calibration {
+        network: "07".repeat(32),
+        ..now.clone()
+    };
+    assert!(other.is_for(Speech::Free, &network));
+    assert_ne!(now.name(), other.name());
+    assert_eq!(now.name().len(), 16);
+    let genuine = now.genuine.unwrap();
+    assert_eq!(genuine.counts.iter().sum::<u32>(), now.genuine_trials);
+    assert!(
+        genuine
+            .counts
+            .iter()
+            .all(|count| (115..=125).contains(count)),
+        "{genuine:?}"
+    );
+}
+
+#[test]
+fn weights_are_learnt_and_refused_where_they_point_the_wrong_way() {
+    let mut dice = Dice(21);
+    let mut scores = Vec::new();
+    let mut genuine = Vec::new();
+    for n in 0..400 {
+        let same = n % 2 == 0;
+        let mut part = |apart: f32| dice.noise() + if same { apart } else { 0.0 };
+        let (embedding, mixture, mean) = (
+            0.3 + 0.1 * part(2.0),
+            0.3 * part(1.0),
+            4.0 - 0.3 * part(1.5),
+        );
+        let distances = Distances { mean, least: mean };
+        scores.push(Scores {
+            embedding,
+            mixture,
+            distances,
+        });
+        genuine.push(same);
+    }
+    let found = Fusion::learnt(Speech::SamePhrase, &scores, &genuine).unwrap();
+    assert!(
+        found.embedding > 10.0 && found.mixture > 1.0 && found.distance < -2.0,
+        "{found:?}"
+    );
+    let free = Fusion::learnt(Speech::Free, &scores, &genuine).unwrap();
+    assert_eq!((free.mixture, free.distance), (0.0, 0.0));
+    let turned: Vec<bool> = genuine.iter().map(|same| !same).collect();
+    assert_eq!(Fusion::learnt(Speech::SamePhrase, &scores, &turned), None);
+    assert_eq!(Fusion::learnt(Speech::SamePhrase, &[], &[]), None);
+}
+
+/// With few scores the index is large by itself: that is not held against anybody's line.
+#[test]
+fn what_chance_does_is_not_taken_for_a_shift() {
+    let mut dice = Dice(11);
+    let mut draw = |mean: f32, count: usize| {
+        (0..count)
+            .map(|_| dice.noise() + mean)
+            .collect::<Vec<f32>>()
+    };
+    let mut above = 0;
+    let mut called = 0;
+    for _ in 0..400 {
+        let drift = Drift::of(&draw(0.0, 60), &draw(0.0, 60)).unwrap();
+        above += usize::from(drift.moved.stability_index >= 0.25);
+        called += usize::from(drift.level() == Level::Moved);
+    }
+    // By the custom alone, more than half of these months would have been called moved.
+    assert!(above > 200 && called < 40, "{above} {called}");
+    let shifted = Drift::of(&draw(0.0, 60), &draw(-1.5, 60)).unwrap();
+    assert_eq!(shifted.level(), Level::Moved, "{shifted:?}");
 }
 
 #[test]
@@ -258,7 +365,7 @@ fn a_line_that_changed_is_seen() {
     let reference = draw(0.0, 2000);
     let same = Drift::of(&reference, &draw(0.0, 1000)).unwrap();
     assert!(
-        same.level() == Level::Stable && same.stability_index < 0.05,
+        same.level() == Level::Stable && same.moved.stability_index < 0.05,
         "{same:?}"
     );
     assert!(same.mean.abs() < 0.1 && (same.variance - 1.0).abs() < 0.15);
@@ -299,7 +406,10 @@ fn a_damaged_template_is_refused_and_an_intact_one_scores_the_same() {
         assert!(Template::from_bytes(&flipped).is_err());
     }
     assert!(Template::from_bytes(&vec![0; Template::MOST_BYTES + 1]).is_err());
-    let said = format!("{template:?} {:?}", template.takes()[0].embedding());
+    let said = format!(
+        "{template:?} {:?}",
+        template.takes().next().unwrap().embedding()
+    );
     assert_eq!(
         said, "Template(SamePhrase, 3 takes) Embedding(…)",
         "nothing of a voice in a log"
@@ -312,7 +422,9 @@ proptest! {
     fn reading_a_template_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..2000), header in any::<bool>()) {
         use sha2::Digest as _;
         if header {
-            bytes.splice(0..0, *b"CSVT\x01\x00\x03\x00");
+            let first = bytes.first().copied().unwrap_or_default();
+            bytes.splice(0..0, *b"CSVT\x02\x00\x03\x01");
+            bytes[4] = 1 + first % 2;
         }
         let sum = sha2::Sha256::digest(&bytes);
         bytes.extend(sum);

@@ -74,6 +74,7 @@ pub fn run(args: &Calibrate) -> Result<ExitCode, Failure> {
     let calls = u32::try_from(group.calls).unwrap_or(u32::MAX);
     let mut goal = Goal::new(args.false_accepts, &plain(&args.condition), group.speech, today.get(..10).unwrap_or_default(), calls);
     goal.network = *engine.network();
+    goal.weights = *engine.weights(group.speech);
     goal.seed = args.input.seed;
     if group.speech == Speech::SamePhrase {
         // A hundredth of a distance is more than is known of it.
@@ -81,6 +82,9 @@ pub fn run(args: &Calibrate) -> Result<ExitCode, Failure> {
     }
     let calibration = calibrate(&group.trials, &goal)?;
     tell(&calibration, group);
+    if args.input.speaker.is_some() && args.input.weights_from.is_none() && group.speech == Speech::SamePhrase {
+        warn("The score is your network alone: nobody measured how much the mixture and the words say beside it. --weights-from learns that from calls of other people.");
+    }
     replaceable(&args.out)?;
     write_whole(&args.out, &calibration.to_json())?;
     good(&format!("The calibration is in {}. It holds for {} with this network, and nothing else.", args.out.display(), words(group.speech)));

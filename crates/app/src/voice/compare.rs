@@ -29,6 +29,8 @@ pub struct Compared {
     pub speech: Speech,
     /// Right words: the same person, or another.
     pub trials: Vec<Trial>,
+    /// What the score of each of them was made of.
+    pub parts: Vec<Scores>,
     /// Right words against wrong ones, by the same person: `genuine` are the right ones.
     pub words: Vec<Trial>,
     /// Mean distances of right words by the right person.
@@ -98,7 +100,7 @@ fn group(engine: &Engine, root: &Path, speech: Speech, calls: Vec<Call>, imposto
     bar.set_length(chosen.len() as u64);
     let scores = on_all_cores(&chosen, &bar, |(template, test)| engine.compare(&template.reference, &test.take));
     let mut compared = Compared {
-        speech, trials: Vec::new(), words: Vec::new(), right: Vec::new(), pairs: 0, calls: heard.len(),
+        speech, trials: Vec::new(), parts: Vec::new(), words: Vec::new(), right: Vec::new(), pairs: 0, calls: heard.len(),
         people: enrolled.iter().map(|one| one.speaker).collect::<BTreeSet<_>>().len(),
         languages: heard.iter().map(|one| one.call.language.clone()).collect(),
     };
@@ -126,6 +128,7 @@ impl Compared {
         let distance = scores.distances.mean.min(FARTHEST);
         if right_words {
             self.trials.push(Trial { score: engine.score(self.speech, scores), genuine, speaker });
+            self.parts.push(*scores);
         }
         if genuine && self.speech == Speech::SamePhrase {
             self.words.push(Trial { score: -distance, genuine: right_words, speaker });

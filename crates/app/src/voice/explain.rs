@@ -30,6 +30,9 @@ pub struct Score {
     /// The calibration to judge by; without one there is no verdict
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
+    /// A speaker network of your own instead of ours, by its manifest; the network lies beside it with .onnx
+    #[arg(long, value_name = "MANIFEST")]
+    speaker: Option<PathBuf>,
 }
 
 /// Networks of somebody else's.
@@ -46,7 +49,7 @@ pub enum Models {
 }
 
 /// The longest manifest is far below this.
-const MOST_MANIFEST: u64 = 1 << 20;
+pub const MOST_MANIFEST: u64 = 1 << 20;
 
 fn sound(file: &Path) -> Result<Audio, Failure> { calls::load(file).map_err(|why| format!("{}: {why}", calls::plain(&file.to_string_lossy())).into()) }
 
@@ -79,9 +82,9 @@ fn row(name: &str, measured: String, answer: &str, enrolment: &str) -> Vec<Strin
 /// How alike recordings are, and what comes of it.
 pub fn score(args: &Score) -> Result<ExitCode, Failure> {
     let calibration = args.calibration.as_deref().map(read).transpose()?;
-    let engine = Engine::built_in()?;
+    let engine = super::engine(args.speaker.as_deref())?;
     match args.files.as_slice() {
-        [first, second] if calibration.is_none() => two(&engine, first, second),
+        [first, second] if calibration.is_none() => two(&engine, first, second, args.speaker.is_none()),
         [_, _] => Err("a calibration is for three takes and an answer: give four files".into()),
         [takes @ .., answer] if takes.len() == 3 => verify(&engine, args.speech.into(), takes, answer, calibration.as_ref()),
         _ => Err("give two recordings, or three takes and the answer".into()),
@@ -98,7 +101,7 @@ fn read(file: &Path) -> Result<Calibration, Failure> {
     Calibration::from_json(&text).map_err(|e| format!("{name}: {e}").into())
 }
 
-fn two(engine: &Engine, first: &Path, second: &Path) -> Result<ExitCode, Failure> {
+fn two(engine: &Engine, first: &Path, second: &Path, ours: bool) -> Result<ExitCode, Failure> {
     let mut takes = Vec::new();
     for file in [first, second] {
         let audio = sound(file)?;
@@ -107,7 +110,7 @@ fn two(engine: &Engine, first: &Path, second: &Path) -> Result<ExitCode, Failure
     }
     let [one, other] = takes.as_slice() else { return Err("two recordings are compared".into()) };
     let (alike, apart) = (one.embedding().cosine(other.embedding()), distance(one.cepstra(), other.cepstra()));
-    anstream::println!("The voices are alike by {STRONG}{alike:.2}{STRONG:#}, on a scale from -1 to 1. Two takes of one person are mostly above 0.5, of two people below.");
+    anstream::println!("The voices are alike by {STRONG}{alike:.2}{STRONG:#}, on a scale from -1 to 1.{}", if ours { " Two takes of one person are mostly above 0.5, of two people below." } else { " What that means with your network, `countersign voice evaluate` says." });
     if apart < SAME_RECORDING {
         warn(&format!("This is one recording twice: they are {apart:.1} apart, and nobody says a phrase twice as alike as {SAME_RECORDING}."));
     } else if apart.is_finite() {
@@ -121,11 +124,12 @@ fn two(engine: &Engine, first: &Path, second: &Path) -> Result<ExitCode, Failure
 
 fn verify(engine: &Engine, speech: Speech, takes: &[PathBuf], answer: &Path, calibration: Option<&Calibration>) -> Result<ExitCode, Failure> {
     if calibration.is_some_and(|calibration| !calibration.is_for(speech, engine.network())) {
-        return Err("this calibration is for another kind of speech or another network: choose --speech, or calibrate anew".into());
+        return Err("this calibration is for another kind of speech or another network: choose --speech, name the network with --speaker, or calibrate anew".into());
     }
     let template = template(engine, speech, takes)?;
     let (answered, _) = engine.verify(&engine.prepare(template)?, &sound(answer)?, calibration, None)?;
-    explain(&answered, speech);
+    let weights = calibration.and_then(|calibration| calibration.weights).unwrap_or(*engine.weights(speech));
+    explain(&answered, weights.mixture > 0.0);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -153,7 +157,7 @@ fn misfit(feedback: &Feedback) -> String {
     }
 }
 
-fn explain(answer: &Verification, speech: Speech) {
+fn explain(answer: &Verification, mixture_counts: bool) {
     let verdict = match &answer.verdict {
         Verdict::Alike => "The voice is alike. That is a signal, not a proof.".into(),
         Verdict::Unlike => "The voice is not alike enough.".into(),
@@ -172,7 +176,7 @@ fn explain(answer: &Verification, speech: Speech) {
     }
     if let Some(parts) = &answer.parts {
         add("  network", format!("{:.2}", parts.embedding), "-1 to 1".into());
-        let counts = if speech == Speech::Free { "does not count for free speech" } else { "above 0: likelier this voice than anybody's" };
+        let counts = if mixture_counts { "above 0: likelier this voice than anybody's" } else { "does not count here" };
         add("  mixture", format!("{:.2}", parts.mixture), counts.into());
         let counts = match answer.phrase {
             PhraseCheck::Same(_) => "the right words",

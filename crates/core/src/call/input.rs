@@ -427,6 +427,8 @@ pub enum Ask {
     },
     /// Is this the voice on file?
     VoiceCompare {
+        /// On which call: what the template learns there can be taken out again.
+        call: CallId,
         /// Whose.
         account: AccountId,
         /// Who is speaking was proved otherwise, so that the template may learn.

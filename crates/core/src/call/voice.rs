@@ -96,7 +96,8 @@ impl Turn<'_, '_> {
 
     /// Whether a voice may come on file now. `Some(true)`: it only looks so.
     fn may_enrol(&self) -> Option<bool> {
-        if self.call.level < Level::Strong || self.call.principal != self.call.subject {
+        // Who has defrauded somebody may have proved everything.
+        if self.call.level < Level::Strong || self.call.principal != self.call.subject || self.call.fraud {
             return None;
         }
         match self.decide(&Action::new(Verb::Change, "voice"), false).outcome {
@@ -196,10 +197,10 @@ impl Turn<'_, '_> {
                     self.stop_voice(Stopped::NotPermitted);
                     return Ok(());
                 };
-                // What somebody says under threat, or on a frozen account, is nothing to learn from.
-                let calm = !self.call.duress && !self.call.disowned && self.principal.as_ref().is_some_and(|b| !b.frozen);
+                // What somebody says under threat, on a frozen account or in a fraud is nothing to learn from.
+                let calm = !self.call.duress && !self.call.disowned && !self.call.fraud && self.principal.as_ref().is_some_and(|b| !b.frozen);
                 let learn = calm && self.call.level >= Level::Authenticated && self.call.voice.alarm.is_none();
-                self.out.ask = Some(Ask::VoiceCompare { account, learn, sound });
+                self.out.ask = Some(Ask::VoiceCompare { call: self.call.id, account, learn, sound });
             }
             _ => return Err(Rejected::OutOfTurn),
         }

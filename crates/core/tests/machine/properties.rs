@@ -95,9 +95,9 @@ enum Desk {
 const FAULTS: [Fault; 8] = [
     Fault::NoSpeech, Fault::TooShort, Fault::TooNoisy, Fault::Overdriven, Fault::OtherWords, Fault::SameRecording, Fault::OtherVoice, Fault::Failed,
 ];
-const OUTCOMES: [Outcome; 11] = [
+const OUTCOMES: [Outcome; 12] = [
     Outcome::Alike, Outcome::Unlike, Outcome::OtherWords, Outcome::KnownRecording, Outcome::Synthetic, Outcome::NoSpeech, Outcome::TooShort,
-    Outcome::TooNoisy, Outcome::Overdriven, Outcome::NotCalibrated, Outcome::Failed,
+    Outcome::TooNoisy, Outcome::Overdriven, Outcome::NotCalibrated, Outcome::OtherNetwork, Outcome::Failed,
 ];
 
 const ACTIONS: [&str; 8] = [

@@ -177,7 +177,8 @@ fn what_could_not_be_compared_is_never_a_pass() {
     for (outcome, word, points) in [
         (Outcome::Unlike, Likeness::NotAlike, 20), (Outcome::OtherWords, Likeness::NotAlike, 10), (Outcome::KnownRecording, Likeness::NotAlike, 60),
         (Outcome::Synthetic, Likeness::NotAlike, 50), (Outcome::NoSpeech, Likeness::NotCompared, 0), (Outcome::TooShort, Likeness::NotCompared, 0),
-        (Outcome::TooNoisy, Likeness::NotCompared, 0), (Outcome::NotCalibrated, Likeness::NotCompared, 0), (Outcome::Failed, Likeness::NotCompared, 0),
+        (Outcome::TooNoisy, Likeness::NotCompared, 0), (Outcome::NotCalibrated, Likeness::NotCompared, 0), (Outcome::OtherNetwork, Likeness::NotCompared, 0),
+        (Outcome::Failed, Likeness::NotCompared, 0),
     ] {
         let mut shell = enrolled();
         shell.desk(Command::CompareVoice);

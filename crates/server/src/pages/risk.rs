@@ -7,6 +7,8 @@ use countersign_core::{
     time::Timestamp,
 };
 
+use countersign_voice::drift::{Level, Moved};
+
 use super::{Shell, words};
 use crate::voice_months::Month;
 
@@ -17,8 +19,20 @@ pub struct VoiceRow {
     pub name: String,
     /// The counts.
     pub month: Month,
-    /// The genuine score otherwise than in the first month.
-    pub moved: bool,
+    /// How far the genuine have moved from how they scored in the calibration; `None`: none was compared
+    /// with the one in force.
+    pub drift: Option<Moved>,
+}
+
+/// By what drift is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// The calibration in force says how the genuine scored.
+    There,
+    /// It does not: it was made by an older program.
+    NotThere,
+    /// There is no calibration.
+    NotCalibrated,
 }
 
 impl VoiceRow {
@@ -31,6 +45,20 @@ impl VoiceRow {
         let one = |n: i64| format!("{}{}.{:02}", if n < 0 { "−" } else { "" }, n.abs() / 1000, n.abs() % 1000 / 10);
         self.month.genuine().map_or_else(|| "–".to_owned(), |(mean, spread)| format!("{} ± {}", one(mean), one(spread)))
     }
+    /// The population stability index.
+    pub fn index(&self) -> String { self.drift.map_or_else(|| "–".to_owned(), |drift| format!("{:.2}", drift.stability_index)) }
+    /// What to make of it, in a word.
+    pub fn word(&self) -> &'static str {
+        match self.drift.map(|drift| drift.level()) {
+            Some(Level::Stable) => "steady",
+            Some(Level::Moving) => "moving",
+            Some(Level::Moved) => "calibrate anew",
+            Some(Level::TooFew) => "too few to say",
+            None => "",
+        }
+    }
+    /// It has to be done something about.
+    pub fn has_moved(&self) -> bool { self.drift.is_some_and(|drift| drift.level() == Level::Moved) }
 }
 
 fn share(part: u32, whole: u32) -> String { Month::percent(part, whole).map_or_else(|| "–".to_owned(), |p| format!("{p} %")) }
@@ -78,6 +106,8 @@ pub struct RiskPage {
     pub voices: Vec<VoiceRow>,
     /// Voices are listened to.
     pub listens: bool,
+    /// By what drift is told.
+    pub reference: Reference,
     /// Nothing follows from scores.
     pub shadow: bool,
     /// Words, name, points in force, usual points.

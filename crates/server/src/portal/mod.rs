@@ -44,6 +44,7 @@ use crate::{
     record::{self, AccountEvent},
     runner::{RunError, Runner},
     vault::Vault,
+    voice_undo::Suspect,
     web::{WebError, cookie, set_cookie},
 };
 
@@ -198,9 +199,11 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
             AccountEvent::Downloaded => "Everything that we keep about you was downloaded here.".into(),
             AccountEvent::VoiceRemoved { why } => match why.as_str() {
                 "expired" => "Your voice was taken off the file: its time was over.".into(),
-                "suspect" => "A voice that came on file shortly before was taken off again.".into(),
+                "suspect" => "A voice that may not have been yours was taken off the file.".into(),
                 _ => "You had your voice taken off the file.".into(),
             },
+            AccountEvent::VoiceEnded => "Your voice on file is not compared any more: it may not have been yours.".into(),
+            AccountEvent::VoiceUnlearnt { .. } => "Your voice on file is again as it was before a call that may not have been yours.".into(),
             AccountEvent::ContactsForgotten => "A number or address that you replaced long ago was taken off the file.".into(),
         };
         lines.push(StoryLine { at: Timestamp(event.at), text });
@@ -293,14 +296,11 @@ async fn freeze_account(app: &App, account: AccountId, call: Option<CallId>, mut
 /// knows.
 pub(crate) async fn freeze_quietly(app: &App, account: AccountId, call: Option<CallId>, extra: Extra) -> Result<(), WebError> {
     let runner = &app.runner;
-    change(app, account, Notify::Nobody, extra, |profile, now| {
+    // A voice that came shortly before may be the thief's, and so may what it has learnt.
+    let suspect = Suspect { call, since: Some(runner.now() - SUSPECT) };
+    change(app, account, Notify::Nobody, Extra { suspect: Some(suspect), ..extra }, |profile, now| {
         profile.frozen = profile.frozen.or(Some(now));
-        let mut events = vec![AccountEvent::Frozen { call }];
-        // A voice that came shortly before may be the thief's.
-        if profile.voice.take_if(|v| v.since + SUSPECT >= now).is_some() {
-            events.push(AccountEvent::VoiceRemoved { why: "suspect".into() });
-        }
-        Ok(events)
+        Ok(vec![AccountEvent::Frozen { call }])
     }).await?;
     for live in runner.live().await.iter().filter(|c| (c.subject == Some(account) || c.principal == Some(account)) && c.stage != Stage::Ended) {
         let command = format!("frozen/{}/{}", live.id, runner.now().0);
@@ -356,7 +356,10 @@ async fn link_do(State(app): State<App>, Path(token): Path<String>, Form(_): For
     let done = match link {
         Link::Undo { account, change: change_id, undo, .. } => {
             let once = Guard::Once { key: format!("undo/{change_id}"), expires: None };
-            let extra = Extra { guards: vec![once], docs: vec![gone], ..Extra::default() };
+            // It was somebody else who called: nor does their voice stay.
+            let call = app.runner.call_of_change(account, change_id).await?;
+            let suspect = call.map(|call| Suspect { call: Some(call), since: None });
+            let extra = Extra { guards: vec![once], docs: vec![gone], suspect, ..Extra::default() };
             change(&app, account, Notify::Nobody, extra, |profile, now| {
                 apply_undo(profile, &undo, now);
                 Ok(vec![AccountEvent::Undone { change: change_id }])

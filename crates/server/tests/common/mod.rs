@@ -3,10 +3,12 @@
 //! letter box in place of every provider.
 #![allow(dead_code, reason = "every test binary uses its own part of the harness")]
 
+pub mod asterisk;
 pub mod authenticator;
 pub mod browser;
 pub mod caller;
 pub mod desk;
+pub mod freeswitch;
 pub mod lines;
 pub mod openid;
 pub mod pages;
@@ -15,6 +17,7 @@ pub mod phone;
 pub mod portal;
 pub mod post;
 pub mod record;
+pub mod recordings;
 pub mod routes;
 pub mod schema;
 pub mod sip;
@@ -174,6 +177,8 @@ pub struct World {
     pub app: App,
     pub router: Router,
     pub outbox: Arc<Outbox>,
+    /// Gateways and switches that stand before it, once somebody calls through one.
+    pub rigs: Arc<caller::Rigs>,
 }
 
 async fn store(folder: Option<&PathBuf>, setup: &Setup, name: &str) -> Store {
@@ -248,7 +253,7 @@ impl World {
 
     /// Stops the server and its store, and starts both again.
     pub async fn restart(self) -> Self {
-        let Self { ground, app, router, outbox } = self;
+        let Self { ground, app, router, outbox, .. } = self;
         let in_file = ground.folder.is_some();
         if in_file {
             app.runner.store.close().await;
@@ -334,7 +339,7 @@ impl World {
             outbox = outbox.with(Arc::new(oauth.courier(runner).unwrap()));
         }
         let outbox = Arc::new(outbox);
-        Self { ground, router: router(app.clone()), app, outbox }
+        Self { ground, router: router(app.clone()), app, outbox, rigs: Arc::default() }
     }
 
     /// Which company it is.

@@ -46,6 +46,15 @@ pub async fn get(router: &Router, path: &str, cookie: Option<&str>) -> Page {
     send(router, request.body(Body::empty()).unwrap()).await
 }
 
+/// What a telephone system fetches that plays files from us: a WAV file.
+pub async fn sound(router: &Router, path: &str) -> Vec<u8> {
+    let mut request = Request::get(path).header(header::HOST, "calls.example.com").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 50_000))));
+    let response = router.clone().oneshot(request).await.unwrap();
+    assert_eq!((response.status(), response.headers()[header::CONTENT_TYPE].to_str().unwrap()), (StatusCode::OK, "audio/wav"), "{path}");
+    to_bytes(response.into_body(), 4 << 20).await.unwrap().to_vec()
+}
+
 /// A form sent by one of our own pages.
 pub async fn post<K: AsRef<str>, V: AsRef<str>>(router: &Router, path: &str, cookie: Option<&str>, fields: &[(K, V)]) -> Page {
     send(router, own(Method::POST, path, cookie, FORM, form(fields))).await

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use countersign_core::{id::MessageId, prompt::Lang};
+use countersign_core::{id::{CallId, MessageId}, prompt::Lang, secret::Secret};
 use countersign_server::outbox::provider::{Channel, Outgoing, Provider, Sent, reason};
 
 /// A message that somebody got.
@@ -63,6 +63,11 @@ impl Post {
     pub fn all(&self) -> Vec<Letter> { self.got.lock().unwrap().clone() }
     /// Every attempt, whatever came of it.
     pub fn attempts(&self) -> Vec<Letter> { self.tried.lock().unwrap().clone() }
+    /// The message that asks for this call, as its carrier gets it.
+    pub fn order(&self, call: CallId) -> Outgoing {
+        let letter = self.all().into_iter().find(|letter| letter.text == call.to_string()).expect("nobody asked for this call");
+        Outgoing { id: letter.id, channel: letter.channel, to: Secret::new(letter.to), subject: None, text: Secret::new(letter.text), lang: letter.lang, interrupted: false }
+    }
     /// How the next attempt ends.
     pub fn next(&self, fate: Sent) { self.fates.lock().unwrap().push_back(fate); }
 }

@@ -26,6 +26,18 @@ pub const CENTER: &str = "+12025550100";
 /// Nothing takes longer than this, even on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
+/// The adapter of this world, and its gateway.
+pub async fn adapter(world: &World, voice: Voice, out: Option<Out>, phones: HashMap<String, String>, change: impl FnOnce(&mut Settings)) -> (Arc<Sip>, Gateway) {
+    let names = world.app.agents.clone();
+    let sip = Sip::new(world.app.texts.clone(), voice, phones, true, Some("+1".into()), move |id| names.name(id));
+    let sip = Arc::new(sip.reached_at(vec![E164::parse(CENTER).unwrap()]).calling(out));
+    world.app.runner.hub.register(NAME, sip.clone());
+    let mut settings = Settings { peers: vec!["127.0.0.0/8".parse().unwrap()], ..Settings::new((HERE, 0).into()) };
+    change(&mut settings);
+    let gateway = sip.start(world.app.clone(), settings).await.unwrap();
+    (sip, gateway)
+}
+
 pub struct Gate {
     pub world: World,
     pub sip: Arc<Sip>,
@@ -41,15 +53,8 @@ impl Gate {
     pub async fn with(world: &World, out: Option<Out>, change: impl FnOnce(&mut Settings)) -> Self { Self::staffed(world, out, HashMap::new(), change).await }
 
     pub async fn staffed(world: &World, out: Option<Out>, phones: HashMap<String, String>, change: impl FnOnce(&mut Settings)) -> Self {
-        let names = world.app.agents.clone();
-        // Nothing speaks: half a second of a tone stands for each prompt.
-        let sip = Sip::new(world.app.texts.clone(), Voice::new(None, Vec::new()), phones, true, Some("+1".into()), move |id| names.name(id));
-        let sip = Arc::new(sip.reached_at(vec![E164::parse(CENTER).unwrap()]).calling(out));
-        world.app.runner.hub.register(NAME, sip.clone());
         let notices = world.app.runner.hub.listen();
-        let mut settings = Settings { peers: vec!["127.0.0.0/8".parse().unwrap()], ..Settings::new((HERE, 0).into()) };
-        change(&mut settings);
-        let gateway = sip.start(world.app.clone(), settings).await.unwrap();
+        let (sip, gateway) = adapter(world, Voice::new(None, Vec::new()), out, phones, change).await;
         Self { world: world.clone(), sip, gateway, notices, seen: HashSet::new() }
     }
 

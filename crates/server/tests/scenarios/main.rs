@@ -41,8 +41,11 @@ mod service_code;
 mod sip;
 mod step_up;
 mod streams;
+mod switches;
 mod tapes;
 mod voice;
+mod voice_network;
+mod voice_undo;
 /// The sounds of the voice crate's own tests.
 #[path = "../../../voice/tests/common/mod.rs"]
 mod voices;

@@ -44,7 +44,7 @@ fn incoming(from: &str) -> Incoming {
 
 fn asks_secret(steps: &Steps) -> bool { steps.list.iter().any(|step| matches!(step, Step::Gather(gather) if gather.secret)) }
 
-fn holds(steps: &Steps) -> bool { steps.list.iter().any(|step| matches!(step, Step::Hold(_))) }
+fn holds(steps: &Steps) -> bool { steps.list.iter().any(|step| matches!(step, Step::Wait(_))) }
 
 async fn begin(gate: &Gate, call: &Incoming) -> Steps {
     match gate.sip.incoming(call).await {

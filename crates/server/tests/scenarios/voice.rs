@@ -31,32 +31,32 @@ use crate::{
 /// Measured once for all tests.
 pub fn calibrated() -> Arc<Voices> {
     static VOICES: OnceLock<Arc<Voices>> = OnceLock::new();
-    VOICES.get_or_init(|| Arc::new(Voices::new(Some(calibration(&Engine::built_in().unwrap())), None).unwrap())).clone()
+    VOICES.get_or_init(|| Arc::new(Voices::new(None, Some(calibration(&Engine::built_in().unwrap())), None).unwrap())).clone()
 }
 
 pub fn settings(adapters: &[&str]) -> Settings { Settings { text: "2026-05".into(), life: Span::days(730), tries: 6, adapters: adapters.iter().map(|a| (*a).to_owned()).collect() } }
 
-async fn world_with(voices: Option<Arc<Voices>>, setup: Setup) -> World {
+pub async fn world_with(voices: Option<Arc<Voices>>, setup: Setup) -> World {
     let world = World::with(Setup { params: Params { voice: Some(settings(&[sip::NAME])), ..Params::default() }, ..setup }).await;
     if let Some(voices) = voices {
         world.app.runner.listens(voices);
     }
     world
 }
-async fn world() -> World { world_with(Some(calibrated()), Setup::default()).await }
+pub async fn world() -> World { world_with(Some(calibrated()), Setup::default()).await }
 
-fn sound(audio: &Audio) -> Sound { Sound::new(audio.samples().iter().map(|s| (s * 32_767.0) as i16).collect()) }
+pub fn sound(audio: &Audio) -> Sound { Sound::new(audio.samples().iter().map(|s| (s * 32_767.0) as i16).collect()) }
 pub fn ana(seed: u64) -> Audio { again(&voice("rms-0"), seed) }
 
 /// Somebody on a line that can be heard.
-struct Caller {
-    world: World,
-    id: CallId,
+pub struct Caller {
+    pub world: World,
+    pub id: CallId,
     n: u64,
 }
 
 impl Caller {
-    async fn dial(world: &World, line: &str) -> Self {
+    pub async fn dial(world: &World, line: &str) -> Self {
         let number = E164::parse(line).unwrap();
         let first = telephony::incoming(&world.app, sip::NAME, Some(&number), Verstat::PassedA, false).await.unwrap();
         let id = CallId(world.app.runner.vault.id().unwrap());
@@ -64,30 +64,30 @@ impl Caller {
         Self { world: world.clone(), id, n: 0 }
     }
 
-    async fn does(&mut self, make: impl Fn() -> Input + Send) -> Result<Vec<Prompt>, RunError> {
+    pub async fn does(&mut self, make: impl Fn() -> Input + Send) -> Result<Vec<Prompt>, RunError> {
         self.n += 1;
         let Reply { directives, .. } = self.world.app.runner.run(self.id, format!("test/{}/{}", self.id, self.n), make).await?;
         Ok(directives.into_iter().filter_map(|d| match d { Directive::Say { prompt, .. } => Some(prompt), _ => None }).collect())
     }
-    async fn press(&mut self, keys: &str) -> Vec<Prompt> { self.does(|| Input::Keys(keys.into())).await.unwrap() }
-    async fn says(&mut self, audio: &Audio) -> Vec<Prompt> {
+    pub async fn press(&mut self, keys: &str) -> Vec<Prompt> { self.does(|| Input::Keys(keys.into())).await.unwrap() }
+    pub async fn says(&mut self, audio: &Audio) -> Vec<Prompt> {
         let said = sound(audio);
         self.does(|| Input::Recorded(said.clone())).await.unwrap()
     }
 
-    async fn events(&self) -> Vec<Event> { self.world.events(self.id).await }
-    async fn compared(&self) -> Comparison {
+    pub async fn events(&self) -> Vec<Event> { self.world.events(self.id).await }
+    pub async fn compared(&self) -> Comparison {
         let compared = |e: Event| if let Event::VoiceCompared { comparison, .. } = e { Some(comparison) } else { None };
         self.events().await.into_iter().rev().find_map(compared).expect("a comparison")
     }
-    async fn stopped(&self) -> Option<Stopped> {
+    pub async fn stopped(&self) -> Option<Stopped> {
         self.events().await.into_iter().rev().find_map(|e| if let Event::VoiceStopped { why } = e { Some(why) } else { None })
     }
-    async fn level(&self) -> Level { self.world.app.runner.call(self.id).await.unwrap().unwrap().call.level }
-    async fn stage(&self) -> Stage { self.world.app.runner.call(self.id).await.unwrap().unwrap().call.stage }
+    pub async fn level(&self) -> Level { self.world.app.runner.call(self.id).await.unwrap().unwrap().call.level }
+    pub async fn stage(&self) -> Stage { self.world.app.runner.call(self.id).await.unwrap().unwrap().call.stage }
 
     /// From the greeting into the queue, with this PIN.
-    async fn waits(&mut self, pin: &str) {
+    pub async fn waits(&mut self, pin: &str) {
         for _ in 0..6 {
             match self.stage().await {
                 Stage::Waiting => return,
@@ -100,7 +100,7 @@ impl Caller {
     }
 
     /// Ana's call, with her PIN, at this desk.
-    async fn at(world: &World, desk: &mut Desk) -> Self {
+    pub async fn at(world: &World, desk: &mut Desk) -> Self {
         let mut caller = Self::dial(world, ANA_LINE).await;
         caller.waits("4071").await;
         desk.call = caller.id;
@@ -110,7 +110,7 @@ impl Caller {
     }
 
     /// The same, strong.
-    async fn strong(world: &World, desk: &mut Desk) -> Self {
+    pub async fn strong(world: &World, desk: &mut Desk) -> Self {
         let mut caller = Self::at(world, desk).await;
         desk.prove("sms_code", "change:phone").await.ok();
         let code = world.letter().await.code();
@@ -120,7 +120,7 @@ impl Caller {
     }
 
     /// The same, with a voice on file from then on.
-    async fn enrolled(world: &World, desk: &mut Desk) -> Self {
+    pub async fn enrolled(world: &World, desk: &mut Desk) -> Self {
         let mut caller = Self::strong(world, desk).await;
         desk.act("voice-enrol", &[]).await.ok();
         caller.press("1").await;
@@ -286,7 +286,7 @@ async fn nobody_enrols_another_and_nobody_enrols_by_the_way() {
 
 #[tokio::test]
 async fn without_a_calibration_nothing_is_a_pass() {
-    let world = world_with(Some(Arc::new(Voices::new(None, None).unwrap())), Setup::default()).await;
+    let world = world_with(Some(Arc::new(Voices::new(None, None, None).unwrap())), Setup::default()).await;
     let mut robin = world.robin().await;
     Caller::enrolled(&world, &mut robin).await;
     robin.end().await;
@@ -507,7 +507,7 @@ fn a_calibration_that_cannot_be_used_is_told() {
     let folder = std::env::temp_dir().join(format!("countersign-voice-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("calibration.json");
-    let settings = VoiceSettings { calibration: Some(path.clone()), synthetic: None, consent_text: "2026-05".into(), expires_days: 730, tries: 6 };
+    let settings = VoiceSettings { calibration: Some(path.clone()), speaker: None, synthetic: None, consent_text: "2026-05".into(), expires_days: 730, tries: 6 };
     let told = || Voices::load(&settings).err().unwrap().to_string();
     assert!(told().contains("voice.calibration") && told().contains("cannot be read"));
     std::fs::write(&path, "threshold = 1").unwrap();

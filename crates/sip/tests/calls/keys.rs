@@ -48,6 +48,31 @@ async fn no_key_at_all_is_told_after_the_time_and_the_next_step_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_key_of_whoever_waits_is_told_and_what_goes_on_goes_on() {
+    let mut stage = Stage::playing(vec![Step::Wait(tone(500.0, 1000))], vec![vec![Step::Wait(tone(900.0, 1000))], vec![]]).await;
+    let phone = phone().await;
+    let line = phone.call(&stage.uri()).await.unwrap();
+    stage.incoming().await;
+    assert!(line.until(LIMIT, |ear| ear.hears(500.0)).await);
+    assert!(line.press("2").await);
+    stage.expect(Told::Digits("2".into())).await;
+    assert!(line.until(LIMIT, |ear| ear.hears(900.0)).await);
+    assert!(line.press("#").await);
+    stage.expect(Told::Digits("#".into())).await;
+    assert!(line.press("7").await);
+    stage.expect(Told::Digits("7".into())).await;
+    assert!(line.until(LIMIT, |ear| ear.hears(900.0)).await);
+    // In a `Hold` they are nobody's.
+    assert!(stage.push(Steps::new([Step::Hold(tone(600.0, 1000))])));
+    assert!(line.until(LIMIT, |ear| ear.hears(600.0)).await);
+    assert!(line.press("8").await);
+    assert!(stage.push(Steps::new([gather(1)])));
+    assert!(line.until(LIMIT, |ear| ear.is_silent()).await);
+    assert!(line.press("9").await);
+    stage.expect(Told::Digits("9".into())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_an_entry_is_not_handed_over() {
     let mut stage = Stage::playing(vec![gather_for(4, 500)], vec![]).await;
     let phone = phone().await;

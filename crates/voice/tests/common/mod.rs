@@ -9,10 +9,15 @@ use std::f32::consts::TAU;
 use std::path::PathBuf;
 
 use countersign_voice::calibrate::{Goal, Trial, calibrate};
+use countersign_voice::embed::{BUILT_IN, Embedder};
 use countersign_voice::engine::{Engine, Reference};
+use countersign_voice::frontend::Frontend;
+use countersign_voice::onnx::Limits;
+use countersign_voice::plugin::self_test_signal;
 use countersign_voice::quality::Requirements;
 use countersign_voice::score::{Calibration, Speech};
-use countersign_voice::{Audio, Progress, Template};
+use countersign_voice::{Audio, Plugin, Progress, Template};
+use sha2::{Digest as _, Sha256};
 
 /// "rms" and "kal" of flite and "espeak"; the same words have the same number.
 pub fn voice(name: &str) -> Vec<f32> {
@@ -115,6 +120,36 @@ pub fn reference(engine: &Engine, name: &str) -> Reference {
     engine.prepare(template(engine, name).0).unwrap()
 }
 
+/// A network that is not ours, and its manifest: ours, with a word more in its file. It answers alike, and
+/// nothing knows that.
+pub fn other_network() -> (String, Vec<u8>) {
+    let mut file = BUILT_IN.to_vec();
+    file.extend(onnx::proto::text(2, "another producer"));
+    let sum: String = Sha256::digest(&file)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let answer = Embedder::built_in()
+        .unwrap()
+        .embed(&Frontend::new(), &self_test_signal())
+        .unwrap()
+        .unwrap();
+    let manifest = format!(
+        "kind = \"embedding\"\nname = \"test\"\nlicence = \"Apache-2.0\"\nsha256 = \"{sum}\"\nfeatures = \"log-mel-40\"\n\
+         sample_rate = 8000\ninput = \"feats\"\nlongest = 2000\noutput = \"embedding\"\nsize = 128\n\
+         [self_test]\nexpected = {:?}\ntolerance = 1e-3\n",
+        &answer.values()[..8]
+    );
+    (manifest, file)
+}
+
+/// The engine with that network.
+pub fn other_engine() -> Engine {
+    let (manifest, file) = other_network();
+    let plugin = Plugin::load(&manifest, &file, &Limits::default()).unwrap();
+    Engine::with_network(Embedder::plugin(plugin).unwrap()).unwrap()
+}
+
 /// A calibration for these synthesised voices, with a threshold between them.
 pub fn calibration(engine: &Engine) -> Calibration {
     let mut trials = Vec::new();
@@ -147,6 +182,8 @@ pub fn calibration(engine: &Engine) -> Calibration {
         "2026-01-31",
         80,
     );
+    goal.network = *engine.network();
+    goal.weights = *engine.weights(Speech::SamePhrase);
     goal.phrase_threshold = Some(right.iter().copied().fold(0.0, f32::max) + 0.05);
     calibrate(&trials, &goal).unwrap()
 }

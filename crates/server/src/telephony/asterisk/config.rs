@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, path::PathBuf};
 
-use countersign_core::{prompt::Music, secret::Secret};
+use countersign_core::{prompt::Music, secret::{E164, Secret}};
 use reqwest::Url;
 use serde::Deserialize;
 
 use crate::{
     config::{ConfigError, Severity, private_file, read_secret},
     outbox::provider::is_loopback,
+    telephony::switch::out::{self, OutAt},
 };
 
 /// The password in the environment.
@@ -35,6 +36,8 @@ pub struct AsteriskSettings {
     pub allow_clear: bool,
     /// What national numbers begin with, such as `+1`. Without, a number has to begin with `+`.
     pub national: Option<String>,
+    /// A number of its own that only the portal dials: calls to it begin with a token.
+    pub app_number: Option<E164>,
     /// Calls at one time.
     #[serde(default = "calls")]
     pub calls: usize,
@@ -57,6 +60,8 @@ pub struct AsteriskSettings {
     /// The name of a live recording of each call that is muted while a secret is keyed: `{channel}` stands
     /// for the caller's channel.
     pub recording: Option<String>,
+    /// Calls that we make.
+    pub out: Option<OutAt>,
 }
 
 fn app() -> String { "countersign".into() }
@@ -191,6 +196,9 @@ impl AsteriskSettings {
             (None, None) => say(Severity::Missing, "asterisk.password_file", format!("no password: name a file, or set {PASSWORD}")),
             (Some(path), None) => private_file(path, "asterisk.password_file", say),
             _ => {}
+        }
+        if let Some(out) = &self.out {
+            out::examine("asterisk.out", &out.to, out.at_once, out.ring, say);
         }
         if self.allow_clear {
             say(Severity::Unsafe, "asterisk.allow_clear", "lets the password and what callers key cross a network in clear: use https".into());

@@ -55,6 +55,17 @@ pub struct Channel {
     /// Who calls.
     #[serde(default)]
     pub caller: Caller,
+    /// Where in the dialplan it is.
+    #[serde(default)]
+    pub dialplan: Dialplan,
+}
+
+/// Where in the dialplan a channel is.
+#[derive(Debug, Default, Deserialize)]
+pub struct Dialplan {
+    /// The extension: the number that was called, as the dialplan has it.
+    #[serde(default)]
+    pub exten: String,
 }
 
 /// Who calls: a claim.
@@ -134,6 +145,7 @@ mod tests {
         let start = r#"{"type":"StasisStart","timestamp":"2026-06-01T10:00:00.000+0000","args":["Verification passed","A"],"channel":{"id":"1780308000.12","name":"PJSIP/trunk-0000000c","state":"Ring","caller":{"name":"","number":"+12025550142"},"connected":{"name":"","number":""},"accountcode":"","dialplan":{"context":"in","exten":"100","priority":1,"app_name":"Stasis","app_data":"countersign"},"creationtime":"2026-06-01T10:00:00.000+0000","language":"en"},"asterisk_id":"02:42:0a","application":"countersign"}"#;
         let Event::StasisStart { channel, args } = serde_json::from_str(start).unwrap() else { panic!() };
         assert_eq!((channel.id.as_str(), channel.caller.number.as_str(), verstat(&args)), ("1780308000.12", "+12025550142", Verstat::PassedA));
+        assert_eq!(channel.dialplan.exten, "100");
         assert!(!format!("{channel:?}").contains("2025550142"));
         assert!(matches!(serde_json::from_str(r#"{"type":"ChannelVarset","variable":"x","value":"y"}"#).unwrap(), Event::Other));
         assert!(matches!(serde_json::from_str(r#"{"type":"ApplicationReplaced","application":"countersign"}"#).unwrap(), Event::ApplicationReplaced {}));

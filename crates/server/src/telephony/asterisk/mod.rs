@@ -18,7 +18,12 @@ use std::{
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use countersign_core::{id::CallId, prompt::Music};
+use countersign_core::{
+    call::Stage,
+    id::{CallId, MessageId},
+    prompt::Music,
+    secret::E164,
+};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Client, Method, StatusCode, header, redirect};
 use serde::Deserialize;
@@ -31,10 +36,15 @@ use tokio_tungstenite::{
 use self::{
     config::{AsteriskConfigError, AsteriskSettings},
     ear::Ears,
-    events::{Event, is_name, verstat},
+    events::{Channel, Event, is_name, verstat},
     rest::Rest,
 };
-use super::{switch::{Arrival, Lines, Switch, SwitchError, line::{Heard, Order, RING}}, websocket};
+use super::switch::{
+    Arrival, Lines, Switch, SwitchError,
+    line::{Heard, Order, RING},
+    out::{self, Dials, NotRung},
+};
+use super::websocket;
 use crate::outbox::provider::is_loopback;
 
 /// The adapter's name in the record, and of the chore to be connected.
@@ -57,6 +67,7 @@ const AGENT: &str = "countersign-agent.";
 const BRIDGE: &str = "countersign-bridge.";
 const CLIP: &str = "countersign-clip.";
 const TONE: &str = "countersign-tone.";
+const OUT: &str = "countersign-out.";
 
 /// The switch.
 pub struct Asterisk {
@@ -259,7 +270,7 @@ impl Asterisk {
             let channel = live.line.reference;
             if there.contains(channel.as_str()) {
                 let agent = self.channels().get(&channel).is_some_and(|ours| ours.agent.is_some());
-                let arrival = Arrival { channel: channel.clone(), number: live.line.number, verstat: Default::default(), agent, switch: self.clone() };
+                let arrival = Arrival { channel: channel.clone(), number: live.line.number, to: None, verstat: Default::default(), ours: live.call.origin.is_ours().then_some(id), agent, switch: self.clone() };
                 if on_line.contains(&channel) {
                     self.agent_meanwhile(&channel, &there).await;
                     self.lines.again(&channel);
@@ -267,8 +278,14 @@ impl Asterisk {
                     self.lines.arrived(arrival);
                 }
                 known.insert(channel);
-            } else if !on_line.contains(&channel) {
-                self.lines.lost(&channel).await;
+            // One that rings, or waits to be rung, has no line yet.
+            } else if !on_line.contains(&channel) && live.call.stage != Stage::Dialing {
+                self.lines.lost(id, &channel).await;
+            }
+        }
+        for leg in there.iter().filter(|leg| !known.contains(**leg)) {
+            if let Some((call, _)) = out_of(leg) {
+                self.rung_meanwhile(leg, call).await;
             }
         }
         // Telephones of agents whose callers are gone.
@@ -295,6 +312,19 @@ impl Asterisk {
         }
     }
 
+    /// Somebody may have answered a call of ours while nobody listened.
+    async fn rung_meanwhile(self: &Arc<Self>, leg: &str, call: CallId) {
+        let state = self.ask(Method::GET, &["channels", leg], &[]).await.ok().and_then(|body| serde_json::from_slice::<serde_json::Value>(&body).ok());
+        if state.is_some_and(|channel| channel.get("state").is_some_and(|state| state == "Up")) {
+            self.picked_up(leg.to_owned(), call);
+        }
+    }
+
+    /// Somebody has answered a call of ours.
+    fn picked_up(self: &Arc<Self>, leg: String, call: CallId) {
+        self.lines.arrived(Arrival { channel: leg, number: None, to: None, verstat: Default::default(), ours: Some(call), agent: false, switch: self.clone() });
+    }
+
     fn take(self: &Arc<Self>, event: Event) {
         match event {
             Event::StasisStart { channel, args } if is_name(&channel.id) => {
@@ -306,15 +336,20 @@ impl Asterisk {
                     if let Some(ears) = &self.ears {
                         ears.started(&channel.id);
                     }
+                } else if let Some((call, _)) = out_of(&channel.id) {
+                    self.picked_up(channel.id, call);
                 } else if !channel.id.starts_with(OURS) {
                     let this = self.clone();
-                    tokio::spawn(async move { this.arrive(channel.id, &channel.caller.number, &args).await });
+                    tokio::spawn(async move { this.arrive(channel, &args).await });
                 }
             }
             Event::StasisEnd { channel } | Event::ChannelDestroyed { channel } => match callers(&channel.id) {
                 Some(caller) if self.is_agent(caller, &channel.id) => self.lines.heard(caller, Heard::AgentGone),
                 Some(_) => {}
-                None => self.over(&channel.id),
+                None => match (out_of(&channel.id), self.lines.app().cloned()) {
+                    (Some((call, message)), Some(app)) if !self.lines.has(&channel.id) => drop(tokio::spawn(async move { out::ended(&app, NAME, call, message, &channel.id).await })),
+                    _ => self.over(&channel.id),
+                },
             },
             Event::ChannelDtmfReceived { channel, digit } => {
                 let mut keys = digit.chars().filter(|key| key.is_ascii_digit() || "*#".contains(*key));
@@ -341,7 +376,7 @@ impl Asterisk {
     fn over(&self, channel: &str) { self.lines.gone(channel); }
 
     /// A new call.
-    async fn arrive(self: Arc<Self>, channel: String, number: &str, args: &[String]) {
+    async fn arrive(self: Arc<Self>, Channel { id: channel, caller, dialplan }: Channel, args: &[String]) {
         // A network may tell who it is who does not want to be known: then they are not known. Nor if
         // nobody can say.
         let shown = match self.ask(Method::GET, &["channels", &channel, "variable"], &[("variable", "CALLERID(num-pres)")]).await {
@@ -349,8 +384,9 @@ impl Asterisk {
             Err(SwitchError::Gone) => return,
             Err(_) => false,
         };
-        let number = if shown { self.lines.number(number) } else { None };
-        self.lines.arrived(Arrival { channel, number, verstat: verstat(args), agent: false, switch: self.clone() });
+        let number = if shown { self.lines.number(&caller.number) } else { None };
+        let to = self.lines.number(&dialplan.exten);
+        self.lines.arrived(Arrival { channel, number, to, verstat: verstat(args), ours: None, agent: false, switch: self.clone() });
     }
 
     async fn ask(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<Vec<u8>, SwitchError> { self.rest.ask(method, path, query).await }
@@ -433,8 +469,35 @@ impl Asterisk {
 /// The caller's channel of an agent's.
 fn callers(channel: &str) -> Option<&str> { channel.strip_prefix(AGENT).filter(|rest| !rest.contains(';'))?.split_once('.').map(|(_, caller)| caller) }
 
+/// The call that we make on this channel, and the message that asked for it.
+fn out_of(channel: &str) -> Option<(CallId, MessageId)> {
+    let (call, message) = channel.strip_prefix(OUT).filter(|rest| !rest.contains(';'))?.split_once('.')?;
+    Some((call.parse().ok()?, message.parse().ok()?))
+}
+
 fn bridge(agent: &str) -> String { agent.replacen(AGENT, BRIDGE, 1) }
 fn tone(agent: &str) -> String { agent.replacen(AGENT, TONE, 1) }
+
+#[async_trait]
+impl Dials for Asterisk {
+    fn leg(&self, call: CallId, message: MessageId) -> String { format!("{OUT}{call}.{message}") }
+
+    async fn ring(&self, call: CallId, message: MessageId, number: &E164) -> Result<(), NotRung> {
+        let Some(out) = &self.settings.out else { return Err(NotRung::Refused) };
+        let out = out.through();
+        let (endpoint, ring) = (out.endpoint(number), out.ring.as_secs().to_string());
+        let query = [("endpoint", endpoint.as_str()), ("app", &self.settings.app), ("appArgs", "out"), ("timeout", &ring), ("callerId", out.from.expose())];
+        let request = self.rest.client.post(self.rest.at(&["channels", &self.leg(call, message)], &query)).basic_auth(&self.rest.user, Some(self.rest.password.expose()));
+        match request.send().await {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(_) => Err(NotRung::Refused),
+            Err(e) if e.is_connect() => Err(NotRung::NotSent),
+            Err(_) => Err(NotRung::Unknown),
+        }
+    }
+
+    async fn call_off(&self, leg: &str) { let _ = self.delete(&["channels", leg]).await; }
+}
 
 #[async_trait]
 impl Switch for Asterisk {

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use countersign_core::prompt::Music;
+use countersign_core::{prompt::Music, secret::E164};
 use countersign_sip::Network;
 use serde::Deserialize;
 
-use crate::config::Severity;
+use super::out::{OutAt, PASSWORD};
+use crate::config::{ConfigError, Severity};
 
 /// `[freeswitch]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,6 +25,8 @@ pub struct FreeSwitchSettings {
     pub verstat_variable: Option<String>,
     /// What national numbers begin with, such as `+1`. Without, a number has to begin with `+`.
     pub national: Option<String>,
+    /// A number of its own that only the portal dials: calls to it begin with a token.
+    pub app_number: Option<E164>,
     /// Calls at one time.
     #[serde(default = "calls")]
     pub calls: usize,
@@ -41,6 +44,8 @@ pub struct FreeSwitchSettings {
     /// The file of a recording of each call that is masked while a secret is keyed: `{uuid}` stands for
     /// the caller's channel.
     pub recording: Option<String>,
+    /// Calls that we make.
+    pub out: Option<OutAt>,
 }
 
 fn calls() -> usize { 200 }
@@ -51,10 +56,19 @@ pub enum FreeSwitchConfigError {
     /// What is no address.
     #[error("freeswitch.peers: {0:?} is no address and no network: write 192.0.2.10 or 192.0.2.0/24")]
     Peer(String),
+    /// No password.
+    #[error("freeswitch.out.password_file is missing, or holds no password of one word: name it, or set {PASSWORD}")]
+    NoPassword,
+    /// A file that cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// What would end a command and begin another.
     #[error("freeswitch.{0} holds something that cannot stand in a command: no spaces, quotation marks, braces or line ends")]
     Text(&'static str),
 }
+
+/// One word of a command.
+pub(super) fn is_word(text: &str) -> bool { !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"'\"`{}[]<>|\\^$".contains(&b)) }
 
 impl FreeSwitchSettings {
     /// Who may connect.
@@ -70,7 +84,7 @@ impl FreeSwitchSettings {
     /// # Errors
     /// Something is not.
     pub fn words(&self) -> Result<(), FreeSwitchConfigError> {
-        let word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"'\"`{}[]<>|\\^$".contains(&b));
+        let word = is_word;
         let wrong = |good: bool, setting| if good { Ok(()) } else { Err(FreeSwitchConfigError::Text(setting)) };
         wrong(self.agent_phones.values().all(|text| word(text)), "agent_phones")?;
         wrong(self.music.values().all(|text| word(text)), "music")?;
@@ -90,6 +104,9 @@ impl FreeSwitchSettings {
     pub(crate) fn examine(&self, public_url: &str, say: &mut impl FnMut(Severity, &str, String)) {
         for fault in [self.networks().map(drop), self.words()].into_iter().filter_map(Result::err) {
             say(Severity::Missing, "freeswitch", fault.to_string());
+        }
+        if let Some(out) = &self.out {
+            out.examine(self.listen, say);
         }
         if self.peers.is_empty() {
             say(Severity::Missing, "freeswitch.peers", "nobody may connect: name the addresses of FreeSWITCH".into());

@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod esl;
+pub mod out;
 
 use std::{
     collections::VecDeque,
@@ -16,7 +17,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use countersign_core::{prompt::Music, risk::Verstat, secret::E164};
+use countersign_core::{id::CallId, prompt::Music, risk::Verstat, secret::E164};
 use countersign_sip::Network;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -127,7 +128,7 @@ impl FreeSwitch {
             tokio::spawn(async move { socket.set_up(&channel).await })
         };
         let mut arrival = Some(Arrival {
-            channel: channel.clone(), number: self.number(&data), verstat: self.verstat(&data), agent: false, switch: socket.clone(),
+            channel: channel.clone(), number: self.number(&data), to: self.called(&data), verstat: self.verstat(&data), ours: ours(&channel, &data), agent: false, switch: socket.clone(),
         });
         let (mut setting, mut turn) = (Some(setting), None);
         let left = |turn: Option<u64>| {
@@ -219,6 +220,9 @@ impl FreeSwitch {
         self.lines.number(&data.get("Caller-Caller-ID-Number").filter(|_| shown)?)
     }
 
+    /// The number that was called, as the dialplan has it.
+    fn called(&self, data: &Fields) -> Option<E164> { self.lines.number(&data.get("Caller-Destination-Number")?) }
+
     fn verstat(&self, data: &Fields) -> Verstat {
         let variable = self.settings.verstat_variable.as_ref().and_then(|name| data.get(&format!("variable_{name}")));
         match variable.as_deref() {
@@ -229,6 +233,12 @@ impl FreeSwitch {
             _ => Verstat::None,
         }
     }
+}
+
+/// The call that we make on this channel: FreeSWITCH says that it rang, and that we had it ring.
+fn ours(channel: &str, data: &Fields) -> Option<CallId> {
+    let made = data.get("Call-Direction").is_some_and(|way| way == "outbound") && data.get(&format!("variable_{}", out::OURS)).is_some_and(|said| said == "true");
+    out::call_of(channel).filter(|_| made)
 }
 
 struct Reader {

@@ -58,6 +58,8 @@ pub struct SipSettings {
     pub trunk: Option<TrunkAt>,
     /// Calls that we make.
     pub out: Option<OutAt>,
+    /// A number of its own that only the portal dials: calls to it begin with a token.
+    pub app_number: Option<E164>,
 }
 
 fn calls() -> usize { 200 }

@@ -27,7 +27,7 @@ use self::{
     out::{Made, Out},
     voice::Voice,
 };
-use super::{incoming, unrecorded};
+use super::{events::Waiting, incoming, unrecorded};
 use crate::{
     App,
     hub::{Notice, Telephone},
@@ -60,6 +60,8 @@ pub struct Sip {
     app: OnceLock<App>,
     handle: OnceLock<Handle>,
     calls: Mutex<Calls>,
+    /// What moved calls are to hear.
+    words: Waiting,
 }
 
 #[derive(Default)]
@@ -90,7 +92,7 @@ impl Sip {
     ) -> Self {
         Self {
             texts, voice, agent_phones, name_of: Box::new(name_of), trust_asserted, national, own: Vec::new(), out: None, app: OnceLock::new(),
-            handle: OnceLock::new(), calls: Mutex::default(),
+            handle: OnceLock::new(), calls: Mutex::default(), words: Waiting::default(),
         }
     }
 
@@ -194,8 +196,8 @@ impl Sip {
                     list.push(Step::Listen(Duration::from_secs(u64::from(*seconds))));
                 }
                 Directive::Hold { music } => {
-                    // Whoever waits hears first that they do.
-                    list.push(Step::Hold(clip(*music)));
+                    // Whoever waits hears first that they do. A key chooses other music.
+                    list.push(Step::Wait(clip(*music)));
                 }
                 Directive::Bridge => list.push(self.bridge(call)),
                 Directive::HangUp => list.push(Step::HangUp),
@@ -236,6 +238,10 @@ impl Sip {
                 self.present(ours.id).await?
             }
         };
+        // A key that means nothing to whoever waits: the music goes on where it is.
+        if reply.n <= ours.n && !reply.directives.iter().any(|d| matches!(d, Directive::Gather { .. } | Directive::Listen { .. } | Directive::Record { .. } | Directive::HangUp)) {
+            return None;
+        }
         let mut steps = self.told(key, ours.id, &reply).await?;
         if reply.n <= ours.n {
             // Nothing was put on record, and the caller is asked the same again: a set that was told before.
@@ -277,7 +283,9 @@ impl Sip {
     /// or a later one, is not told again.
     async fn refresh(&self, id: CallId) {
         let Some(key) = self.calls().by_id.get(&id).cloned() else { return self.call_off(id).await };
-        let Some(reply) = self.present(id).await else { return };
+        // Asked aside: whoever moved the call tells its words first, and then lets go of it.
+        let Some(now) = self.present(id).await else { return };
+        let reply = self.words.words(id, now);
         let Some(ours) = self.known(&key) else { return };
         // Something was put on record, and the caller is to do what they are doing: nobody begins a prompt
         // anew for that, and takes keys for it that are meant for the next. What was said once before it,
@@ -311,9 +319,14 @@ async fn follow(sip: Arc<Sip>, mut notices: tokio::sync::broadcast::Receiver<Not
 
 #[async_trait]
 impl Telephone for Sip {
-    /// Nothing: whoever moved the call holds it until this returns, and words take a while to be spoken.
-    /// The notice that follows every commit, on every node, brings the telephone up to date.
-    async fn push(&self, _call: &Call, _line: &Line, _reply: Reply) {}
+    /// Keeps the words that go with a move, and says nothing yet: whoever moved the call holds it until
+    /// this returns, and words take a while to be spoken. The notice of every commit, on every node,
+    /// brings the telephone up to date.
+    async fn push(&self, call: &Call, _line: &Line, reply: Reply) {
+        if self.calls().by_id.contains_key(&call.id) {
+            self.words.keep(call, reply);
+        }
+    }
 }
 
 #[async_trait]
@@ -326,7 +339,8 @@ impl Flow for Sip {
         let id = CallId(app.runner.vault.index.blind(NAME, call.key.as_str()).0);
         let begun = async {
             let verstat = self.signed(app, call, number.as_ref()).await;
-            let first = incoming(app, NAME, number.as_ref(), verstat, false).await?;
+            let dialled = app.app_number.as_ref().is_some_and(|number| number.expose() == self.called(call));
+            let first = incoming(app, NAME, number.as_ref(), verstat, dialled).await?;
             let line = Line { reference: call.key.as_str().to_owned(), number: number.clone() };
             app.runner.begin(id, format!("sip/{}/in", call.key.as_str()), line, || first.input()).await
         };
@@ -374,6 +388,7 @@ impl Flow for Sip {
             ours
         };
         let (Some(ours), Some(app)) = (ours, self.app.get()) else { return };
+        self.words.forget(ours.id);
         if let Some(recorder) = &app.recorder {
             recorder.over(ours.id);
         }

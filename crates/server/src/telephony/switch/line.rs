@@ -32,7 +32,8 @@ pub enum Step {
     /// Listen to what the caller says, for so long at most. An agent who is connected stays and hears none of
     /// it. A key ends it, also while the `Say`s right before it go on: then that is what is told.
     Listen(Duration),
-    /// Music until something else happens. An agent who was connected is let go.
+    /// Music until something else happens; every key meanwhile is an entry. An agent who was connected is
+    /// let go.
     Hold(Music),
     /// Connect with the agent's telephone; silence if there is none: the desk works without.
     Bridge(Option<String>),
@@ -104,6 +105,7 @@ pub enum Question {
 #[derive(Clone, Copy)]
 enum Now {
     Idle,
+    Waiting,
     Playing { clip: u64, until: Instant },
     Gathering { max: u8, timeout: Duration, until: Instant },
     Listening { answer: u64, until: Instant },
@@ -151,7 +153,7 @@ impl Line {
     pub fn deadline(&self) -> Option<Instant> {
         match self.now {
             Now::Playing { until, .. } | Now::Gathering { until, .. } | Now::Listening { until, .. } | Now::Ringing { until } => Some(until),
-            Now::Idle | Now::Talking => None,
+            Now::Idle | Now::Waiting | Now::Talking => None,
         }
     }
 
@@ -269,7 +271,7 @@ impl Line {
             Some(Step::Hold(music)) => {
                 self.drop_agent(out);
                 self.play(music, out);
-                self.now = Now::Idle;
+                self.now = Now::Waiting;
             }
             Some(Step::Bridge(None)) => {
                 self.drop_agent(out);
@@ -332,6 +334,9 @@ impl Line {
             }
             self.now = Now::Idle;
             self.advance(now, out);
+        }
+        if matches!(self.now, Now::Waiting) {
+            return Some(Question::Keys(Secret::new(String::from(key))));
         }
         let Now::Gathering { max, timeout, .. } = self.now else { return None };
         let ends = key == '#' && max > 1;
@@ -454,7 +459,10 @@ mod tests {
         assert_eq!(line.begin(&[say(1), Step::Hold(Music::Calm)]), [Order::Play(1, "clip-1".into())]);
         assert_eq!(line.keys("123"), (vec![], None));
         assert_eq!(line.hear(Heard::Played(1)).0, [Order::Music(Music::Calm)]);
-        assert_eq!(line.keys("123"), (vec![], None));
+        // Whoever waits may want other music.
+        assert_eq!(line.keys("3"), (vec![], Some("3".into())));
+        assert_eq!(line.begin(&[Step::Hold(Music::Calm)]), []);
+        assert_eq!(line.begin(&[Step::Hold(Music::Lively)]), [Order::Quiet, Order::Music(Music::Lively)]);
         assert_eq!(line.begin(&[gather(1, false)]), [Order::Quiet]);
         assert_eq!(line.keys("7"), (vec![], Some("7".into())));
     }

@@ -4,6 +4,7 @@
 
 pub mod clips;
 pub mod line;
+pub mod out;
 
 use std::{
     collections::HashMap,
@@ -74,8 +75,12 @@ pub struct Arrival {
     pub channel: String,
     /// The calling number. `None` if it was withheld or is none.
     pub number: Option<E164>,
+    /// The number that was called, if it is one.
+    pub to: Option<E164>,
     /// What the network says of it.
     pub verstat: Verstat,
+    /// We made it: which call it is.
+    pub ours: Option<CallId>,
     /// The agent's telephone that is connected already: we were away, and the switch was not.
     pub agent: bool,
     /// How it is spoken to.
@@ -160,7 +165,7 @@ impl Lines {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let Some(app) = self.app.get().cloned() else { return turn };
         // Named by what only we know: a switch may take its caller's name for a call.
-        let id = CallId(app.runner.vault.index.blind(self.setup.name, &arrival.channel).0);
+        let id = arrival.ours.unwrap_or_else(|| CallId(app.runner.vault.index.blind(self.setup.name, &arrival.channel).0));
         let (mail, inbox) = mpsc::unbounded_channel();
         let keys = Arc::new(AtomicUsize::new(0));
         let full = {
@@ -231,11 +236,14 @@ impl Lines {
     }
 
     /// A call of this adapter whose channel ended while nobody listened.
-    pub async fn lost(&self, channel: &str) {
-        let Some(app) = self.app.get() else { return };
-        let id = CallId(app.runner.vault.index.blind(self.setup.name, channel).0);
-        over(app, self.setup.name, id, channel).await;
+    pub async fn lost(&self, id: CallId, channel: &str) {
+        if let Some(app) = self.app.get() {
+            over(app, self.setup.name, id, channel).await;
+        }
     }
+
+    /// Whether a channel is on the line here.
+    pub fn has(&self, channel: &str) -> bool { self.calls().contains_key(channel) }
 
     /// What a call is to do now, if it is on the line here.
     async fn refresh(&self, id: CallId) {
@@ -376,6 +384,16 @@ impl Serving {
     async fn begun(&self, arrival: Arrival) -> Option<(Reply, bool)> {
         let (app, name) = (&self.app, self.lines.setup.name);
         match app.runner.call(self.id).await {
+            // Whoever names a call of ours names one that we make by this switch.
+            Ok(Some(live)) if arrival.ours.is_some() && (!live.call.origin.is_ours() || live.call.adapter != name) => return None,
+            Ok(Some(live)) if live.call.stage == Stage::Dialing => {
+                let line = Kept { reference: self.channel.clone(), number: arrival.number.clone() };
+                let answered = app.runner.answer_out(self.id, format!("{name}/{}/answered", self.channel), line).await;
+                // Too late, most of the time: nobody waits for it any more.
+                let answered = answered.inspect_err(|e| tracing::warn!(call = %self.id, error = %e, "a customer answered a call that cannot go on"));
+                return Some((answered.unwrap_or(Reply { n: 0, directives: vec![Directive::HangUp] }), false));
+            }
+            Ok(None) if arrival.ours.is_some() => return Some((Reply { n: 0, directives: vec![Directive::HangUp] }, false)),
             Ok(Some(live)) if live.call.stage != Stage::Ended => return present(app, self.id).await.map(|reply| (reply, true)),
             Ok(None) => {}
             // It is over for us, and its channel is not.
@@ -386,7 +404,8 @@ impl Serving {
             }
         }
         let begun = async {
-            let first = incoming(app, name, arrival.number.as_ref(), arrival.verstat, false).await?;
+            let dialled = arrival.to.is_some() && arrival.to == app.app_number;
+            let first = incoming(app, name, arrival.number.as_ref(), arrival.verstat, dialled).await?;
             let line = Kept { reference: self.channel.clone(), number: arrival.number.clone() };
             app.runner.begin(self.id, format!("{name}/{}/in", self.channel), line, || first.input()).await
         };

@@ -63,8 +63,8 @@ impl Caller for Twilio {
         self.note();
     }
     async fn hang_up(&mut self) { self.phone.hang_up().await; }
-    async fn says(&mut self, samples: &[i16]) {
-        self.phone.speaks(samples).await;
+    async fn say(&mut self, samples: Vec<i16>) {
+        self.phone.speaks(&samples).await;
         self.note();
     }
 }

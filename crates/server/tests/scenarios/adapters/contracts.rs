@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
+use super::plays::with_a_pin;
 use crate::common::{
     World,
-    caller::{Caller as _, Genesys, Http, from},
+    caller::{Caller as _, Genesys, Http, Kind, from},
     lines::shipped,
     people::ANA_LINE,
     schema,
@@ -100,6 +101,26 @@ async fn the_data_actions_of_genesys_are_whole() {
     page.is(400);
     let page = genesys.act("now", &json!({ "call": "x\",\"event\":\"started" })).await;
     page.is(400);
+}
+
+/// What a call asks of Asterisk is what its page shows. (That of FreeSWITCH is compared in
+/// `freeswitch::a_whole_call`.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_asterisk_shows_what_is_asked_of_it() {
+    let world = World::with(Kind::Asterisk.setup()).await;
+    let mut robin = world.robin().await;
+    let mut caller = with_a_pin(&world, Kind::Asterisk, &mut robin).await;
+    robin.prove("pin", "").await.ok();
+    caller.listen().await;
+    caller.keys("4071").await;
+    robin.end().await.ok();
+    caller.listen().await;
+    let (_, page) = include_str!("../../../../../docs/asterisk.md").split_once("## What we ask").unwrap();
+    let asked = world.rigs.asterisk(&world).await.ari.asked();
+    assert!(asked.len() > 10);
+    for shape in asked {
+        assert!(page.contains(&format!("`{shape}`")), "{shape} is not on the page");
+    }
 }
 
 /// Every event that docs/http.openapi.json describes is taken, every answer is as it says, and what it

@@ -6,10 +6,15 @@
 mod contracts;
 mod plays;
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, sync::Arc};
+
+use tokio::sync::Semaphore;
 
 use self::plays::{Came, NAMES, measure, play};
 use crate::common::caller::Kind;
+
+/// Calls with sound at one time: each takes little of a processor, and none waits for one.
+const SIDE_BY_SIDE: usize = 8;
 
 /// What does not show on a call: how each adapter is spoken to.
 fn spoken_to(kind: Kind) -> [(&'static str, &'static str); 6] {
@@ -19,6 +24,9 @@ fn spoken_to(kind: Kind) -> [(&'static str, &'static str); 6] {
         Kind::Http => ["at once, by our request or a question that we hold", "chosen music", "as the system does it", "rung by the system", "yes, for five minutes", "exact"],
         Kind::Jambonz => ["at once, over its REST API", "chosen music", "yes", "rung by us", "yes, for five minutes", "exact"],
         Kind::Connect => ["no: asks again, every 8 seconds or after a prompt", "prompts of yours", "where keys are asked for", "Connect's own", "by the forwarder, for five minutes", "two lengths for each kind of entry"],
+        Kind::Sip => ["at once, on the line", "chosen music", "yes", "rung by us", "no: from the addresses on a list, or with a password", "exact"],
+        Kind::Asterisk => ["at once, over its REST API", "chosen music", "yes", "rung by Asterisk", "no: we call it, with a password over TLS", "exact"],
+        Kind::FreeSwitch => ["at once, on its connection", "chosen music", "yes", "rung by FreeSWITCH", "no: from the addresses on a list", "exact"],
         Kind::Genesys => ["no: asks again, as often as the flow does", "prompts of yours", "where keys are asked for", "Genesys' own", "no: a bearer key over TLS", "as the flow sets them"],
     };
     let names = ["told when the desk moves a call", "while waiting", "a key interrupts words", "agent's telephone", "requests are signed", "time to key"];
@@ -26,15 +34,35 @@ fn spoken_to(kind: Kind) -> [(&'static str, &'static str); 6] {
     std::array::from_fn(|_| named.next().unwrap())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_scenario_over_every_adapter() {
     let mut tasks = Vec::new();
     for kind in Kind::ALL {
+        // A task for each, so that one failure does not hide the others. Calls with sound go on in their own
+        // time, some side by side.
+        let ahead = kind.sounds().then(|| {
+            let places = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+            NAMES.map(|name| {
+                let places = places.clone();
+                tokio::spawn(async move {
+                    let _place = places.acquire().await.unwrap();
+                    play(name, kind).await
+                })
+            })
+        });
         tasks.push((kind, tokio::spawn(async move {
             let mut came = Vec::new();
-            for name in NAMES {
-                // A task for each, so that one failure does not hide the others.
-                came.push((name, tokio::spawn(play(name, kind)).await));
+            match ahead {
+                Some(plays) => {
+                    for (name, play) in NAMES.into_iter().zip(plays) {
+                        came.push((name, play.await));
+                    }
+                }
+                None => {
+                    for name in NAMES {
+                        came.push((name, tokio::spawn(play(name, kind)).await));
+                    }
+                }
             }
             (came, tokio::spawn(measure(kind)).await)
         })));
@@ -78,24 +106,28 @@ async fn every_scenario_over_every_adapter() {
             Came::Otherwise(how) => format!("otherwise ({})", note(how)),
             Came::Cannot(why) => format!("cannot ({})", note(why)),
         });
-        (format!("`{name}`"), cells)
+        (format!("`{name}`"), cells.to_vec())
     });
-    let mut text = table("scenario", &scenarios);
+    let mut text = table("scenario", &Kind::ALL, &scenarios);
     writeln!(text).unwrap();
     for (n, note) in notes.iter().enumerate() {
         writeln!(text, "{}. {note}.", n + 1).unwrap();
     }
-    let can: Vec<(String, [String; 6])> = order.iter().map(|what| ((*what).to_owned(), Kind::ALL.map(|kind| measured[&(*what, kind)].to_owned()))).collect();
-    write!(text, "\n{}", table("what it can", &can)).unwrap();
+    // In words, which want room: those by web requests, and those on the line.
+    let (web, line): (Vec<Kind>, Vec<Kind>) = Kind::ALL.into_iter().partition(|kind| !kind.by_ear());
+    for kinds in [web, line] {
+        let can: Vec<(String, Vec<String>)> = order.iter().map(|what| ((*what).to_owned(), kinds.iter().map(|kind| measured[&(*what, *kind)].to_owned()).collect())).collect();
+        write!(text, "\n{}", table("what it can", &kinds, &can)).unwrap();
+    }
     print!("{text}");
     shown(&text);
 }
 
 /// A table whose columns stand under each other in the source as well.
-fn table(corner: &str, rows: &[(String, [String; 6])]) -> String {
-    let lines: Vec<Vec<String>> = std::iter::once(std::iter::once(corner.to_owned()).chain(Kind::ALL.map(|kind| kind.name().to_owned())).collect())
+fn table(corner: &str, kinds: &[Kind], rows: &[(String, Vec<String>)]) -> String {
+    let lines: Vec<Vec<String>> = std::iter::once(std::iter::once(corner.to_owned()).chain(kinds.iter().map(|kind| kind.name().to_owned())).collect())
         .chain(rows.iter().map(|(name, cells)| std::iter::once(name.clone()).chain(cells.iter().cloned()).collect())).collect();
-    let widths: Vec<usize> = (0..=Kind::ALL.len()).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap()).collect();
+    let widths: Vec<usize> = (0..=kinds.len()).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap()).collect();
     let mut out = String::new();
     for (n, line) in lines.iter().enumerate() {
         let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
