@@ -367,7 +367,8 @@ impl Config {
     /// The adapters through which callers can be heard.
     fn listeners(&self) -> Vec<String> {
         let twilio = self.twilio.as_ref().filter(|twilio| twilio.streams).map(|_| crate::telephony::twilio::NAME);
-        [Some(crate::telephony::sip::NAME), twilio].into_iter().flatten().map(str::to_owned).collect()
+        let asterisk = self.asterisk.as_ref().filter(|asterisk| asterisk.sound_address.is_some()).map(|_| crate::telephony::asterisk::NAME);
+        [Some(crate::telephony::sip::NAME), twilio, asterisk].into_iter().flatten().map(str::to_owned).collect()
     }
 
     /// Whether verbal passwords are said to a machine. A floor that no recogniser has is as good as none.
@@ -513,7 +514,7 @@ impl Config {
                 say(Severity::Missing, setting, text);
             }
             if self.sip.is_none() && self.listeners().len() == 1 {
-                say(Severity::Missing, "voice", "nobody can be heard: only telephones that call by [sip] can, and those through Twilio with twilio.streams".into());
+                say(Severity::Missing, "voice", "nobody can be heard: only telephones that call by [sip] can, those through Twilio with twilio.streams, and those through Asterisk with asterisk.sound_address".into());
             }
         }
         if let Some(twilio) = &self.twilio {

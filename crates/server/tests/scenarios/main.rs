@@ -17,6 +17,7 @@ mod delegates;
 mod destinations;
 mod drills;
 mod duress;
+mod external_media;
 mod field_notes;
 mod follow_up;
 mod freeswitch;

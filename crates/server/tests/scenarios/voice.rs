@@ -133,6 +133,13 @@ impl Caller {
     }
 }
 
+/// Ana has a voice on file from then on.
+pub async fn with_a_voice(world: &World, desk: &mut Desk) {
+    Caller::enrolled(world, desk).await;
+    desk.end().await.ok();
+    world.deliver().await;
+}
+
 pub async fn kept(world: &World, kind: &'static str) -> usize { world.app.runner.store.docs(kind, None, 100).await.unwrap().len() }
 
 #[tokio::test]

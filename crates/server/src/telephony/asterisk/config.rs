@@ -1,6 +1,6 @@
 //! `[asterisk]`: where its REST interface is, and who may speak to it.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, path::PathBuf};
 
 use countersign_core::{prompt::Music, secret::{E164, Secret}};
 use reqwest::Url;
@@ -52,6 +52,11 @@ pub struct AsteriskSettings {
     /// Classes of music on hold, by our names for music: `calm`, `lively`, `classical`.
     #[serde(default)]
     pub music: BTreeMap<String, String>,
+    /// Our address as Asterisk sends sound to it, where `[voice]` asks for a caller to be listened to. Without
+    /// one nobody is.
+    pub sound_address: Option<IpAddr>,
+    /// The first and the last port for that.
+    pub sound_ports: Option<(u16, u16)>,
     /// The name of a live recording of each call that is muted while a secret is keyed: `{channel}` stands
     /// for the caller's channel.
     pub recording: Option<String>,
@@ -61,6 +66,15 @@ pub struct AsteriskSettings {
 
 fn app() -> String { "countersign".into() }
 fn calls() -> usize { 200 }
+
+/// Where sound comes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoundAt {
+    /// Our address.
+    pub address: IpAddr,
+    /// Our ports; any without.
+    pub ports: Option<RangeInclusive<u16>>,
+}
 
 /// Why Asterisk cannot be spoken to.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +91,15 @@ pub enum AsteriskConfigError {
     /// No password.
     #[error("asterisk.password_file is missing: name it, or set {PASSWORD}")]
     NoPassword,
+    /// Ports of which there is none.
+    #[error("asterisk.sound_ports is no range: write [24500, 24599], the first and the last")]
+    Ports,
+    /// Sound in clear over a network.
+    #[error("asterisk.sound_address is not on this machine: what callers say would cross the network in clear. Set asterisk.allow_clear in a network of your own")]
+    ClearSound,
+    /// Everywhere is no address to send to.
+    #[error("asterisk.sound_address has to be one address of this machine: Asterisk sends sound to it")]
+    Everywhere,
     /// A file that cannot be read.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -141,12 +164,31 @@ impl AsteriskSettings {
         Ok(())
     }
 
+    /// Where sound comes in, if callers are to be listened to.
+    ///
+    /// # Errors
+    /// It cannot be meant, or is in clear over a network.
+    pub fn sound(&self) -> Result<Option<SoundAt>, AsteriskConfigError> {
+        let Some(address) = self.sound_address else { return Ok(None) };
+        if address.is_unspecified() || address.is_multicast() {
+            return Err(AsteriskConfigError::Everywhere);
+        }
+        if !address.is_loopback() && !self.allow_clear {
+            return Err(AsteriskConfigError::ClearSound);
+        }
+        let ports = match self.sound_ports {
+            Some((first, last)) if first == 0 || first > last => return Err(AsteriskConfigError::Ports),
+            ports => ports.map(|(first, last)| first..=last),
+        };
+        Ok(Some(SoundAt { address, ports }))
+    }
+
     /// The class of this music.
     pub fn class(&self, music: Music) -> &str { self.music.get(music.name()).map_or("default", String::as_str) }
 
     /// What is missing or unsafe.
     pub(crate) fn examine(&self, public_url: &str, say: &mut impl FnMut(Severity, &str, String)) {
-        let faults = [self.address().map(drop), self.media(public_url).map(drop), self.names()];
+        let faults = [self.address().map(drop), self.media(public_url).map(drop), self.names(), self.sound().map(drop)];
         for fault in faults.into_iter().filter_map(Result::err) {
             say(Severity::Missing, "asterisk", fault.to_string());
         }
@@ -186,6 +228,18 @@ mod tests {
         let here = settings("url = \"http://127.0.0.1:8088\"");
         assert!(here.media("http://calls.example.com").is_err(), "prompts with codes would go in clear");
         assert_eq!(here.media("https://calls.example.com").unwrap(), "https://calls.example.com");
+    }
+
+    #[test]
+    fn sound_comes_to_one_address_and_not_in_clear_over_a_network() {
+        for (more, good) in [
+            ("", true), ("sound_address = \"127.0.0.1\"", true), ("sound_address = \"::1\"\nsound_ports = [24500, 24599]", true), ("sound_address = \"192.0.2.7\"", false),
+            ("sound_address = \"192.0.2.7\"\nallow_clear = true", true), ("sound_address = \"0.0.0.0\"\nallow_clear = true", false), ("sound_address = \"239.0.0.1\"\nallow_clear = true", false),
+            ("sound_address = \"127.0.0.1\"\nsound_ports = [2, 1]", false), ("sound_address = \"127.0.0.1\"\nsound_ports = [0, 1]", false),
+        ] {
+            assert_eq!(settings(&format!("url = \"http://127.0.0.1\"\n{more}")).sound().is_ok(), good, "{more}");
+        }
+        assert_eq!(settings("url = \"http://127.0.0.1\"").sound().unwrap(), None, "nobody is listened to without");
     }
 
     #[test]

@@ -6,7 +6,9 @@
 //! connection, of this process or of the node, the channels are listed, and every call goes on.
 
 pub mod config;
+mod ear;
 pub mod events;
+mod rest;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,10 +22,10 @@ use countersign_core::{
     call::Stage,
     id::{CallId, MessageId},
     prompt::Music,
-    secret::{E164, Secret},
+    secret::E164,
 };
 use futures_util::{SinkExt, StreamExt};
-use reqwest::{Client, Method, StatusCode, Url, header, redirect};
+use reqwest::{Client, Method, StatusCode, header, redirect};
 use serde::Deserialize;
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_tungstenite::{
@@ -33,7 +35,9 @@ use tokio_tungstenite::{
 
 use self::{
     config::{AsteriskConfigError, AsteriskSettings},
+    ear::Ears,
     events::{Channel, Event, is_name, verstat},
+    rest::Rest,
 };
 use super::switch::{
     Arrival, Lines, Switch, SwitchError,
@@ -56,8 +60,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LAST_WAIT: Duration = Duration::from_secs(10);
 /// The largest event that is read.
 const LARGEST: usize = 256 * 1024;
-/// The most that is read of an answer: the channels of the application.
-const LARGEST_ANSWER: usize = 4 << 20;
 
 /// What the names of our own channels, bridges and clips begin with.
 const OURS: &str = "countersign-";
@@ -69,13 +71,12 @@ const OUT: &str = "countersign-out.";
 
 /// The switch.
 pub struct Asterisk {
-    rest: Client,
+    rest: Arc<Rest>,
     events: Client,
-    url: Url,
-    user: String,
-    password: Secret,
     settings: AsteriskSettings,
     lines: Arc<Lines>,
+    /// Who listens to callers, if the operator wants it.
+    ears: Option<Arc<Ears>>,
     /// Our life: names of clips and legs are never used twice.
     life: String,
     channels: Mutex<HashMap<String, Ours>>,
@@ -138,9 +139,10 @@ impl Asterisk {
         };
         let mut life = [0; 4];
         getrandom::fill(&mut life).map_err(|_| AsteriskConfigError::Tls)?;
-        Ok(Self {
-            rest: client(Some(PATIENCE))?, events: client(None)?, user: settings.user.clone(), password, settings, lines, life: hex::encode(life), channels: Mutex::default(), url,
-        })
+        let (life, events) = (hex::encode(life), client(None)?);
+        let rest = Arc::new(Rest { client: client(Some(PATIENCE))?, user: settings.user.clone(), password, url });
+        let ears = settings.sound()?.map(|at| Arc::new(Ears::new(rest.clone(), lines.clone(), settings.app.clone(), life.clone(), at)));
+        Ok(Self { rest, events, settings, lines, ears, life, channels: Mutex::default() })
     }
 
     /// Takes calls from now on, for ever.
@@ -224,8 +226,8 @@ impl Asterisk {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(|_| Lost::NoConnection)?;
         let nonce = STANDARD.encode(nonce);
-        let url = self.at(&["events"], &[("app", &self.settings.app)]);
-        let answer = self.events.get(url).basic_auth(&self.user, Some(self.password.expose()))
+        let url = self.rest.at(&["events"], &[("app", &self.settings.app)]);
+        let answer = self.events.get(url).basic_auth(&self.rest.user, Some(self.rest.password.expose()))
             .header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "websocket").header("Sec-WebSocket-Version", "13").header("Sec-WebSocket-Key", &nonce)
             .send().await.map_err(|_| Lost::NoConnection)?;
         match answer.status() {
@@ -290,6 +292,10 @@ impl Asterisk {
         for agent in there.iter().filter(|id| callers(id).is_some_and(|channel| !known.contains(channel))) {
             let _ = self.ask(Method::DELETE, &["channels", agent], &[]).await;
         }
+        // What another life of ours has listened with.
+        for name in there.iter().filter_map(|id| ear::name(id)).filter(|name| self.ears.as_ref().is_none_or(|ears| !ears.has(name))).collect::<HashSet<_>>() {
+            ear::take_down(&self.rest, name).await;
+        }
         tracing::info!(calls = known.len(), "Asterisk is connected");
         Ok(())
     }
@@ -325,6 +331,10 @@ impl Asterisk {
                 if let Some(caller) = callers(&channel.id) {
                     if self.is_agent(caller, &channel.id) {
                         self.lines.heard(caller, Heard::AgentUp);
+                    }
+                } else if ear::name(&channel.id).is_some() {
+                    if let Some(ears) = &self.ears {
+                        ears.started(&channel.id);
                     }
                 } else if let Some((call, _)) = out_of(&channel.id) {
                     self.picked_up(channel.id, call);
@@ -379,38 +389,9 @@ impl Asterisk {
         self.lines.arrived(Arrival { channel, number, to, verstat: verstat(args), ours: None, agent: false, switch: self.clone() });
     }
 
-    fn at(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
-        let mut url = self.url.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("ari").extend(path);
-        }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        url
-    }
-
-    async fn ask(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<Vec<u8>, SwitchError> {
-        let failed = |text: &str| SwitchError::Failed(text.into());
-        let request = self.rest.request(method, self.at(path, query)).basic_auth(&self.user, Some(self.password.expose()));
-        let mut answer = request.send().await.map_err(|_| failed("no answer"))?;
-        match answer.status() {
-            status if status.is_success() => {}
-            StatusCode::NOT_FOUND => return Err(SwitchError::Gone),
-            status => return Err(SwitchError::Failed(format!("status {}", status.as_u16()))),
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|_| failed("half an answer"))? {
-            if body.len() + chunk.len() > LARGEST_ANSWER {
-                return Err(failed("a long answer"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-
-    async fn post(&self, path: &[&str], query: &[(&str, &str)]) -> Result<(), SwitchError> { self.ask(Method::POST, path, query).await.map(drop) }
-    async fn delete(&self, path: &[&str]) -> Result<(), SwitchError> { self.ask(Method::DELETE, path, &[]).await.map(drop) }
+    async fn ask(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<Vec<u8>, SwitchError> { self.rest.ask(method, path, query).await }
+    async fn post(&self, path: &[&str], query: &[(&str, &str)]) -> Result<(), SwitchError> { self.rest.post(path, query).await }
+    async fn delete(&self, path: &[&str]) -> Result<(), SwitchError> { self.rest.delete(path).await }
 
     fn clip(&self, channel: &str, clip: u64) -> String { format!("{CLIP}{}.{clip}.{channel}", self.life) }
 
@@ -506,7 +487,7 @@ impl Dials for Asterisk {
         let out = out.through();
         let (endpoint, ring) = (out.endpoint(number), out.ring.as_secs().to_string());
         let query = [("endpoint", endpoint.as_str()), ("app", &self.settings.app), ("appArgs", "out"), ("timeout", &ring), ("callerId", out.from.expose())];
-        let request = self.rest.post(self.at(&["channels", &self.leg(call, message)], &query)).basic_auth(&self.user, Some(self.password.expose()));
+        let request = self.rest.client.post(self.rest.at(&["channels", &self.leg(call, message)], &query)).basic_auth(&self.rest.user, Some(self.rest.password.expose()));
         match request.send().await {
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(_) => Err(NotRung::Refused),
@@ -540,6 +521,22 @@ impl Switch for Asterisk {
                 Ok(())
             }
             Order::Dial(to) => self.dial(channel, to).await,
+            Order::Ear => {
+                if let Some(ears) = &self.ears {
+                    ears.open(channel);
+                }
+                Ok(())
+            }
+            Order::Listen(answer, longest) => match &self.ears {
+                Some(ears) if ears.listen(channel, *answer, *longest) => Ok(()),
+                _ => Err(SwitchError::Failed("nobody is ready to listen".into())),
+            },
+            Order::Deaf => {
+                if let Some(ears) = &self.ears {
+                    ears.close(channel);
+                }
+                Ok(())
+            }
             Order::Join => self.join(channel).await,
             Order::Part => self.part(channel).await,
             Order::Drop => self.drop_agent(channel).await,
@@ -550,6 +547,8 @@ impl Switch for Asterisk {
     }
 
     fn forget(&self, channel: &str) { self.channels().remove(channel); }
+
+    fn listens(&self) -> bool { self.ears.is_some() }
 }
 
 #[cfg(test)]

@@ -387,6 +387,9 @@ impl Switch for Socket {
                     None => Ok(()),
                 }
             }
+            // Nobody listens here: see `Switch::listens`.
+            Order::Listen(..) => Err(SwitchError::Failed("callers are not listened to".into())),
+            Order::Ear | Order::Deaf => Ok(()),
             Order::Mask | Order::Unmask => match &self.settings.recording {
                 Some(file) => {
                     let verb = if *order == Order::Mask { "mask" } else { "unmask" };

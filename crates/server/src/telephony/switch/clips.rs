@@ -22,6 +22,8 @@ const LIFE: Span = Span::minutes(2);
 const LONGEST: usize = 2_000;
 /// Where they are, before the adapter's name.
 pub const PATH: &str = "/clips";
+/// The name of the tone after which a caller is listened to.
+const TONE: &str = "tone";
 
 /// What an address names.
 #[derive(Serialize, Deserialize)]
@@ -61,6 +63,9 @@ impl Clips {
         format!("{}{PATH}/{}/{text}-{}.wav", self.base, self.adapter, self.signature(key, &text))
     }
 
+    /// The address of the tone after which a caller is listened to.
+    pub fn tone(&self, key: &IndexKey) -> String { format!("{}{PATH}/{}/{TONE}-{}.wav", self.base, self.adapter, self.signature(key, TONE)) }
+
     fn signature(&self, key: &IndexKey, text: &str) -> String { hex::encode(key.blind("clip", &format!("{}/{text}", self.adapter)).0) }
 
     /// The sound behind the last part of an address: WAV, 8,000 samples a second, 16 bits, one channel.
@@ -69,6 +74,10 @@ impl Clips {
         let (text, signature) = name.strip_suffix(".wav").filter(|_| name.len() <= LONGEST)?.rsplit_once('-')?;
         if !bool::from(self.signature(key, text).as_bytes().ct_eq(signature.as_bytes())) {
             return None;
+        }
+        if text == TONE {
+            let tone = voice::tone();
+            return Some(Sound { wav: wav(&tone.bytes(Law::Mu).iter().map(|byte| Law::Mu.decode(*byte)).collect::<Vec<_>>()), keep: true });
         }
         let named: Named = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         if named.u.is_some_and(|until| now > until) {
@@ -129,6 +138,14 @@ mod tests {
         assert_eq!(link, clips.link(&key, NOW + Span::days(3), Lang::De, &Prompt::Menu));
         let sound = clips.sound(&key, NOW, name(&link)).await.unwrap();
         assert!(sound.keep && countersign_sip::Clip::from_wav(&sound.wav).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_tone_is_a_sound_like_others() {
+        let (clips, key) = (clips("asterisk"), IndexKey::new([7; 32]));
+        let sound = clips.sound(&key, NOW, name(&clips.tone(&key))).await.unwrap();
+        assert!(sound.keep && countersign_sip::Clip::from_wav(&sound.wav).is_ok_and(|clip| clip.duration() == std::time::Duration::from_millis(300)));
+        assert!(clips.sound(&key, NOW, &format!("tone-{}.wav", "0".repeat(32))).await.is_none());
     }
 
     #[tokio::test]

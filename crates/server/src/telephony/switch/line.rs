@@ -3,12 +3,14 @@
 
 use std::{collections::VecDeque, mem};
 
-use countersign_core::{prompt::Music, secret::Secret};
+use countersign_core::{prompt::Music, secret::Secret, voice::Sound};
 use tokio::time::{Duration, Instant};
 use zeroize::{Zeroize, Zeroizing};
 
 /// No prompt is longer. A switch that does not say that it has ended does not keep a caller for ever.
 const LONGEST_PROMPT: Duration = Duration::from_secs(120);
+/// What an answer may take longer than it may last: the switch is slow, or the network.
+const SLOW: Duration = Duration::from_secs(3);
 /// How long an agent's telephone may ring, with something over: the switch gives up first.
 pub const RING: Duration = Duration::from_secs(30);
 const RING_AND_MORE: Duration = Duration::from_secs(35);
@@ -27,6 +29,9 @@ pub enum Step {
         /// The keys are a secret.
         secret: bool,
     },
+    /// Listen to what the caller says, for so long at most. An agent who is connected stays and hears none of
+    /// it. A key ends it, also while the `Say`s right before it go on: then that is what is told.
+    Listen(Duration),
     /// Music until something else happens; every key meanwhile is an entry. An agent who was connected is
     /// let go.
     Hold(Music),
@@ -49,6 +54,12 @@ pub enum Order {
     Quiet,
     /// Call an agent's telephone.
     Dial(String),
+    /// Get ready to listen to the caller.
+    Ear,
+    /// Listen to the caller from now on, for so long at most, and say what they said under this number.
+    Listen(u64, Duration),
+    /// Listen no more, and forget what was heard.
+    Deaf,
     /// Caller and agent hear each other.
     Join,
     /// They do not, and no key of the caller reaches the agent, who stays.
@@ -64,12 +75,14 @@ pub enum Order {
 }
 
 /// What happens on a line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Heard {
     /// A key.
     Key(char),
     /// A clip has ended, or cannot be played.
     Played(u64),
+    /// What the caller said under this number. `None`: nobody could listen.
+    Said(u64, Option<Sound>),
     /// The agent's telephone was answered.
     AgentUp,
     /// It was not, or it was hung up.
@@ -83,8 +96,10 @@ pub enum Heard {
 pub enum Question {
     /// Keys were entered.
     Keys(Secret),
-    /// None were.
+    /// None were, or nobody could listen.
     NoKeys,
+    /// Something was said, or nothing until the end.
+    Said(Sound),
 }
 
 #[derive(Clone, Copy)]
@@ -93,6 +108,7 @@ enum Now {
     Waiting,
     Playing { clip: u64, until: Instant },
     Gathering { max: u8, timeout: Duration, until: Instant },
+    Listening { answer: u64, until: Instant },
     Ringing { until: Instant },
     Talking,
 }
@@ -110,6 +126,10 @@ pub struct Line {
     now: Now,
     clips: u64,
     entry: Zeroizing<String>,
+    /// Somebody is ready to listen, or listens.
+    ear: bool,
+    /// Answers that were listened to.
+    answers: u64,
     agent: Agent,
     music: Option<Music>,
     /// `None`: nobody knows.
@@ -118,7 +138,7 @@ pub struct Line {
 
 impl Default for Line {
     fn default() -> Self {
-        Self { steps: VecDeque::new(), now: Now::Idle, clips: 0, entry: Zeroizing::default(), agent: Agent::None, music: None, masked: Some(false) }
+        Self { steps: VecDeque::new(), now: Now::Idle, clips: 0, entry: Zeroizing::default(), ear: false, answers: 0, agent: Agent::None, music: None, masked: Some(false) }
     }
 }
 
@@ -132,7 +152,7 @@ impl Line {
     /// When `Heard::Time` is due.
     pub fn deadline(&self) -> Option<Instant> {
         match self.now {
-            Now::Playing { until, .. } | Now::Gathering { until, .. } | Now::Ringing { until } => Some(until),
+            Now::Playing { until, .. } | Now::Gathering { until, .. } | Now::Listening { until, .. } | Now::Ringing { until } => Some(until),
             Now::Idle | Now::Waiting | Now::Talking => None,
         }
     }
@@ -144,6 +164,12 @@ impl Line {
             out.push(Order::Stop(clip));
         }
         self.entry.zeroize();
+        self.deaf(&mut out);
+        if steps.iter().any(|step| matches!(step, Step::Listen(_))) {
+            // While the words are said, so that nothing is lost after the tone.
+            out.push(Order::Ear);
+            self.ear = true;
+        }
         // Before anything is asked: the first key may come while the prompt goes on.
         let secret = steps.iter().any(|step| matches!(step, Step::Gather { secret: true, .. }));
         if self.masked != Some(secret) {
@@ -171,6 +197,14 @@ impl Line {
                 }
                 None
             }
+            Heard::Said(number, said) => match self.now {
+                Now::Listening { answer, .. } if answer == number => {
+                    self.deaf(&mut out);
+                    self.now = Now::Idle;
+                    Some(said.map_or(Question::NoKeys, Question::Said))
+                }
+                _ => None,
+            },
             Heard::AgentUp => {
                 if let Agent::Ringing(at) = &mut self.agent {
                     self.agent = Agent::Up { at: mem::take(at), joined: false };
@@ -194,6 +228,11 @@ impl Line {
                 }
                 Now::Gathering { until, .. } if until <= now => {
                     self.entry.zeroize();
+                    self.now = Now::Idle;
+                    Some(Question::NoKeys)
+                }
+                Now::Listening { until, .. } if until <= now => {
+                    self.deaf(&mut out);
                     self.now = Now::Idle;
                     Some(Question::NoKeys)
                 }
@@ -221,6 +260,13 @@ impl Line {
                 self.part(out);
                 self.quiet(out);
                 self.now = Now::Gathering { max: max.max(1), timeout, until: now + timeout };
+            }
+            Some(Step::Listen(longest)) => {
+                self.part(out);
+                self.quiet(out);
+                self.answers += 1;
+                out.push(Order::Listen(self.answers, longest));
+                self.now = Now::Listening { answer: self.answers, until: now + longest + SLOW };
             }
             Some(Step::Hold(music)) => {
                 self.drop_agent(out);
@@ -253,6 +299,7 @@ impl Line {
                 }
             },
             Some(Step::HangUp) => {
+                self.deaf(out);
                 self.drop_agent(out);
                 out.push(Order::HangUp);
                 self.steps.clear();
@@ -262,9 +309,24 @@ impl Line {
     }
 
     fn key(&mut self, now: Instant, key: char, out: &mut Vec<Order>) -> Option<Question> {
-        let next_is_entry = || matches!(self.steps.iter().find(|step| !matches!(step, Step::Say(_))), Some(Step::Gather { .. }));
+        let next = self.steps.iter().find(|step| !matches!(step, Step::Say(_)));
+        // Whoever presses a key instead of speaking wants something else.
+        let speaks = match self.now {
+            Now::Listening { .. } => true,
+            Now::Playing { clip, .. } if matches!(next, Some(Step::Listen(_))) => {
+                out.push(Order::Stop(clip));
+                true
+            }
+            _ => false,
+        };
+        if speaks {
+            self.deaf(out);
+            self.steps.clear();
+            self.now = Now::Idle;
+            return Some(Question::Keys(Secret::new(key.to_string())));
+        }
         if let Now::Playing { clip, .. } = self.now
-            && next_is_entry()
+            && matches!(next, Some(Step::Gather { .. }))
         {
             out.push(Order::Stop(clip));
             while matches!(self.steps.front(), Some(Step::Say(_))) {
@@ -309,6 +371,12 @@ impl Line {
             && mem::take(joined)
         {
             out.push(Order::Part);
+        }
+    }
+
+    fn deaf(&mut self, out: &mut Vec<Order>) {
+        if mem::take(&mut self.ear) {
+            out.push(Order::Deaf);
         }
     }
 
@@ -358,7 +426,7 @@ mod tests {
         fn begin(&mut self, steps: &[Step]) -> Vec<Order> { self.0.begin(self.1, steps.to_vec()) }
         fn hear(&mut self, heard: Heard) -> (Vec<Order>, Option<String>) {
             let (orders, question) = self.0.hear(self.1, heard);
-            (orders, question.map(|q| match q { Question::Keys(keys) => keys.expose().to_owned(), Question::NoKeys => "-".into() }))
+            (orders, question.map(|q| match q { Question::Keys(keys) => keys.expose().to_owned(), Question::NoKeys => "-".into(), Question::Said(said) => format!("{} samples", said.expose().len()) }))
         }
         fn keys(&mut self, keys: &str) -> (Vec<Order>, Option<String>) {
             keys.chars().fold((Vec::new(), None), |(mut all, asked), key| {
@@ -426,6 +494,48 @@ mod tests {
         assert_eq!(line.begin(&[Step::HangUp]), [Order::HangUp]);
     }
 
+    const LONGEST: Duration = Duration::from_secs(8);
+
+    #[test]
+    fn a_caller_is_listened_to_after_the_words_and_the_agent_is_deaf() {
+        let mut line = Bench::new();
+        line.begin(&[robin()]);
+        line.hear(Heard::AgentUp);
+        let steps = [say(1), say(2), Step::Listen(LONGEST)];
+        assert_eq!(line.begin(&steps), [Order::Ear, Order::Part, Order::Play(1, "clip-1".into())]);
+        assert_eq!(line.hear(Heard::Played(1)).0, [Order::Play(2, "clip-2".into())]);
+        assert_eq!(line.hear(Heard::Played(2)).0, [Order::Listen(1, LONGEST)]);
+        // Of another answer: late, or of nobody.
+        assert_eq!(line.hear(Heard::Said(7, Some(Sound::new(vec![1])))), (vec![], None));
+        assert_eq!(line.hear(Heard::Said(1, Some(Sound::new(vec![0; 800])))), (vec![Order::Deaf], Some("800 samples".into())));
+        assert_eq!(line.hear(Heard::Said(1, Some(Sound::new(vec![0; 800])))), (vec![], None), "once");
+        assert_eq!(line.begin(&[robin()]), [Order::Join]);
+        // Nobody could listen, or nobody says anything about it.
+        for heard in [Heard::Said(2, None), Heard::Time, Heard::Said(4, None)] {
+            line.begin(&[say(3), Step::Listen(LONGEST)]);
+            line.hear(Heard::Played(line.0.clips));
+            line.1 += LONGEST + SLOW;
+            let said = if let Heard::Said(_, said) = heard { Heard::Said(line.0.answers, said) } else { heard };
+            assert_eq!(line.hear(said), (vec![Order::Deaf], Some("-".into())));
+        }
+    }
+
+    #[test]
+    fn a_key_instead_of_words_is_what_is_told() {
+        let mut line = Bench::new();
+        let steps = [say(1), say(2), Step::Listen(LONGEST)];
+        line.begin(&steps);
+        assert_eq!(line.keys("*"), (vec![Order::Stop(1), Order::Deaf], Some("*".into())));
+        assert_eq!(line.keys("5"), (vec![], None), "nothing is asked");
+        line.begin(&steps[2..]);
+        assert_eq!(line.keys("0"), (vec![Order::Deaf], Some("0".into())));
+        // Called off from elsewhere.
+        line.begin(&steps[2..]);
+        assert_eq!(line.begin(&[Step::Hold(Music::Calm)]), [Order::Deaf, Order::Music(Music::Calm)]);
+        line.begin(&steps);
+        assert_eq!(line.begin(&steps), [Order::Stop(2), Order::Deaf, Order::Ear, Order::Play(3, "clip-1".into())]);
+    }
+
     #[test]
     fn an_agent_who_answers_while_a_secret_is_keyed_waits_for_its_end() {
         let mut line = Bench::new();
@@ -462,6 +572,7 @@ mod tests {
         prop_oneof![
             (0u8..3).prop_map(say),
             (1u8..4, any::<bool>()).prop_map(|(max, secret)| gather(max, secret)),
+            Just(Step::Listen(LONGEST)),
             Just(Step::Hold(Music::Calm)),
             Just(Step::Hold(Music::Silence)),
             prop_oneof![Just(None), Just(Some("a".to_owned())), Just(Some("b".to_owned()))].prop_map(Step::Bridge),
@@ -484,11 +595,12 @@ mod tests {
             prop::collection::vec(step(), 0..4).prop_map(Move::Begin),
             prop_oneof![
                 "[0-9#*]".prop_map(|key| Heard::Key(key.chars().next().unwrap())), (0u64..6).prop_map(Heard::Played), Just(Heard::AgentUp), Just(Heard::AgentGone),
+                (0u64..6, any::<bool>()).prop_map(|(n, some)| Heard::Said(n, some.then(|| Sound::new(vec![1; 3])))),
             ].prop_map(Move::Hear),
             (1u64..130).prop_map(Move::Later),
         ], 0..60)) {
             let (mut line, mut now) = (Line::default(), Instant::now());
-            let (mut dialled, mut answered, mut joined, mut masked, mut secret) = (false, false, false, false, false);
+            let (mut dialled, mut answered, mut joined, mut masked, mut secret, mut ear) = (false, false, false, false, false, false);
             for one in moves {
                 let orders = match one {
                     Move::Begin(steps) => {
@@ -516,13 +628,19 @@ mod tests {
                         Order::Drop => (dialled, answered, joined) = (false, false, false),
                         Order::Mask => { prop_assert!(!masked); masked = true; }
                         Order::Unmask => { prop_assert!(masked); masked = false; }
+                        Order::Ear => { prop_assert!(!ear); ear = true; }
+                        Order::Listen(..) => prop_assert!(ear && !joined),
+                        Order::Deaf => { prop_assert!(ear); ear = false; }
                         _ => {}
                     }
                 }
                 prop_assert_eq!(masked, secret);
-                if matches!(line.now, Now::Gathering { .. }) {
+                if matches!(line.now, Now::Gathering { .. } | Now::Listening { .. }) {
                     prop_assert!(!joined);
                 }
+                // Nobody is listened to by the way: only while it is asked for, or about to be.
+                let wanted = matches!(line.now, Now::Listening { .. }) || line.steps.iter().any(|step| matches!(step, Step::Listen(_)));
+                prop_assert!(!ear || wanted);
             }
         }
     }

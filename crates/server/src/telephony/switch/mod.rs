@@ -61,6 +61,8 @@ pub trait Switch: Send + Sync {
     async fn answer(&self, channel: &str) -> Result<(), SwitchError>;
     /// Does one thing. It is told when a clip has ended and when an agent's telephone was answered or not.
     async fn order(&self, channel: &str, order: &Order) -> Result<(), SwitchError>;
+    /// Whether callers can be listened to.
+    fn listens(&self) -> bool { false }
     /// Gives a call back that we cannot take: the switch does with it what it does without us.
     async fn decline(&self, channel: &str) -> Result<(), SwitchError>;
     /// Nothing more is asked of a channel.
@@ -371,6 +373,7 @@ impl Serving {
                 Some(Mail::Gone) | None => break,
             }
         }
+        let _ = self.switch.order(&self.channel, &Order::Deaf).await;
         // An agent who is on the line is on it alone now.
         let _ = self.switch.order(&self.channel, &Order::Drop).await;
         self.switch.forget(&self.channel);
@@ -417,6 +420,7 @@ impl Serving {
         let make = || match &question {
             Question::Keys(keys) => Input::Keys(keys.clone()),
             Question::NoKeys => Input::NoKeys,
+            Question::Said(sound) => Input::Recorded(sound.clone()),
         };
         // Keys that were on their way when somebody asked for something else are no answer to that.
         let run = async {
@@ -460,16 +464,21 @@ impl Serving {
         let (index, now) = (&self.app.runner.vault.index, self.app.runner.now());
         let mut out = Vec::new();
         for directive in directives {
-            out.push(match directive {
+            let step = match directive {
                 Directive::Say { prompt, lang } => Step::Say(self.lines.setup.clips.link(index, now, *lang, prompt)),
                 Directive::Gather { max, timeout, secret } => Step::Gather { max: *max, timeout: Duration::from_secs(u64::from(*timeout)), secret: *secret },
                 // Nobody listens here; a key leads on, and nothing that was asked to be said is heard.
                 Directive::Listen { timeout, lang: _ } => Step::Gather { max: 1, timeout: Duration::from_secs(u64::from(*timeout)), secret: true },
+                Directive::Record { seconds } if self.switch.listens() => {
+                    out.push(Step::Say(self.lines.setup.clips.tone(index)));
+                    Step::Listen(Duration::from_secs(u64::from(*seconds)))
+                }
                 Directive::Record { .. } => Step::Gather { max: 1, timeout: Duration::from_secs(1), secret: true },
                 Directive::Hold { music } => Step::Hold(*music),
                 Directive::Bridge => Step::Bridge(self.phone().await),
                 Directive::HangUp => Step::HangUp,
-            });
+            };
+            out.push(step);
         }
         out
     }
@@ -481,8 +490,13 @@ impl Serving {
             let Err(e) = self.switch.order(&self.channel, &order).await else { continue };
             let amounts_to = match (&order, &e) {
                 // What is played or rings no more need not be stopped.
-                (_, SwitchError::Gone) | (Order::Stop(_) | Order::Quiet | Order::Drop | Order::Music(_), _) => None,
+                (_, SwitchError::Gone) | (Order::Stop(_) | Order::Quiet | Order::Drop | Order::Music(_) | Order::Ear | Order::Deaf, _) => None,
                 (Order::Play(clip, _), _) => Some(Heard::Played(*clip)),
+                // That leads on, so that it has to come as everything that is heard.
+                (Order::Listen(answer, _), _) => {
+                    self.lines.heard(&self.channel, Heard::Said(*answer, None));
+                    None
+                }
                 // The agent would hear what he must not: he goes.
                 (Order::Dial(_) | Order::Join | Order::Part, _) => Some(Heard::AgentGone),
                 (Order::Mask | Order::Unmask | Order::HangUp, _) => None,
@@ -504,6 +518,9 @@ fn name(order: &Order) -> &'static str {
         Order::Music(_) => "music",
         Order::Quiet => "quiet",
         Order::Dial(_) => "dial",
+        Order::Ear => "get ready to listen",
+        Order::Listen(..) => "listen",
+        Order::Deaf => "listen no more",
         Order::Join => "join",
         Order::Part => "part",
         Order::Drop => "drop",
