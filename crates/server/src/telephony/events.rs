@@ -251,6 +251,13 @@ impl Default for Waiting {
     fn default() -> Self { Self(Kept::new(PATIENCE)) }
 }
 
+fn with(words: Option<Reply>, now: Reply) -> Reply {
+    match words.filter(|reply| reply.directives.ends_with(&now.directives)) {
+        Some(reply) => Reply { n: now.n, ..reply },
+        None => now,
+    }
+}
+
 impl Waiting {
     /// A call was moved.
     pub fn keep(&self, call: &Call, reply: Reply) { self.0.keep(call.id, call.updated, reply); }
@@ -263,11 +270,12 @@ impl Waiting {
 
     /// The words that go with a move still fit if they lead to what is to be done now. The number tells
     /// nothing: the report that a text went comes in between more often than not.
-    pub fn words(&self, id: CallId, now: Reply) -> Reply {
-        let words = self.0.take(id).filter(|reply| reply.directives.ends_with(&now.directives));
-        match words {
-            Some(reply) => Reply { n: now.n, ..reply },
-            None => now,
-        }
-    }
+    pub fn words(&self, id: CallId, now: Reply) -> Reply { with(self.0.take(id), now) }
+
+    /// The same, and they stay until they are [said](Self::said): where several look at once, whoever says
+    /// something first says these.
+    pub fn still(&self, id: CallId, now: Reply) -> Reply { with(self.0.get(id), now) }
+
+    /// The caller is told this.
+    pub fn said(&self, id: CallId, reply: &Reply) { self.0.take_if(id, |kept| kept.directives == reply.directives); }
 }

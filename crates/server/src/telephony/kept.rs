@@ -74,6 +74,15 @@ impl<T> Kept<T> {
     /// Takes it out, if it is still there.
     pub fn take(&self, id: CallId) -> Option<T> { self.all().remove(id) }
 
+    /// Takes it out if it is still this.
+    pub fn take_if(&self, id: CallId, this: impl FnOnce(&T) -> bool) -> Option<T> {
+        let mut all = self.all();
+        if all.of.get(&id).is_some_and(|(_, value)| this(value)) { all.remove(id) } else { None }
+    }
+
+    /// What is there.
+    pub fn get(&self, id: CallId) -> Option<T> where T: Clone { self.all().of.get(&id).map(|(_, value)| value.clone()) }
+
     /// Whether it is still there.
     pub fn has(&self, id: CallId) -> bool { self.all().of.contains_key(&id) }
 }

@@ -285,7 +285,7 @@ impl Sip {
         let Some(key) = self.calls().by_id.get(&id).cloned() else { return self.call_off(id).await };
         // Asked aside: whoever moved the call tells its words first, and then lets go of it.
         let Some(now) = self.present(id).await else { return };
-        let reply = self.words.words(id, now);
+        let reply = self.words.still(id, now);
         let Some(ours) = self.known(&key) else { return };
         // Something was put on record, and the caller is to do what they are doing: nobody begins a prompt
         // anew for that, and takes keys for it that are meant for the next. What was said once before it,
@@ -296,6 +296,7 @@ impl Sip {
             && let Some(handle) = self.handle.get()
         {
             handle.push(&key, steps);
+            self.words.said(id, &reply);
         }
     }
 }
