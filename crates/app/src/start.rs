@@ -153,7 +153,7 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
             let origid = stir::config::origid(runner.vault.index.blind("stir", "origin").0);
             let signs = config.stir.as_ref().map(|at| at.signs(origid)).transpose().map_err(|e| format!("[stir] {e}"))?.flatten();
             let sip = Sip::new(texts.clone(), at.voice().map_err(|e| format!("[sip] prompts: {e}"))?, phones, at.trust_asserted, at.national.clone(), move |id| names.name(id));
-            let sip = Arc::new(sip.reached_at(own).calling(at.out.as_ref().map(|out| out.calls(signs))));
+            let sip = Arc::new(sip.reached_at(own).calling(at.out.as_ref().map(|out| sip::config::calls_out(out, signs))));
             runner.hub.register(sip::NAME, sip.clone());
             if at.out.is_some() {
                 // Before Twilio: whoever sets it up wants calls to go this way.

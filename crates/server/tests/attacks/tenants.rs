@@ -2,6 +2,7 @@
 
 use axum::{body::{Body, BodyDataStream}, http::{Method, Request, StatusCode, header}};
 use countersign_core::{action::Role, time::Span};
+use countersign_server::telephony::twilio::signature::sign;
 use countersign_store::{Commit, DocWrite, Expect};
 use futures_util::StreamExt;
 use serde_json::json;
@@ -156,8 +157,14 @@ async fn nothing_of_one_company_opens_another() {
                 assert_eq!(page.header("set-cookie").contains("cs_me="), stranger.header("set-cookie").contains("cs_me="), "{method} {path}");
                 tried += 1;
             }
-            // Media streams are opened by GET: see streams.rs.
-            if *who == Who::Twilio && *method == "POST" {
+            // Media streams are opened by GET, and their address is signed with the scheme of WebSockets.
+            if *who == Who::Twilio && *method == "GET" {
+                for url in [MAPLE.url, crate::common::URL] {
+                    let signature = sign(&MAPLE.token.into(), &format!("{}{path}", url.replacen("https", "wss", 1)), &[]);
+                    let request = Request::get(&*path).header("x-twilio-signature", signature).body(Body::empty()).unwrap();
+                    send(&juniper.router, request).await.is(403);
+                }
+            } else if *who == Who::Twilio {
                 let fields: Vec<(String, String)> = call.fields(&[("Digits", "1")]);
                 // Signed for Maple's address and with Maple's token, for Juniper's address with Maple's token.
                 for house in [MAPLE, crate::common::House { url: crate::common::URL, ..MAPLE }] {

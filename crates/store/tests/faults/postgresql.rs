@@ -260,6 +260,44 @@ async fn a_silent_node_does_not_hold_the_lock() {
     insist(&stores, 0, commit("lost")).await.unwrap();
 }
 
+/// What is queued while a group is carried out is asked for right behind its commit, so that the database
+/// waits for no second round trip. A command that comes alone has nothing to be behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_a_group_is_one_round_trip() {
+    const ROUNDS: usize = 20;
+    let Some(Nodes { stores, proxies, .. }) = nodes().await else {
+        return;
+    };
+    let begun = || [&proxies[0].begun.all, &proxies[0].begun.ahead].map(|count| count.load(Ordering::SeqCst));
+    let commit = |command: String| Commit {
+        now: NOW,
+        command: Some(command),
+        ..Commit::default()
+    };
+    let before = begun();
+    for n in 0..ROUNDS {
+        stores[0].commit(commit(format!("alone {n}"))).await.unwrap();
+    }
+    let alone = begun();
+    assert_eq!([alone[0] - before[0], alone[1] - before[1]], [ROUNDS, 0]);
+    let mut work = JoinSet::new();
+    for task in 0..64 {
+        let store = stores[0].clone();
+        let commits: Vec<Commit> = (0..ROUNDS).map(|n| commit(format!("{task}/{n}"))).collect();
+        work.spawn(async move {
+            for commit in commits {
+                store.commit(commit).await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = work.join_next().await {
+        done.unwrap();
+    }
+    let after = begun();
+    let (groups, ahead) = (after[0] - alone[0], after[1] - alone[1]);
+    assert!(groups < 64 * ROUNDS && ahead * 2 > groups, "{groups} groups, {ahead} of them asked for ahead");
+}
+
 /// The server ends every connection, as it does when it is stopped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_made_again() {

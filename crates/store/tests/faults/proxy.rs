@@ -26,8 +26,17 @@ pub struct Proxy {
     pub address: SocketAddr,
     fault: Arc<AtomicU8>,
     pub fired: Arc<AtomicUsize>,
+    /// Transactions that were begun, and those of them whose beginning went on its way before the commit
+    /// ahead of it was answered.
+    pub begun: Arc<Begun>,
     open: Arc<Mutex<Vec<AbortHandle>>>,
     listener: AbortHandle,
+}
+
+#[derive(Default)]
+pub struct Begun {
+    pub all: AtomicUsize,
+    pub ahead: AtomicUsize,
 }
 
 impl Drop for Proxy {
@@ -44,14 +53,15 @@ impl Proxy {
         let fault = Arc::new(AtomicU8::new(0));
         let fired = Arc::new(AtomicUsize::new(0));
         let open: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
-        let (faults, fires, all) = (fault.clone(), fired.clone(), open.clone());
+        let begun = Arc::new(Begun::default());
+        let (faults, fires, all, begins) = (fault.clone(), fired.clone(), open.clone(), begun.clone());
         let listening = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let (fault, fired) = (faults.clone(), fires.clone());
+                let (fault, fired, begun) = (faults.clone(), fires.clone(), begins.clone());
                 let carried = tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(server).await {
-                        carry(client, server, fault, fired).await;
+                        carry(client, server, fault, fired, begun).await;
                     }
                 });
                 all.lock().unwrap().push(carried.abort_handle());
@@ -61,6 +71,7 @@ impl Proxy {
             address,
             fault,
             fired,
+            begun,
             open,
             listener: listening.abort_handle(),
         }
@@ -78,16 +89,24 @@ impl Proxy {
     }
 }
 
-async fn carry(client: TcpStream, server: TcpStream, fault: Arc<AtomicU8>, fired: Arc<AtomicUsize>) {
+async fn carry(
+    client: TcpStream,
+    server: TcpStream,
+    fault: Arc<AtomicU8>,
+    fired: Arc<AtomicUsize>,
+    begun: Arc<Begun>,
+) {
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     // Once a commit was passed on whose answer is to be lost.
     let losing = Arc::new(AtomicU8::new(0));
+    // Commits that were passed on and not answered yet.
+    let open = Arc::new(AtomicUsize::new(0));
     tokio::select! {
-        () = forward(from_client, to_server, fault, fired, losing.clone()) => {}
-        () = back(from_server, to_client, losing) => {}
+        () = forward(from_client, to_server, fault, fired, losing.clone(), begun, open.clone()) => {}
+        () = back(from_server, to_client, losing, open) => {}
     }
 }
 
@@ -98,6 +117,8 @@ async fn forward(
     fault: Arc<AtomicU8>,
     fired: Arc<AtomicUsize>,
     losing: Arc<AtomicU8>,
+    begun: Arc<Begun>,
+    open: Arc<AtomicUsize>,
 ) {
     let mut started = false;
     loop {
@@ -115,7 +136,12 @@ async fn forward(
         }
         let asks_for_tls = !started && message[head..] == 80_877_103_u32.to_be_bytes();
         started |= !asks_for_tls;
+        if message[head..] == *b"BEGIN\0" {
+            begun.all.fetch_add(1, Ordering::SeqCst);
+            begun.ahead.fetch_add(usize::from(open.load(Ordering::SeqCst) > 0), Ordering::SeqCst);
+        }
         if message[head..] == *b"COMMIT\0" {
+            open.fetch_add(1, Ordering::SeqCst);
             let next = fault.swap(0, Ordering::SeqCst);
             if next != 0 {
                 fired.fetch_add(1, Ordering::SeqCst);
@@ -134,7 +160,7 @@ async fn forward(
     }
 }
 
-async fn back(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, losing: Arc<AtomicU8>) {
+async fn back(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, losing: Arc<AtomicU8>, open: Arc<AtomicUsize>) {
     let mut bytes = vec![0; 64 * 1024];
     loop {
         let Ok(count @ 1..) = from.read(&mut bytes).await else {
@@ -143,6 +169,9 @@ async fn back(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, losing: Arc<Atomi
         let committed = bytes[..count].windows(7).any(|window| window == b"COMMIT\0");
         if losing.load(Ordering::SeqCst) == 1 && committed {
             return;
+        }
+        if committed {
+            open.store(0, Ordering::SeqCst);
         }
         if to.write_all(&bytes[..count]).await.is_err() {
             return;

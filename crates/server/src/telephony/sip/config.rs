@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use countersign_core::{secret::E164, time::Span};
+use countersign_core::secret::E164;
 use countersign_sip::{Digest, digest::Algorithm, Network, RtpSource, Settings, Trunk, is_sip_uri};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::{out::Out, voice::Voice};
+use crate::telephony::switch::{self, out::OutAt};
 use crate::{
     config::{ConfigError, Severity, private_file, read_secret},
     prompts::{PromptError, Set},
@@ -74,31 +75,10 @@ pub struct Users {
     pub file: PathBuf,
 }
 
-/// Calls that we make.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OutAt {
-    /// Where to: `sip:{number}@trunk.example.com`; the number comes as `+12025550142`.
-    pub to: String,
-    /// The number that is shown.
-    pub from: E164,
-    /// Calls out at one time.
-    #[serde(default = "at_once")]
-    pub at_once: usize,
-    /// How long it may ring, in milliseconds: shorter than most mailboxes take to answer.
-    #[serde(default = "ring")]
-    pub ring: Span,
-}
-
-fn at_once() -> usize { 10 }
-fn ring() -> Span { Span::seconds(25) }
-
-impl OutAt {
-    /// As the adapter takes it.
-    pub fn calls(&self, signs: Option<Signs>) -> Out {
-        let ring = Duration::from_millis(u64::try_from(self.ring.0).unwrap_or(0).clamp(5_000, 120_000));
-        Out { to: self.to.clone(), from: self.from.clone(), ring, signs, room: Arc::new(Semaphore::new(self.at_once.min(10_000))) }
-    }
+/// `[sip.out]` as the adapter takes it.
+pub fn calls_out(at: &OutAt, signs: Option<Signs>) -> Out {
+    let switch::out::Out { to, from, ring } = at.through();
+    Out { to, from, ring, signs, room: Arc::new(Semaphore::new(at.at_once.min(10_000))) }
 }
 
 /// A trunk or PBX where we register.
@@ -196,12 +176,7 @@ impl SipSettings {
             if !out.to.contains("{number}@") || !is_sip_uri(&sample) {
                 say(Severity::Missing, "sip.out.to", "is no SIP URI with a number in it: write sip:{number}@trunk.example.com".into());
             }
-            if out.at_once == 0 {
-                say(Severity::Missing, "sip.out.at_once", "is zero: nobody is ever rung".into());
-            }
-            if !(Span::seconds(5)..=Span::seconds(120)).contains(&out.ring) {
-                say(Severity::Unsafe, "sip.out.ring", "is not between 5 and 120 seconds; the nearer of the two is used".into());
-            }
+            switch::out::limits("sip.out", out.at_once, out.ring, say);
         }
         if let Some(users) = &self.users {
             private_file(&users.file, "sip.users.file", say);

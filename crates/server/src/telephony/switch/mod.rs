@@ -361,8 +361,9 @@ impl Serving {
                     self.hear(&mut line, heard).await;
                 }
                 // Something was put on record, and the caller is to do what they are doing: nobody begins a
-                // prompt anew for that, and takes keys for it that are meant for the next.
-                Some(Mail::Do(reply)) if reply.n > self.n && reply.directives != self.told => self.set(&mut line, reply).await,
+                // prompt anew for that, and takes keys for it that are meant for the next. What was said once
+                // before it, such as the greeting, is not part of what they are to do.
+                Some(Mail::Do(reply)) if reply.n > self.n && !self.told.ends_with(&reply.directives) => self.set(&mut line, reply).await,
                 Some(Mail::Do(_)) => {}
                 Some(Mail::Again) => {
                     if let Some(reply) = present(&self.app, self.id).await {

@@ -47,11 +47,12 @@ impl Out {
     pub fn endpoint(&self, number: &E164) -> String { self.to.replace("{number}", number.expose()) }
 }
 
-/// `[asterisk.out]`.
+/// `[asterisk.out]` and `[sip.out]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutAt {
-    /// What is dialled: `PJSIP/{number}@trunk`; the number comes as `+12025550142`.
+    /// What is dialled: `PJSIP/{number}@trunk`, `sip:{number}@trunk.example.com`; the number comes as
+    /// `+12025550142`.
     pub to: String,
     /// The number that is shown.
     pub from: E164,
@@ -83,6 +84,11 @@ pub(crate) fn examine(section: &str, to: &str, at_once: usize, ring: Span, say: 
     if !to.contains("{number}") {
         say(Severity::Missing, &format!("{section}.to"), "has no number in it: write {number} where it stands".into());
     }
+    limits(section, at_once, ring, say);
+}
+
+/// The same of how many are rung, and for how long.
+pub(crate) fn limits(section: &str, at_once: usize, ring: Span, say: &mut impl FnMut(Severity, &str, String)) {
     if at_once == 0 {
         say(Severity::Missing, &format!("{section}.at_once"), "is zero: nobody is ever rung".into());
     }
