@@ -29,7 +29,8 @@ pub(crate) fn commit(
     Ok(Ok(committed))
 }
 
-/// The rows that a commit will be judged by: what [`commit`] asks [`Rows`] for, and nothing else.
+/// The rows that a commit will be judged by: what [`commit`] asks [`Rows`] for, and nothing else; and
+/// what has to stand there for it to go through.
 pub(crate) fn wants(commit: &Commit) -> Wants {
     let Commit {
         command,
@@ -41,21 +42,28 @@ pub(crate) fn wants(commit: &Commit) -> Wants {
     } = commit;
     let mut keys = Keys {
         commands: command.iter().cloned().collect(),
-        lengths: appends.iter().map(|append| append.stream).collect(),
-        outbox: outbox.iter().map(|row| row.id).collect(),
+        lengths: appends.iter().map(|append| (append.stream, append.expected)).collect(),
+        outbox: outbox.iter().map(|row| (row.id, None)).collect(),
         ..Keys::default()
     };
     for guard in guards {
         match guard {
             Guard::Attempt { key, .. } => keys.attempts.push(key.clone()),
-            Guard::Step { key, .. } => keys.steps.push(key.clone()),
+            Guard::Step { key, value } => keys.steps.push((key.clone(), *value)),
             Guard::Once { key, .. } => keys.once.push(key.clone()),
         }
     }
     for write in docs {
         match write {
-            DocWrite::Put { kind, id, .. } | DocWrite::Still { kind, id, .. } => {
-                keys.versions.push((kind, id.clone()));
+            DocWrite::Put {
+                kind, id, expected, ..
+            } => keys.versions.push((kind, id.clone(), *expected)),
+            DocWrite::Still { kind, id, version } => {
+                let expected = match version {
+                    0 => Expect::New,
+                    version => Expect::Version(*version),
+                };
+                keys.versions.push((kind, id.clone(), expected));
             }
             DocWrite::Delete { .. } => {}
         }

@@ -269,7 +269,7 @@ impl Store {
     pub async fn outbox_settle(&self, id: Id, settle: Settle) -> Result<bool, WriteError> {
         let row = || {
             Wants::Keys(Keys {
-                outbox: vec![id],
+                outbox: vec![(id, Some(OutboxState::Leased))],
                 ..Keys::default()
             })
         };

@@ -1,7 +1,7 @@
 //! What a backend must be able to do: find and write single rows. The rules of a commit, a lease and
 //! a sweep stand above it, once, in [`crate::judge`] and [`crate::work`].
 
-use crate::commit::{Id, NewEvent, Note, OutboxRow, Redaction, Stream};
+use crate::commit::{Expect, Id, NewEvent, Note, OutboxRow, Redaction, Stream};
 use crate::error::Fault;
 use crate::read::{Attempts, Doc, LogRow, OutboxItem, OutboxRecord, OutboxState, StoredEvent};
 
@@ -54,16 +54,20 @@ impl Wants {
     }
 }
 
-/// Keys of rows, for [`Wants`].
+/// Keys of rows, for [`Wants`], each with what has to stand there for the work to go through: a backend
+/// across a network can take that for true and have it checked where the rows are.
 #[derive(Default)]
 pub(crate) struct Keys {
     pub(crate) commands: Vec<String>,
     pub(crate) attempts: Vec<String>,
-    pub(crate) steps: Vec<String>,
+    /// With the value that has to be above what is stored.
+    pub(crate) steps: Vec<(String, u64)>,
     pub(crate) once: Vec<String>,
-    pub(crate) lengths: Vec<Stream>,
-    pub(crate) versions: Vec<(&'static str, Vec<u8>)>,
-    pub(crate) outbox: Vec<Id>,
+    /// With the length of the stream.
+    pub(crate) lengths: Vec<(Stream, u64)>,
+    pub(crate) versions: Vec<(&'static str, Vec<u8>, Expect)>,
+    /// With the state, `None` where there must be no row.
+    pub(crate) outbox: Vec<(Id, Option<OutboxState>)>,
 }
 
 /// What anybody may ask, outside the writer's transaction.
@@ -89,7 +93,7 @@ pub(crate) trait Reads {
 
 pub(crate) type DocPage = Vec<(Vec<u8>, Doc)>;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AttemptRow {
     pub(crate) count: u32,
     pub(crate) since: i64,

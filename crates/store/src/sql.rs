@@ -78,6 +78,12 @@ pub(crate) const STREAM_LENGTH: &str = "SELECT given.kind, given.stream, \
      FROM {given kind text, stream bytes}";
 pub(crate) const EVENT_ADD: &str = "INSERT INTO event (seq, kind, stream, n, at, body) \
      {rows seq bigint, kind text, stream bytes, n bigint, at bigint, body text}";
+/// Numbers events from the head, whose row is `$7`; PostgreSQL only.
+pub(crate) const EVENT_FOLLOW: &str = "INSERT INTO event (seq, kind, stream, n, at, body) \
+     SELECT head.value + given.seq, given.kind, given.stream, given.n, given.at, given.body \
+     FROM {given seq bigint, kind text, stream bytes, n bigint, at bigint, body text}, meta AS head \
+     WHERE head.name = $7";
+pub(crate) const HEAD_ADD: &str = "UPDATE meta SET value = value + $2 WHERE name = $1";
 /// The only statement that touches an event again.
 pub(crate) const EVENT_REDACT: &str = "UPDATE event SET body = given.text \
      FROM {given kind text, stream bytes, n bigint, text text} \
@@ -97,6 +103,12 @@ pub(crate) const DOC_PUT: &str = "INSERT INTO doc (kind, id, version, due, body)
      {rows kind text, id bytes, version bigint, due bigint, body bytes} \
      ON CONFLICT (kind, id) DO UPDATE \
      SET version = excluded.version, due = excluded.due, body = excluded.body";
+/// `version` is by how much it grows.
+pub(crate) const DOC_GROW: &str = "INSERT INTO doc (kind, id, version, due, body) \
+     {rows kind text, id bytes, version bigint, due bigint, body bytes} \
+     ON CONFLICT (kind, id) DO UPDATE \
+     SET version = doc.version + excluded.version, due = excluded.due, body = excluded.body \
+     RETURNING kind, id, version";
 pub(crate) const DOC_DELETE: &str = "DELETE FROM doc WHERE {in kind text, id bytes}";
 pub(crate) const DOC_GET: &str = "SELECT version, due, body FROM doc WHERE kind = $1 AND id = $2";
 pub(crate) const DOC_PAGE: &str = "SELECT id, version, due, body FROM doc \

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_postgres::error::Severity;
 use tokio_postgres::{AsyncMessage, Client, Error, Statement};
 
 use super::server::Server;
@@ -22,6 +23,33 @@ const TURN: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
 /// Locks the row of the head, and with it the right to write: whoever else wants it waits until this
 /// transaction has ended, and then sees all that it did. The lock goes with the connection.
 const HEAD_LOCK: &str = "SELECT value FROM meta WHERE name = $1 FOR UPDATE";
+/// Begins a transaction that may write. Outside of one a session may not: a statement whose beginning was
+/// refused must not be carried out by itself.
+pub(super) const BEGIN: &str = "BEGIN READ WRITE";
+const READ_ONLY: &str = "SET default_transaction_read_only = on";
+/// Fails with a division by zero unless everything is so that a group has presumed: commands and
+/// once-keys that are new, counts as remembered, steps below, streams as long, documents and messages as
+/// named (where a value is null: no row). Behind the lock it sees what every commit before has done. Rows
+/// are looked up one by one, by their keys: never by way of a whole table.
+pub(super) const HOLDS: &str = "SELECT 1 / (NOT ( \
+     EXISTS (SELECT FROM command WHERE id = ANY ($1::text[])) \
+     OR EXISTS (SELECT FROM once WHERE key = ANY ($2::text[])) \
+     OR EXISTS (SELECT FROM unnest($3::text[], $4::bigint[], $5::bigint[], $6::bigint[]) \
+         AS given(key, count, since, until) \
+         LEFT JOIN LATERAL (SELECT count, since, until FROM attempt \
+             WHERE attempt.key = given.key OFFSET 0) AS stands ON true \
+         WHERE (stands.count, stands.since, stands.until) IS DISTINCT FROM (given.count, given.since, given.until)) \
+     OR EXISTS (SELECT FROM unnest($7::text[], $8::bigint[]) AS given(key, value) \
+         WHERE (SELECT value FROM step WHERE step.key = given.key) >= given.value) \
+     OR EXISTS (SELECT FROM unnest($9::text[], $10::bytea[], $11::bigint[]) AS given(kind, stream, n) \
+         WHERE COALESCE((SELECT MAX(n) FROM event \
+             WHERE event.kind = given.kind AND event.stream = given.stream), 0) <> given.n) \
+     OR EXISTS (SELECT FROM unnest($12::text[], $13::bytea[], $14::bigint[]) AS given(kind, id, version) \
+         WHERE (SELECT version FROM doc WHERE doc.kind = given.kind AND doc.id = given.id) \
+             IS DISTINCT FROM given.version) \
+     OR EXISTS (SELECT FROM unnest($15::bytea[], $16::bigint[]) AS given(id, state) \
+         WHERE (SELECT state FROM outbox WHERE outbox.id = given.id) IS DISTINCT FROM given.state) \
+     ))::int";
 const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 
 macro_rules! statements {
@@ -44,6 +72,7 @@ macro_rules! statements {
 statements! {
     turn: TURN,
     head_lock: HEAD_LOCK,
+    holds: HOLDS,
     notify: NOTIFY,
     meta_get: sql::META_GET,
     meta_put: sql::META_PUT,
@@ -62,6 +91,8 @@ statements! {
     stream_length: sql::STREAM_LENGTH,
     stream_events: sql::STREAM_EVENTS,
     event_add: sql::EVENT_ADD,
+    event_follow: sql::EVENT_FOLLOW,
+    head_add: sql::HEAD_ADD,
     event_redact: sql::EVENT_REDACT,
     log: sql::LOG,
     doc_version: sql::DOC_VERSION,
@@ -69,6 +100,7 @@ statements! {
     doc_page: sql::DOC_PAGE,
     doc_due: sql::DOC_DUE,
     doc_put: sql::DOC_PUT,
+    doc_grow: sql::DOC_GROW,
     doc_delete: sql::DOC_DELETE,
     lookup_add: sql::LOOKUP_ADD,
     lookup_remove: sql::LOOKUP_REMOVE,
@@ -100,14 +132,14 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Ends it: nobody knows in which state it is.
-    pub(super) fn give_up(&self) {
-        self.driver.abort();
-    }
-
     pub(super) async fn open(server: &Server, durable: bool) -> Result<Self, String> {
         let (client, driver) = connect(server, durable, |_| {}).await?;
-        match Statements::prepare(&client).await {
+        let prepared = async {
+            let run = Statements::prepare(&client).await?;
+            within(CONNECT, client.batch_execute(READ_ONLY)).await?;
+            Ok(run)
+        };
+        match prepared.await {
             Ok(run) => Ok(Self {
                 client,
                 run,
@@ -148,6 +180,14 @@ async fn within<T>(
         Ok(answered) => answered.map_err(|error| describe(&error)),
         Err(_) => Err(format!("no answer within {} seconds", time.as_secs())),
     }
+}
+
+/// Whether the error is an answer, after which the session goes on: whoever asked on it was refused, and
+/// whatever it was, did not happen.
+pub(super) fn is_refusal(link: &Link, error: &Error) -> bool {
+    let last = |severity| matches!(severity, Severity::Fatal | Severity::Panic);
+    let db = error.as_db_error();
+    db.is_some_and(|db| !db.parsed_severity().is_some_and(last)) && !link.client.is_closed()
 }
 
 /// An error with its cause: by itself it says "db error".

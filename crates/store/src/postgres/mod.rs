@@ -3,20 +3,24 @@
 //! - **One writer at a time.** Whoever wants to write locks the row of the head (`link`, `writer`). So
 //!   the judging is the same as on SQLite, and events are numbered without gaps, in the order in which
 //!   they become visible.
-//! - **A group at a time.** A node puts what is queued into one transaction. All rows that the group
-//!   will ask for can be told from it beforehand (`Wants`), so they are fetched together; it is judged
-//!   in memory (`sheet`) and written with one statement for each table (`write`). The next group's rows
-//!   are asked for behind the commit, in the same batch: one round trip for each group under load, and
-//!   two for one that comes when nothing is to be done.
+//! - **A group at a time, in one round trip.** A node puts what is queued into one transaction. All rows
+//!   that the group will be judged by can be told from it beforehand (`wanted`), and what has to stand in
+//!   them for it to go through. So it is judged in memory (`sheet`) as if that were so, and sent whole:
+//!   the lock, a statement that fails unless it is so, one statement for each table, the commit
+//!   (`presume`, `write`). If it is not so, nothing has happened; the rows are fetched (`fetch`), and it
+//!   is judged by them.
 //! - **Followers.** What changed is told with `NOTIFY`, in the same transaction, as ids only (`follow`).
 
+mod fetch;
 mod follow;
 mod link;
 mod open;
+mod presume;
 mod server;
 mod sheet;
 #[cfg(test)]
 mod tests;
+mod wanted;
 mod write;
 mod writer;
 
@@ -42,7 +46,9 @@ use crate::rows::{DocPage, Rows, Wants, signed, unsigned};
 use crate::sql::{HEAD, SCHEMA};
 use crate::sqlite::Options;
 use link::{Link, PATIENCE, Statements};
-use writer::{Task, Writer, id};
+use fetch::id;
+use presume::Known;
+use writer::{Task, Writer};
 
 pub(crate) struct Postgres {
     server: Server,
@@ -115,6 +121,7 @@ impl Postgres {
             durable,
             batch: batch.max(1),
             link: Some(Arc::new(link)),
+            known: Known::default(),
         };
         let follower = tokio::spawn(follow::run(server.clone(), board)).abort_handle();
         Ok(Self {
@@ -218,7 +225,7 @@ impl Postgres {
             match timeout(PATIENCE, link.client.query(statement(&link.run), parameters)).await {
                 Ok(Ok(rows)) => return Ok(rows),
                 Ok(Err(error)) => {
-                    let refused = error.as_db_error().is_some() && !link.client.is_closed();
+                    let refused = link::is_refusal(&link, &error);
                     failure = Some(ReadError::Failed(describe(&error)));
                     if refused {
                         break;
@@ -310,7 +317,7 @@ impl Postgres {
         let rows = self.ask(|run| &run.outbox_get, &[&id.as_slice()]).await?;
         Ok(rows.first().map(|row| OutboxRecord {
             topic: row.get(0),
-            owner: writer::id(row.get(1)),
+            owner: fetch::id(row.get(1)),
             body: row.get(2),
             state: OutboxState::of(row.get(3)),
             attempts: small(row.get(4)),

@@ -1,7 +1,7 @@
 //! The rows that a group of commits is judged by, fetched beforehand, and what the group makes of
 //! them, written afterwards.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::commit::{Id, Note, Redaction, Stream};
 use crate::error::Fault;
@@ -11,7 +11,10 @@ use crate::rows::{AttemptRow, Change, OnceRow, Rows, Stale};
 /// A row that was fetched, or that there is none.
 pub(super) type Fetched<K, V> = HashMap<K, Option<V>>;
 
-/// What was fetched, kept up to date with what the group did so far.
+/// Documents with their versions.
+pub(super) type Versions = Vec<((String, Vec<u8>), u64)>;
+
+/// What was fetched or presumed, kept up to date with what the group did so far.
 #[derive(Default)]
 pub(super) struct Sheet {
     pub(super) head: u64,
@@ -21,6 +24,9 @@ pub(super) struct Sheet {
     pub(super) once: Fetched<String, OnceRow>,
     pub(super) lengths: HashMap<(String, Id), u64>,
     pub(super) versions: Fetched<(String, Vec<u8>), u64>,
+    /// Documents whose version nobody has asked the database for: what is counted from nothing here has
+    /// to be added to what stands there.
+    pub(super) any: HashSet<(String, Vec<u8>)>,
     pub(super) outbox: Fetched<Id, OutboxState>,
     pub(super) ready: Vec<OutboxItem>,
     pub(super) forgotten: HashMap<Stale, usize>,
@@ -58,6 +64,8 @@ pub(super) struct Event {
 
 pub(super) struct Doc {
     pub(super) version: u64,
+    /// The version is by how much it grows.
+    pub(super) grows: bool,
     pub(super) due: Option<i64>,
     pub(super) body: Vec<u8>,
 }
@@ -167,17 +175,20 @@ impl Rows for Sheet {
                 due,
                 body,
             } => {
-                self.versions
-                    .insert((kind.to_owned(), id.to_vec()), Some(version));
+                let key = (kind.to_owned(), id.to_vec());
                 let doc = Doc {
                     version,
+                    grows: self.any.contains(&key),
                     due,
                     body: body.to_vec(),
                 };
+                self.versions.insert(key, Some(version));
                 writes.docs.insert((kind, id.to_vec()), Some(doc));
             }
             Change::DocDelete { kind, id } => {
-                self.versions.insert((kind.to_owned(), id.to_vec()), None);
+                let key = (kind.to_owned(), id.to_vec());
+                self.any.remove(&key);
+                self.versions.insert(key, None);
                 writes.docs.insert((kind, id.to_vec()), None);
             }
             Change::IndexAdd { space, key, id } => {

@@ -6,46 +6,61 @@ use std::pin::Pin;
 
 use futures_util::future::join_all;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Statement};
+use tokio_postgres::{Error, Row, Statement};
 
 use super::link::Link;
-use super::sheet::Writes;
-use crate::rows::signed;
+use super::sheet::{Versions, Writes};
+use crate::rows::{signed, unsigned};
 use crate::sql::{CHECKED, HEAD};
 
 /// The longest text that PostgreSQL carries in one notification, less some.
 const NOTIFICATION: usize = 7_500;
 
-type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
+pub(super) type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>;
+
+/// How the events of a group are numbered.
+#[derive(Clone, Copy)]
+pub(super) enum Numbers {
+    /// As they say, up to this one, which is the head then.
+    Upto(u64),
+    /// From 1: by so many more than the head is.
+    More(u64),
+}
 
 /// All values of one column.
-fn column<'a, T: ToSql + Sync + Send + 'a>(values: impl Iterator<Item = T>) -> Column<'a> {
+pub(super) fn column<'a, T: ToSql + Sync + Send + 'a>(values: impl Iterator<Item = T>) -> Column<'a> {
     Box::new(values.collect::<Vec<T>>())
 }
 
 /// Writes all rows, then commits: statements on their way together. When this is `Ok`, all of them
-/// were carried out and the transaction is durable.
-pub(super) async fn write(link: &Link, writes: &Writes, head: u64) -> Result<(), Error> {
-    let changes = changes(link, writes, signed(head));
+/// were carried out and the transaction is durable; with the versions of documents that grew.
+pub(super) async fn write(link: &Link, writes: &Writes, numbers: Numbers) -> Result<Versions, Error> {
+    let changes = changes(link, writes, numbers);
     let mut answers: Vec<Answer<'_>> = Vec::new();
     for (statement, columns) in &changes {
         answers.push(Box::pin(async move {
             let columns = columns.iter().map(|column| &**column as &(dyn ToSql + Sync));
             let columns: Vec<_> = columns.collect();
-            link.client.execute(*statement, &columns).await.map(drop)
+            link.client.query(*statement, &columns).await
         }));
     }
-    answers.push(Box::pin(link.client.batch_execute("COMMIT")));
+    answers.push(Box::pin(async {
+        link.client.batch_execute("COMMIT").await?;
+        Ok(Vec::new())
+    }));
     // Polled in this order, so sent in this order. A commit after a failed statement is answered as
     // if all were well, and rolls back: every answer counts.
-    join_all(answers).await.into_iter().collect()
+    let answers: Vec<Vec<Row>> = join_all(answers).await.into_iter().collect::<Result<_, _>>()?;
+    // Of statements that say something, only one says three things.
+    let grown = |row: &Row| ((row.get(0), row.get(1)), unsigned(row.get(2)));
+    Ok(answers.iter().flatten().filter(|row| row.len() == 3).map(grown).collect())
 }
 
 fn changes<'a>(
     link: &'a Link,
     writes: &'a Writes,
-    head: i64,
+    numbers: Numbers,
 ) -> Vec<(&'a Statement, Vec<Column<'a>>)> {
     let run = &link.run;
     let Writes {
@@ -110,7 +125,7 @@ fn changes<'a>(
         all.push((&run.once_put, columns));
     }
     if !events.is_empty() {
-        let columns = vec![
+        let mut columns = vec![
             column(events.iter().map(|event| signed(event.seq))),
             column(events.iter().map(|event| event.stream.kind)),
             column(events.iter().map(|event| event.stream.id.as_slice())),
@@ -118,9 +133,15 @@ fn changes<'a>(
             column(events.iter().map(|event| event.at)),
             column(events.iter().map(|event| event.body.as_str())),
         ];
-        all.push((&run.event_add, columns));
-        let columns: Vec<Column<'a>> = vec![Box::new(HEAD), Box::new(head)];
-        all.push((&run.meta_put, columns));
+        let (add, put, by) = match numbers {
+            Numbers::Upto(head) => (&run.event_add, &run.meta_put, head),
+            Numbers::More(by) => {
+                columns.push(Box::new(HEAD));
+                (&run.event_follow, &run.head_add, by)
+            }
+        };
+        all.push((add, columns));
+        all.push((put, vec![Box::new(HEAD), Box::new(signed(by))]));
     }
     if !redactions.is_empty() {
         let columns = vec![
@@ -189,19 +210,21 @@ fn changes<'a>(
 type Docs = std::collections::BTreeMap<(&'static str, Vec<u8>), Option<super::sheet::Doc>>;
 
 fn documents<'a>(link: &'a Link, docs: &'a Docs, all: &mut Vec<(&'a Statement, Vec<Column<'a>>)>) {
-    let put = || {
-        docs.iter()
-            .filter_map(|(key, doc)| Some((key, doc.as_ref()?)))
-    };
-    if put().next().is_some() {
-        let columns = vec![
-            column(put().map(|((kind, _), _)| *kind)),
-            column(put().map(|((_, id), _)| id.as_slice())),
-            column(put().map(|(_, doc)| signed(doc.version))),
-            column(put().map(|(_, doc)| doc.due)),
-            column(put().map(|(_, doc)| doc.body.as_slice())),
-        ];
-        all.push((&link.run.doc_put, columns));
+    for (grows, statement) in [(false, &link.run.doc_put), (true, &link.run.doc_grow)] {
+        let put = || {
+            let put = docs.iter().filter_map(|(key, doc)| Some((key, doc.as_ref()?)));
+            put.filter(move |(_, doc)| doc.grows == grows)
+        };
+        if put().next().is_some() {
+            let columns = vec![
+                column(put().map(|((kind, _), _)| *kind)),
+                column(put().map(|((_, id), _)| id.as_slice())),
+                column(put().map(|(_, doc)| signed(doc.version))),
+                column(put().map(|(_, doc)| doc.due)),
+                column(put().map(|(_, doc)| doc.body.as_slice())),
+            ];
+            all.push((statement, columns));
+        }
     }
     let gone = || docs.iter().filter(|(_, doc)| doc.is_none());
     if gone().next().is_some() {

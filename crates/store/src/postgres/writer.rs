@@ -1,30 +1,25 @@
-//! The writer of a node: takes what is queued, and carries a group of it out in one transaction: it
-//! locks the head and fetches every row the group will be judged by, judges, writes and commits. What
-//! was queued meanwhile is the next group, and its lock and its rows are asked for right behind the
-//! commit: under load each group is one round trip. All nodes take turns at the lock.
+//! The writer of a node: takes what is queued, and carries a group of it out in one transaction and one
+//! round trip: it locks the head, has checked what the group takes for true, writes and commits
+//! (`presume`). A group that takes something for true that is not so is told by the database and has
+//! changed nothing; then every row that it will be judged by is fetched, and it takes two (`fetch`).
+//! What was queued meanwhile is the next group. All nodes take turns at the lock.
 
-use std::collections::{HashSet, VecDeque};
-use std::future::Future;
-use std::hash::Hash;
-use std::pin::Pin;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures_util::future::{join, join_all, join5};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Row, Statement};
+use tokio_postgres::Error;
 
-use super::link::{Link, PATIENCE, describe};
+use super::fetch::fetch;
+use super::link::{Link, PATIENCE, describe, is_refusal};
+use super::presume::{Known, at_once};
 use super::server::Server;
-use super::sheet::Sheet;
-use super::write::write;
-use crate::commit::{Id, Stream};
+use super::wanted::Wanted;
+use super::write::{Numbers, write};
 use crate::error::WriteError;
 use crate::job::Job;
-use crate::read::{OutboxItem, OutboxState};
-use crate::rows::{AttemptRow, Keys, OnceRow, Stale, Wants, unsigned};
-use crate::sql::HEAD;
+use crate::rows::Wants;
 
 /// How often a group is tried that provably did not happen.
 const TRIES: usize = 3;
@@ -40,6 +35,7 @@ pub(super) struct Writer {
     pub(super) durable: bool,
     pub(super) batch: usize,
     pub(super) link: Option<Arc<Link>>,
+    pub(super) known: Known,
 }
 
 /// What is to be done, in the order in which it came.
@@ -52,54 +48,42 @@ struct Queue {
 
 impl Queue {
     /// The next group, once there is one. `None` when nothing more will come.
-    async fn next(&mut self) -> Option<Vec<Task>> {
+    async fn next(&mut self) -> Option<Group> {
         if self.waiting.is_empty() {
             let mut tasks = Vec::with_capacity(self.batch);
             self.receiver.recv_many(&mut tasks, self.batch).await;
             self.waiting.extend(tasks);
         }
-        let group = self.leading();
-        if group.is_empty() {
-            // What it wants depends on what the others have written.
-            return self.waiting.pop_front().map(|special| vec![special]);
-        }
-        Some(group)
-    }
-
-    /// Those that wait already and can make a group together.
-    fn already(&mut self) -> Vec<Task> {
-        while self.waiting.len() < self.batch
-            && let Ok(task) = self.receiver.try_recv()
-        {
-            self.waiting.push_back(task);
-        }
-        self.leading()
-    }
-
-    fn leading(&mut self) -> Vec<Task> {
         let named = |task: &&Task| matches!(task.wants, Wants::Keys(_));
-        let n = self.waiting.iter().take(self.batch).take_while(named).count();
-        self.waiting.drain(..n).collect()
-    }
-
-    /// Puts back what was taken too early.
-    fn again(&mut self, tasks: Vec<Task>) {
-        for task in tasks.into_iter().rev() {
-            self.waiting.push_front(task);
-        }
+        let n = self.waiting.iter().take_while(named).count();
+        // What the first wants depends on what the others have written: it is a group of its own.
+        let n = n.max(1).min(self.waiting.len());
+        (n > 0).then(|| Group::of(self.waiting.drain(..n)))
     }
 }
 
-/// Tasks that share a transaction.
+/// Tasks that share a transaction, the wants of each beside its job.
+#[derive(Default)]
 struct Group {
-    tasks: Vec<Task>,
-    /// What they want, if it was fetched behind the commit of the group before: the transaction is
-    /// open then, and holds the lock.
-    sheet: Option<Sheet>,
+    wants: Vec<Wants>,
+    jobs: Vec<Box<dyn Job>>,
+}
+
+impl Group {
+    fn of(tasks: impl Iterator<Item = Task>) -> Self {
+        let (wants, jobs) = tasks.map(|task| (task.wants, task.job)).unzip();
+        Self { wants, jobs }
+    }
+
+    fn answer(&mut self, ended: &Result<(), WriteError>) {
+        for job in self.jobs.drain(..) {
+            job.answer(ended.clone());
+        }
+    }
 }
 
 /// Why a group did not get through together.
-enum Setback {
+pub(super) enum Setback {
     /// The database did not answer, before it was told to commit. Nothing happened.
     Nothing(String),
     /// It refused part of the group, and nothing happened.
@@ -108,8 +92,6 @@ enum Setback {
     Unknown(String),
 }
 
-type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
-
 impl Writer {
     pub(super) async fn run(mut self, receiver: mpsc::Receiver<Task>) {
         let mut queue = Queue {
@@ -117,55 +99,41 @@ impl Writer {
             waiting: VecDeque::new(),
             batch: self.batch,
         };
-        let mut ahead = None;
-        loop {
-            let group = match ahead.take() {
-                Some(group) => group,
-                None => match queue.next().await {
-                    Some(tasks) => Group { tasks, sheet: None },
-                    None => return,
-                },
-            };
-            ahead = self.serve(group, Some(&mut queue)).await;
+        while let Some(group) = queue.next().await {
+            self.serve(group).await;
         }
     }
 
-    /// Carries a group out and answers it. What waits in the queue meanwhile is fetched on the way,
-    /// and given back as the next group.
-    async fn serve(&mut self, mut group: Group, queue: Option<&mut Queue>) -> Option<Group> {
-        match self.persist(&mut group, queue).await {
-            Ok(ahead) => return ahead,
+    /// Carries a group out and answers it.
+    async fn serve(&mut self, mut group: Group) {
+        match self.persist(&mut group).await {
+            Ok(()) => group.answer(&Ok(())),
             Err(Setback::Nothing(why)) => {
                 tracing::warn!(why, "the database does not take commits; nothing is lost");
-                answer(group.tasks, &Err(WriteError::Busy));
+                group.answer(&Err(WriteError::Busy));
             }
             Err(Setback::Unknown(why)) => {
                 tracing::warn!(why, "the database did not say whether it has committed");
-                answer(group.tasks, &Err(WriteError::Unknown(why)));
+                group.answer(&Err(WriteError::Unknown(why)));
             }
-            Err(Setback::Refused(why)) if group.tasks.len() == 1 => {
-                answer(group.tasks, &Err(WriteError::Unknown(why)));
+            Err(Setback::Refused(why)) if group.jobs.len() == 1 => {
+                group.answer(&Err(WriteError::Unknown(why)));
             }
             // Rare: one bad job must not take its neighbours with it.
             Err(Setback::Refused(_)) => {
-                for task in group.tasks {
+                for (wants, job) in group.wants.into_iter().zip(group.jobs) {
                     let alone = Group {
-                        tasks: vec![task],
-                        sheet: None,
+                        wants: vec![wants],
+                        jobs: vec![job],
                     };
-                    Box::pin(self.serve(alone, None)).await;
+                    Box::pin(self.serve(alone)).await;
                 }
             }
         }
-        None
     }
 
     /// Tries again what provably did not happen: the primary may just have changed.
-    async fn persist(
-        &mut self,
-        group: &mut Group,
-        mut queue: Option<&mut Queue>,
-    ) -> Result<Option<Group>, Setback> {
+    async fn persist(&mut self, group: &mut Group) -> Result<(), Setback> {
         let mut why = String::new();
         for _ in 0..TRIES {
             let link = match self.link.take().filter(|link| !link.client.is_closed()) {
@@ -178,41 +146,27 @@ impl Writer {
                     }
                 },
             };
-            match together(&link, group, queue.as_deref_mut()).await {
-                Ok(ahead) => {
-                    self.link = Some(link);
-                    return Ok(ahead);
-                }
-                Err(Setback::Refused(why)) => {
-                    self.link = Some(link);
-                    return Err(Setback::Refused(why));
-                }
+            let ended = self.together(&link, group).await;
+            if matches!(ended, Ok(()) | Err(Setback::Refused(_))) {
+                self.link = Some(link);
+            }
+            match ended {
                 Err(Setback::Nothing(reason)) => why = reason,
-                Err(unknown) => return Err(unknown),
+                other => return other,
             }
         }
         Err(Setback::Nothing(why))
     }
-}
 
-fn answer(group: Vec<Task>, ended: &Result<(), WriteError>) {
-    for task in group {
-        task.job.answer(ended.clone());
-    }
-}
-
-fn wants(group: &[Task]) -> Vec<&Wants> {
-    group.iter().map(|task| &task.wants).collect()
-}
-
-async fn together(
-    link: &Link,
-    group: &mut Group,
-    mut queue: Option<&mut Queue>,
-) -> Result<Option<Group>, Setback> {
-    let mut sheet = match group.sheet.take() {
-        Some(sheet) => sheet,
-        None => match timeout(PATIENCE, fetch(link, &wants(&group.tasks))).await {
+    async fn together(&mut self, link: &Link, group: &mut Group) -> Result<(), Setback> {
+        let (wanted, special) = Wanted::of(&group.wants);
+        if special.is_none()
+            && self.known.is_trusted()
+            && at_once(link, &wanted, &mut self.known, &mut group.jobs).await?
+        {
+            return Ok(());
+        }
+        let mut sheet = match timeout(PATIENCE, fetch(link, &wanted, special)).await {
             Ok(Ok(sheet)) => sheet,
             Ok(Err(error)) if is_of_the_group(link, &error) => {
                 roll_back(link).await?;
@@ -220,50 +174,23 @@ async fn together(
             }
             Ok(Err(error)) => return Err(Setback::Nothing(describe(&error))),
             Err(_) => return Err(Setback::Nothing("no answer while reading".to_owned())),
-        },
-    };
-    for task in &mut group.tasks {
-        if let Err(fault) = task.job.run(&mut sheet) {
-            roll_back(link).await?;
-            return Err(Setback::Refused(fault.0));
+        };
+        self.known.learn(&sheet.attempts);
+        for job in &mut group.jobs {
+            if let Err(fault) = job.run(&mut sheet) {
+                roll_back(link).await?;
+                return Err(Setback::Refused(fault.0));
+            }
         }
-    }
-    let next = queue.as_deref_mut().map(Queue::already).unwrap_or_default();
-    let writes = std::mem::take(&mut sheet.writes);
-    let written = async {
-        match timeout(PATIENCE, write(link, &writes, sheet.head)).await {
-            Ok(Ok(())) => {
-                // At once: what is fetched for others may have to wait for another node's turn.
-                answer(std::mem::take(&mut group.tasks), &Ok(()));
+        match timeout(PATIENCE, write(link, &sheet.writes, Numbers::Upto(sheet.head))).await {
+            Ok(Ok(_)) => {
+                self.known.learn(&sheet.writes.attempts);
                 Ok(())
             }
             Ok(Err(error)) => Err(refusal(link, &error)),
             Err(_) => Err(Setback::Unknown("no answer to a commit".to_owned())),
         }
-    };
-    if next.is_empty() {
-        return written.await.map(|()| None);
     }
-    // Polled in this order, so sent in this order: the next group sees what this one has written.
-    let (written, fetched) = join(written, timeout(PATIENCE * 2, fetch(link, &wants(&next)))).await;
-    let usable = match fetched {
-        Ok(Ok(sheet)) if written.is_ok() => {
-            return Ok(Some(Group {
-                tasks: next,
-                sheet: Some(sheet),
-            }));
-        }
-        Ok(Ok(_)) => roll_back(link).await.is_ok(),
-        Ok(Err(error)) => error.as_db_error().is_some() && roll_back(link).await.is_ok(),
-        Err(_) => false,
-    };
-    if !usable {
-        link.give_up();
-    }
-    if let Some(queue) = queue {
-        queue.again(next);
-    }
-    written.map(|()| None)
 }
 
 /// Whether the database has refused something that one of the group wants, so that the others must not
@@ -274,16 +201,17 @@ fn is_of_the_group(link: &Link, error: &Error) -> bool {
     };
     // Data exceptions, violated constraints, syntax and access rules (PostgreSQL, appendix A).
     let classes = ["22", "23", "42"];
-    !link.client.is_closed() && classes.iter().any(|class| code.code().starts_with(class))
+    is_refusal(link, error) && classes.iter().any(|class| code.code().starts_with(class))
 }
 
 /// What an error among the writes means. Once a statement was refused, the commit behind it rolls
 /// back; but where the connection ended, the database may have committed before.
-fn refusal(link: &Link, error: &Error) -> Setback {
+pub(super) fn refusal(link: &Link, error: &Error) -> Setback {
     let why = describe(error);
-    match error.as_db_error() {
-        Some(_) if !link.client.is_closed() => Setback::Refused(why),
-        _ => Setback::Unknown(why),
+    if is_refusal(link, error) {
+        Setback::Refused(why)
+    } else {
+        Setback::Unknown(why)
     }
 }
 
@@ -293,201 +221,4 @@ async fn roll_back(link: &Link) -> Result<(), Setback> {
         Ok(Err(error)) => Err(Setback::Nothing(describe(&error))),
         Err(_) => Err(Setback::Nothing("no answer to a rollback".to_owned())),
     }
-}
-
-/// Begins, locks the head and fetches what the group wants: statements on their way together.
-async fn fetch(link: &Link, group: &[&Wants]) -> Result<Sheet, Error> {
-    let (client, run) = (&link.client, &link.run);
-    let mut keys = Unique::default();
-    let mut special = None;
-    for wants in group {
-        match wants {
-            Wants::Keys(wanted) => keys.add(wanted),
-            other => special = Some(*other),
-        }
-    }
-    let keys = keys;
-    let commands: Vec<&str> = keys.commands.iter().copied().collect();
-    let attempts: Vec<&str> = keys.attempts.iter().copied().collect();
-    let steps: Vec<&str> = keys.steps.iter().copied().collect();
-    let once: Vec<&str> = keys.once.iter().copied().collect();
-    let (kinds, streams): (Vec<&str>, Vec<&[u8]>) =
-        keys.lengths.iter().map(|(kind, id)| (*kind, *id)).unzip();
-    let (doc_kinds, docs): (Vec<&str>, Vec<&[u8]>) =
-        keys.versions.iter().map(|(kind, id)| (*kind, *id)).unzip();
-    let outbox: Vec<&[u8]> = keys.outbox.iter().copied().collect();
-
-    let begin = client.batch_execute("BEGIN");
-    let of: [&(dyn ToSql + Sync); 1] = [&link.channel];
-    let turn = client.execute(&run.turn, &of);
-    let head = client.query_one(&run.head_lock, &[&HEAD]);
-    let questions: Vec<Answer<'_, Vec<Row>>> = vec![
-        rows(link, &run.command_get, commands.is_empty(), vec![&commands]),
-        rows(link, &run.attempt_get, attempts.is_empty(), vec![&attempts]),
-        rows(link, &run.step_get, steps.is_empty(), vec![&steps]),
-        rows(link, &run.once_get, once.is_empty(), vec![&once]),
-        rows(link, &run.stream_length, kinds.is_empty(), vec![&kinds, &streams]),
-        rows(link, &run.doc_version, docs.is_empty(), vec![&doc_kinds, &docs]),
-        rows(link, &run.outbox_state, outbox.is_empty(), vec![&outbox]),
-    ];
-    let special = async {
-        match special {
-            Some(Wants::Ready { now, limit }) => {
-                let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
-                let ready = client.query(&run.outbox_ready, &[now, &limit]).await?;
-                Ok(Special::Ready(ready))
-            }
-            Some(Wants::Stale { before, limit }) => {
-                let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
-                let mut forgotten = Vec::new();
-                for (what, before) in before {
-                    let statement = match what {
-                        Stale::Commands => &run.command_forget,
-                        Stale::Attempts => &run.attempt_forget,
-                        Stale::Once => &run.once_forget,
-                        Stale::Outbox => &run.outbox_forget,
-                    };
-                    let n = client.execute(statement, &[before, &limit]).await?;
-                    forgotten.push((*what, usize::try_from(n).unwrap_or(usize::MAX)));
-                }
-                Ok(Special::Forgotten(forgotten))
-            }
-            _ => Ok(Special::None),
-        }
-    };
-    // Polled in this order, so sent in this order.
-    let (begun, turn, head, found, special) =
-        join5(begin, turn, head, join_all(questions), special).await;
-    begun?;
-    turn?;
-    let mut sheet = Sheet {
-        head: unsigned(head?.get(0)),
-        ..Sheet::default()
-    };
-    let mut found = found.into_iter();
-    let mut next = || found.next().unwrap_or_else(|| Ok(Vec::new()));
-
-    sheet.commands = none(&keys.commands, |key| (*key).to_owned());
-    for row in next()? {
-        sheet.commands.insert(row.get(0), Some(row.get(1)));
-    }
-    sheet.attempts = none(&keys.attempts, |key| (*key).to_owned());
-    for row in next()? {
-        let count: i64 = row.get(1);
-        let attempt = AttemptRow {
-            count: u32::try_from(count).unwrap_or(u32::MAX),
-            since: row.get(2),
-            until: row.get(3),
-        };
-        sheet.attempts.insert(row.get(0), Some(attempt));
-    }
-    sheet.steps = none(&keys.steps, |key| (*key).to_owned());
-    for row in next()? {
-        sheet.steps.insert(row.get(0), Some(unsigned(row.get(1))));
-    }
-    sheet.once = none(&keys.once, |key| (*key).to_owned());
-    for row in next()? {
-        let once = OnceRow {
-            expires: row.get(1),
-        };
-        sheet.once.insert(row.get(0), Some(once));
-    }
-    for row in next()? {
-        let last: Option<i64> = row.get(2);
-        let key = (row.get::<_, String>(0), id(row.get(1)));
-        sheet.lengths.insert(key, last.map_or(0, unsigned));
-    }
-    sheet.versions = none(&keys.versions, |(kind, id)| ((*kind).to_owned(), id.to_vec()));
-    for row in next()? {
-        let key = (row.get(0), row.get(1));
-        sheet.versions.insert(key, Some(unsigned(row.get(2))));
-    }
-    sheet.outbox = none(&keys.outbox, |key| id(key));
-    for row in next()? {
-        let state = OutboxState::of(row.get(1));
-        sheet.outbox.insert(id(row.get(0)), Some(state));
-    }
-    match special? {
-        Special::None => {}
-        Special::Ready(rows) => sheet.ready = rows.iter().map(item).collect(),
-        Special::Forgotten(forgotten) => sheet.forgotten = forgotten.into_iter().collect(),
-    }
-    Ok(sheet)
-}
-
-enum Special {
-    None,
-    Ready(Vec<Row>),
-    Forgotten(Vec<(Stale, usize)>),
-}
-
-fn none<K, O: Hash + Eq, V>(keys: &HashSet<K>, own: impl Fn(&K) -> O) -> super::sheet::Fetched<O, V> {
-    keys.iter().map(|key| (own(key), None)).collect()
-}
-
-/// A question that is not asked where there is nothing to ask.
-fn rows<'a>(
-    link: &'a Link,
-    statement: &'a Statement,
-    empty: bool,
-    parameters: Vec<&'a (dyn ToSql + Sync)>,
-) -> Answer<'a, Vec<Row>> {
-    Box::pin(async move {
-        if empty {
-            return Ok(Vec::new());
-        }
-        link.client.query(statement, &parameters).await
-    })
-}
-
-/// Every key once, however many of the group want it.
-#[derive(Default)]
-struct Unique<'a> {
-    commands: HashSet<&'a str>,
-    attempts: HashSet<&'a str>,
-    steps: HashSet<&'a str>,
-    once: HashSet<&'a str>,
-    lengths: HashSet<(&'a str, &'a [u8])>,
-    versions: HashSet<(&'a str, &'a [u8])>,
-    outbox: HashSet<&'a [u8]>,
-}
-
-impl<'a> Unique<'a> {
-    fn add(&mut self, keys: &'a Keys) {
-        let Keys {
-            commands,
-            attempts,
-            steps,
-            once,
-            lengths,
-            versions,
-            outbox,
-        } = keys;
-        self.commands.extend(commands.iter().map(String::as_str));
-        self.attempts.extend(attempts.iter().map(String::as_str));
-        self.steps.extend(steps.iter().map(String::as_str));
-        self.once.extend(once.iter().map(String::as_str));
-        let stream = |stream: &'a Stream| (stream.kind, stream.id.as_slice());
-        self.lengths.extend(lengths.iter().map(stream));
-        let versions = versions.iter().map(|(kind, id)| (*kind, id.as_slice()));
-        self.versions.extend(versions);
-        self.outbox.extend(outbox.iter().map(|id| id.as_slice()));
-    }
-}
-
-fn item(row: &Row) -> OutboxItem {
-    let attempts: i64 = row.get(5);
-    OutboxItem {
-        id: id(row.get(0)),
-        topic: row.get(1),
-        owner: id(row.get(2)),
-        body: row.get(3),
-        interrupted: OutboxState::of(row.get(4)) == OutboxState::Leased,
-        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-    }
-}
-
-/// Sixteen bytes, which is what stands in these columns.
-pub(super) fn id(bytes: &[u8]) -> Id {
-    bytes.try_into().unwrap_or_default()
 }

@@ -205,7 +205,7 @@ async fn nothing_is_lost_and_nothing_happens_twice() {
         registers.entry(key).or_default().push(did);
     }
     breaker.abort();
-    let fired: usize = proxies.iter().map(|proxy| proxy.fired.load(Ordering::SeqCst)).sum();
+    let fired: usize = proxies.iter().map(|proxy| proxy.seen.fired.load(Ordering::SeqCst)).sum();
     assert!(fired >= 5, "hardly anything was broken: {fired}");
 
     // Twelve codes, seven evaluations each: exactly.
@@ -249,7 +249,7 @@ async fn a_silent_node_does_not_hold_the_lock() {
     };
     let lost = commit("lost");
     let lost = tokio::spawn(async move { stuck.commit(lost).await });
-    while proxies[0].fired.load(Ordering::SeqCst) == 0 {
+    while proxies[0].seen.fired.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
     let began = Instant::now();
@@ -260,32 +260,63 @@ async fn a_silent_node_does_not_hold_the_lock() {
     insist(&stores, 0, commit("lost")).await.unwrap();
 }
 
-/// What is queued while a group is carried out is asked for right behind its commit, so that the database
-/// waits for no second round trip. A command that comes alone has nothing to be behind.
+/// No answer passes between the beginning of a transaction and its commit, and commits go on all the same:
+/// alone, under load, and with every kind of row that they can be judged by.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_load_a_group_is_one_round_trip() {
-    const ROUNDS: usize = 20;
-    let Some(Nodes { stores, proxies, .. }) = nodes().await else {
+async fn a_commit_is_one_round_trip() {
+    const ROUNDS: u64 = 20;
+    let Some(Nodes { stores, proxies, plain }) = nodes().await else {
         return;
     };
-    let begun = || [&proxies[0].begun.all, &proxies[0].begun.ahead].map(|count| count.load(Ordering::SeqCst));
-    let commit = |command: String| Commit {
-        now: NOW,
-        command: Some(command),
-        ..Commit::default()
+    proxies[0].seen.withholds.store(true, Ordering::SeqCst);
+    let put = |expected| DocWrite::Put {
+        kind: "profile",
+        id: b"one".to_vec(),
+        expected,
+        body: Vec::new(),
+        due: None,
     };
-    let before = begun();
     for n in 0..ROUNDS {
-        stores[0].commit(commit(format!("alone {n}"))).await.unwrap();
+        let stream = Stream { kind: "call", id: [1; 16] };
+        let event = NewEvent { at: NOW, body: n.to_string() };
+        let commit = Commit {
+            now: NOW,
+            command: Some(format!("alone {n}")),
+            guards: vec![
+                Guard::Attempt { key: "code".into(), window: Some(1_000), max: 100, outcome: Outcome::Fail },
+                Guard::Step { key: "step".into(), value: n },
+                Guard::Once { key: format!("once {n}"), expires: None },
+            ],
+            appends: vec![Append { stream, expected: n, events: vec![event] }],
+            docs: vec![
+                put(if n == 0 { Expect::New } else { Expect::Version(2 * n) }),
+                put(Expect::Any),
+                DocWrite::Put { kind: "call", id: vec![n as u8 % 3], expected: Expect::Any, body: Vec::new(), due: None },
+                DocWrite::Still { kind: "none", id: vec![7], version: 0 },
+            ],
+            outbox: vec![OutboxRow { id: u128::from(n).to_be_bytes(), topic: "sms", owner: [0; 16], body: Vec::new(), due: NOW }],
+            ..Commit::default()
+        };
+        let committed = stores[0].commit(commit).await.unwrap();
+        assert_eq!((committed.last_seq, committed.versions), (n + 1, vec![2 * n + 1, 2 * n + 2, n / 3 + 1, 0]));
     }
-    let alone = begun();
-    assert_eq!([alone[0] - before[0], alone[1] - before[1]], [ROUNDS, 0]);
+    assert_eq!(plain.attempts("code").await.unwrap().count, ROUNDS as u32);
+    assert_eq!(proxies[0].seen.begun.load(Ordering::SeqCst), ROUNDS as usize);
     let mut work = JoinSet::new();
-    for task in 0..64 {
+    for task in 0..64_u8 {
         let store = stores[0].clone();
-        let commits: Vec<Commit> = (0..ROUNDS).map(|n| commit(format!("{task}/{n}"))).collect();
         work.spawn(async move {
-            for commit in commits {
+            for n in 0..ROUNDS {
+                let commit = Commit {
+                    now: NOW,
+                    command: Some(format!("{task}/{n}")),
+                    appends: vec![Append {
+                        stream: Stream { kind: "call", id: [task + 2; 16] },
+                        expected: n,
+                        events: vec![NewEvent { at: NOW, body: String::new() }],
+                    }],
+                    ..Commit::default()
+                };
                 store.commit(commit).await.unwrap();
             }
         });
@@ -293,9 +324,87 @@ async fn under_load_a_group_is_one_round_trip() {
     while let Some(done) = work.join_next().await {
         done.unwrap();
     }
-    let after = begun();
-    let (groups, ahead) = (after[0] - alone[0], after[1] - alone[1]);
-    assert!(groups < 64 * ROUNDS && ahead * 2 > groups, "{groups} groups, {ahead} of them asked for ahead");
+    assert!(proxies[0].seen.begun.load(Ordering::SeqCst) < 65 * ROUNDS as usize, "no group had more than one");
+    assert_eq!(plain.head().await.unwrap(), 65 * ROUNDS);
+    plain.verify().await.unwrap();
+}
+
+/// Whatever a node takes for true that is not: it is told, nothing has happened, and it answers as if it
+/// had looked first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_presumed_wrongly_changes_nothing() {
+    let Some(Nodes { stores, proxies: _proxies, plain }) = nodes().await else {
+        return;
+    };
+    let fail = |command: &str, max| Commit {
+        now: NOW,
+        command: Some(command.to_owned()),
+        reply: command.as_bytes().to_vec(),
+        guards: vec![Guard::Attempt { key: "code".into(), window: Some(1_000), max, outcome: Outcome::Fail }],
+        ..Commit::default()
+    };
+    // Node 0 remembers one failure, the others add to it behind its back.
+    stores[0].commit(fail("a", 9)).await.unwrap();
+    stores[1].commit(fail("b", 9)).await.unwrap();
+    stores[2].commit(fail("c", 9)).await.unwrap();
+    stores[0].commit(fail("d", 9)).await.unwrap();
+    assert_eq!(plain.attempts("code").await.unwrap().count, 4);
+    assert_eq!(stores[1].commit(fail("e", 4)).await, Err(CommitError::Denied(0)));
+    assert_eq!(stores[2].commit(fail("a", 4)).await, Err(CommitError::Duplicate(b"a".to_vec())));
+    // It forgets at the end of the window what it remembers.
+    let later = Commit { now: NOW + 5_000, ..fail("f", 1) };
+    stores[2].commit(later).await.unwrap();
+    assert_eq!(stores[0].commit(Commit { now: NOW + 5_000, ..fail("g", 1) }).await, Err(CommitError::Denied(0)));
+
+    let step = |value| Commit { now: NOW, guards: vec![Guard::Step { key: "step".into(), value }], ..Commit::default() };
+    stores[0].commit(step(5)).await.unwrap();
+    for value in [5, 4] {
+        assert_eq!(stores[1].commit(step(value)).await, Err(CommitError::Denied(0)));
+    }
+    let once = |now| Commit { now, guards: vec![Guard::Once { key: "once".into(), expires: Some(NOW + 10) }], ..Commit::default() };
+    stores[0].commit(once(NOW)).await.unwrap();
+    assert_eq!(stores[1].commit(once(NOW + 10)).await, Err(CommitError::Denied(0)));
+    stores[1].commit(once(NOW + 11)).await.unwrap();
+
+    let put = |expected| Commit {
+        docs: vec![DocWrite::Put { kind: "profile", id: b"x".to_vec(), expected, body: vec![1], due: None }],
+        ..Commit::default()
+    };
+    assert_eq!(stores[0].commit(put(Expect::Version(1))).await, Err(CommitError::Conflict));
+    assert_eq!(stores[0].commit(put(Expect::Any)).await.unwrap().versions, [1]);
+    assert_eq!(stores[1].commit(put(Expect::Any)).await.unwrap().versions, [2]);
+    assert_eq!(stores[2].commit(put(Expect::New)).await, Err(CommitError::Conflict));
+    assert_eq!(stores[2].commit(put(Expect::Version(1))).await, Err(CommitError::Conflict));
+    // Deleted and put again: a new one, whatever stood there.
+    let mut anew = put(Expect::Any);
+    anew.docs.insert(0, DocWrite::Delete { kind: "profile", id: b"x".to_vec() });
+    assert_eq!(stores[0].commit(anew).await.unwrap().versions, [0, 1]);
+    assert_eq!(plain.doc("profile", b"x").await.unwrap().unwrap().version, 1);
+
+    let append = |expected| Commit {
+        appends: vec![Append {
+            stream: Stream { kind: "call", id: [1; 16] },
+            expected,
+            events: vec![NewEvent { at: NOW, body: String::new() }],
+        }],
+        ..Commit::default()
+    };
+    assert_eq!(stores[0].commit(append(1)).await, Err(CommitError::Conflict));
+    assert_eq!(stores[0].commit(append(0)).await.unwrap().last_seq, 1);
+    assert_eq!(stores[1].commit(append(0)).await, Err(CommitError::Conflict));
+    assert_eq!(stores[1].commit(append(1)).await.unwrap().last_seq, 2);
+
+    let send = Commit {
+        outbox: vec![OutboxRow { id: [3; 16], topic: "sms", owner: [0; 16], body: Vec::new(), due: NOW }],
+        ..Commit::default()
+    };
+    stores[0].commit(send.clone()).await.unwrap();
+    assert_eq!(stores[1].commit(send).await, Err(CommitError::Conflict));
+    // Settled without having been leased, then once more, and one that there is not.
+    assert!(stores[1].outbox_settle([3; 16], Settle::Done).await.unwrap());
+    assert!(!stores[2].outbox_settle([3; 16], Settle::Done).await.unwrap());
+    assert!(!stores[2].outbox_settle([4; 16], Settle::Done).await.unwrap());
+    plain.verify().await.unwrap();
 }
 
 /// The server ends every connection, as it does when it is stopped.

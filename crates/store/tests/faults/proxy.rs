@@ -1,12 +1,13 @@
 //! Stands between a node and its database, and breaks what it is told to break.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// What to do with the next commit. Then everything passes again.
@@ -24,19 +25,21 @@ pub enum Fault {
 /// A proxy to one server.
 pub struct Proxy {
     pub address: SocketAddr,
-    fault: Arc<AtomicU8>,
-    pub fired: Arc<AtomicUsize>,
-    /// Transactions that were begun, and those of them whose beginning went on its way before the commit
-    /// ahead of it was answered.
-    pub begun: Arc<Begun>,
+    pub seen: Arc<Seen>,
     open: Arc<Mutex<Vec<AbortHandle>>>,
     listener: AbortHandle,
 }
 
+/// What it is told, and what it saw.
 #[derive(Default)]
-pub struct Begun {
-    pub all: AtomicUsize,
-    pub ahead: AtomicUsize,
+pub struct Seen {
+    fault: AtomicU8,
+    pub fired: AtomicUsize,
+    /// Transactions that were begun.
+    pub begun: AtomicUsize,
+    /// While true, nobody is answered from the beginning of a transaction until its commit has passed:
+    /// whoever waits for an answer in between waits for ever.
+    pub withholds: AtomicBool,
 }
 
 impl Drop for Proxy {
@@ -50,18 +53,16 @@ impl Proxy {
     pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let fault = Arc::new(AtomicU8::new(0));
-        let fired = Arc::new(AtomicUsize::new(0));
         let open: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
-        let begun = Arc::new(Begun::default());
-        let (faults, fires, all, begins) = (fault.clone(), fired.clone(), open.clone(), begun.clone());
+        let seen: Arc<Seen> = Arc::default();
+        let (sees, all) = (seen.clone(), open.clone());
         let listening = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let (fault, fired, begun) = (faults.clone(), fires.clone(), begins.clone());
+                let seen = sees.clone();
                 let carried = tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(server).await {
-                        carry(client, server, fault, fired, begun).await;
+                        carry(client, server, seen).await;
                     }
                 });
                 all.lock().unwrap().push(carried.abort_handle());
@@ -69,16 +70,14 @@ impl Proxy {
         });
         Self {
             address,
-            fault,
-            fired,
-            begun,
+            seen,
             open,
             listener: listening.abort_handle(),
         }
     }
 
     pub fn next(&self, fault: Fault) {
-        self.fault.store(fault as u8, Ordering::SeqCst);
+        self.seen.fault.store(fault as u8, Ordering::SeqCst);
     }
 
     /// Ends every connection.
@@ -89,24 +88,18 @@ impl Proxy {
     }
 }
 
-async fn carry(
-    client: TcpStream,
-    server: TcpStream,
-    fault: Arc<AtomicU8>,
-    fired: Arc<AtomicUsize>,
-    begun: Arc<Begun>,
-) {
+async fn carry(client: TcpStream, server: TcpStream, seen: Arc<Seen>) {
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     // Once a commit was passed on whose answer is to be lost.
     let losing = Arc::new(AtomicU8::new(0));
-    // Commits that were passed on and not answered yet.
-    let open = Arc::new(AtomicUsize::new(0));
+    // Whether answers may pass.
+    let (gate, passes) = watch::channel(true);
     tokio::select! {
-        () = forward(from_client, to_server, fault, fired, losing.clone(), begun, open.clone()) => {}
-        () = back(from_server, to_client, losing, open) => {}
+        () = forward(from_client, to_server, &seen, losing.clone(), gate) => {}
+        () = back(from_server, to_client, losing, passes) => {}
     }
 }
 
@@ -114,11 +107,9 @@ async fn carry(
 async fn forward(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    fault: Arc<AtomicU8>,
-    fired: Arc<AtomicUsize>,
+    seen: &Seen,
     losing: Arc<AtomicU8>,
-    begun: Arc<Begun>,
-    open: Arc<AtomicUsize>,
+    gate: watch::Sender<bool>,
 ) {
     let mut started = false;
     loop {
@@ -136,15 +127,15 @@ async fn forward(
         }
         let asks_for_tls = !started && message[head..] == 80_877_103_u32.to_be_bytes();
         started |= !asks_for_tls;
-        if message[head..] == *b"BEGIN\0" {
-            begun.all.fetch_add(1, Ordering::SeqCst);
-            begun.ahead.fetch_add(usize::from(open.load(Ordering::SeqCst) > 0), Ordering::SeqCst);
+        if message[head..].starts_with(b"BEGIN") {
+            seen.begun.fetch_add(1, Ordering::SeqCst);
+            gate.send_replace(!seen.withholds.load(Ordering::SeqCst));
         }
         if message[head..] == *b"COMMIT\0" {
-            open.fetch_add(1, Ordering::SeqCst);
-            let next = fault.swap(0, Ordering::SeqCst);
+            gate.send_replace(true);
+            let next = seen.fault.swap(0, Ordering::SeqCst);
             if next != 0 {
-                fired.fetch_add(1, Ordering::SeqCst);
+                seen.fired.fetch_add(1, Ordering::SeqCst);
             }
             if next == Fault::LostBefore as u8 {
                 return;
@@ -160,7 +151,12 @@ async fn forward(
     }
 }
 
-async fn back(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, losing: Arc<AtomicU8>, open: Arc<AtomicUsize>) {
+async fn back(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    losing: Arc<AtomicU8>,
+    mut passes: watch::Receiver<bool>,
+) {
     let mut bytes = vec![0; 64 * 1024];
     loop {
         let Ok(count @ 1..) = from.read(&mut bytes).await else {
@@ -170,8 +166,8 @@ async fn back(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, losing: Arc<Atomi
         if losing.load(Ordering::SeqCst) == 1 && committed {
             return;
         }
-        if committed {
-            open.store(0, Ordering::SeqCst);
+        if passes.wait_for(|passes| *passes).await.is_err() {
+            return;
         }
         if to.write_all(&bytes[..count]).await.is_err() {
             return;
