@@ -7,6 +7,7 @@ import os
 import random
 import re
 import secrets
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -112,6 +113,46 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
     texts = Counter(text["Body"] for text in world.twilio.texts(MAYA) if "code" in text["Body"])
     assert all(count == 1 for count in texts.values()), texts
     assert not re.search(r'"level":"ERROR"', world.said()), world.said()
+
+
+class Unplugged(Caller):
+    """Twilio without a fallback address, and a database that ends every connection before each request."""
+
+    def __init__(self, url: str, number: str, database: str) -> None:
+        super().__init__(url, PUBLIC, number)
+        self.database = database
+        self.ended = 0
+
+    def send(self, path: str, form: dict[str, str], signature: str | None = None) -> Reply:
+        end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        self.ended += int(psql(self.database, end))
+        reply = super().send(path, form, signature)
+        assert reply.status < 500, f"{path}: {reply.status}"
+        return reply
+
+
+def psql(address: str, sql: str) -> str:
+    return subprocess.run(["psql", "--no-psqlrc", "-qtA", "-c", sql, address], check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+
+
+def test_connections_that_end_under_a_call_cost_it_nothing(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """A commit whose connection ended is neither lost nor done twice, and the caller does not notice."""
+    name = f"d{secrets.token_hex(8)}"
+    psql(os.environ[DATABASE], f"CREATE DATABASE {name}")
+    own = os.environ[DATABASE].rsplit("/", 1)[0] + f"/{name}"
+    lonely = World(tmp_path / "lonely", store=f'postgres = "{own}"\nschema = "countersign"')
+    try:
+        keep_words(request, lonely.server)
+        for _ in range(3):
+            caller = Unplugged(lonely.server.url, MAYA, own)
+            caller.proves_by_pin("9999", "6402")
+            assert caller.ended > 5, caller.ended
+        events = [json.loads(line)["event"] for line in lonely.installation.run("audit", "export").stdout.splitlines() if '"call/' in line]
+        assert Counter(e["type"] for e in events)["challenge_failed"] == 3
+        assert lonely.installation.run("audit", "verify").returncode == 0
+    finally:
+        lonely.close()
+        psql(os.environ[DATABASE], f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def sequencer(world: World) -> None:

@@ -298,6 +298,7 @@ impl Runner {
     async fn drive(&self, id: CallId, command: String, slot: &mut Option<Live>, make: &(impl Fn() -> Input + Send)) -> Result<Reply, RunError> {
         // The limits that refused this input so far: the machine takes it again, knowing them.
         let mut refused: Vec<Deny> = Vec::new();
+        let mut unsure = false;
         for _ in 0..MAX_TRIES {
             let live = slot.as_ref().ok_or(RunError::NoCall)?;
             let before = &live.call;
@@ -363,10 +364,20 @@ impl Runner {
                     }
                 }
                 Err(CommitError::Busy | CommitError::Closed) => return Err(RunError::Busy),
-                Err(CommitError::Unknown(why)) => {
-                    *slot = None;
-                    return Err(RunError::Store(why));
-                }
+                // The connection ended under it. The record knows whether it has happened, and under the
+                // same command it happens once.
+                Err(CommitError::Unknown(why)) => match self.load(id).await {
+                    Ok(now) if !unsure => {
+                        unsure = true;
+                        if now.is_some() {
+                            *slot = now;
+                        }
+                    }
+                    _ => {
+                        *slot = None;
+                        return Err(RunError::Store(why));
+                    }
+                },
             }
         }
         Err(RunError::Busy)
