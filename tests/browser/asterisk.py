@@ -25,12 +25,12 @@ USER, PASSWORD = "countersign", "a-password-of-this-asterisk"
 # What a call needs, and no more: it starts in a second instead of ten.
 MODULES = [
     "app_echo", "app_playback", "app_read", "app_stasis", "app_system", "bridge_builtin_features", "bridge_native_rtp", "bridge_simple", "bridge_softmix",
-    "chan_bridge_media", "chan_pjsip", "codec_alaw", "codec_ulaw", "format_pcm", "format_wav", "func_callerid", "func_channel", "func_curl", "func_global", "func_logic", "func_strings",
+    "chan_bridge_media", "chan_pjsip", "chan_rtp", "codec_alaw", "codec_ulaw", "format_pcm", "format_wav", "func_callerid", "func_channel", "func_curl", "func_global", "func_logic", "func_strings",
     "pbx_config", "res_ari", "res_ari_applications", "res_ari_asterisk", "res_ari_bridges", "res_ari_channels", "res_ari_endpoints",
     "res_ari_events", "res_ari_model", "res_ari_playbacks", "res_ari_recordings", "res_ari_sounds", "res_curl", "res_http_media_cache",
     "res_http_websocket", "res_musiconhold", "res_pjproject", "res_pjsip", "res_pjsip_authenticator_digest", "res_pjsip_caller_id",
     "res_pjsip_dtmf_info", "res_pjsip_endpoint_identifier_ip", "res_pjsip_path", "res_pjsip_pubsub", "res_pjsip_rfc3326", "res_pjsip_sdp_rtp",
-    "res_pjsip_session", "res_rtp_asterisk", "res_sorcery_astdb", "res_sorcery_config", "res_sorcery_memory", "res_stasis",
+    "res_pjsip_session", "res_rtp_asterisk", "res_rtp_multicast", "res_sorcery_astdb", "res_sorcery_config", "res_sorcery_memory", "res_stasis",
     "res_stasis_answer", "res_stasis_playback", "res_stasis_recording", "res_stasis_snoop", "res_timing_timerfd", "res_tonedetect", "res_websocket_client",
 ]
 
@@ -78,10 +78,11 @@ def root() -> Path:
 
 
 class Asterisk:
-    """One, with calls for a Stasis application and a telephone for an agent."""
+    """One, with calls for a Stasis application, a telephone for an agent, and, where there is a port for one, a
+    trunk to whoever is called."""
 
-    def __init__(self, app: str = "countersign", dialplan: str | None = None) -> None:
-        self.root, self.app = root(), app
+    def __init__(self, app: str = "countersign", dialplan: str | None = None, trunk: int | None = None) -> None:
+        self.root, self.app, self.trunk = root(), app, trunk
         self.http, self.sip = free_port(), free_port(socket.SOCK_DGRAM)
         (self.root / "srv").mkdir(exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="countersign-", dir=self.root / "srv"))
@@ -135,7 +136,7 @@ trust_id_inbound=yes
 type=identify
 endpoint=caller
 match=127.0.0.1
-""",
+""" + (TRUNK.format(port=self.trunk) if self.trunk else ""),
             "extensions.conf": self.dialplan.format(app=self.app),
         }
         for name, text in files.items():
@@ -212,6 +213,18 @@ match=127.0.0.1
 
 # Away from where Linux gives out ports by itself.
 RTP = (24000, 24400)
+TRUNK = """[trunk]
+type=endpoint
+context=nowhere
+transport=loop
+disallow=all
+allow=ulaw
+direct_media=no
+aors=trunk
+[trunk]
+type=aor
+contact=sip:127.0.0.1:{port}
+"""
 # The agent's telephone notes every key that reaches it.
 DIALPLAN = """[from-outside]
 exten => _[+1]X.,1,Stasis({app})

@@ -32,22 +32,26 @@ def asterisk() -> Iterator[Asterisk]:
         it.close()
 
 
-@pytest.fixture
-def world(asterisk: Asterisk, tmp_path: Path) -> Iterator[World]:
+def new_world(asterisk: Asterisk, tmp_path: Path, more: str = "", sections: str = "") -> World:
     port = free_port()
     password = tmp_path / "asterisk.password"
     password.write_text(f"{PASSWORD}\n")
     password.chmod(0o600)
-    it = World(tmp_path / "installation", f"""
+    return World(tmp_path / "installation", f"""
 [asterisk]
 url = "http://127.0.0.1:{asterisk.http}"
 user = "{USER}"
 password_file = "{password}"
 media_url = "http://127.0.0.1:{port}"
 national = "+1"
-[asterisk.agent_phones]
+{more}[asterisk.agent_phones]
 robin = "Local/robin@agents/n"
-""", address=f"127.0.0.1:{port}")
+{sections}""", address=f"127.0.0.1:{port}")
+
+
+@pytest.fixture
+def world(asterisk: Asterisk, tmp_path: Path) -> Iterator[World]:
+    it = new_world(asterisk, tmp_path)
     yield it
     # Shown if the test fails.
     print(it.said(), asterisk.said())

@@ -1,7 +1,7 @@
 //! An Asterisk by script: its HTTP server and its WebSocket as we use them, after recorded shapes of its
 //! messages. It keeps channels and bridges as Asterisk does, so an order that would not fit is refused;
 //! what it would play it fetches and hears, and clips end at once. A real one is driven by
-//! tests/browser/test_asterisk.py.
+//! tests/browser/test_asterisk.py and its neighbours.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -380,6 +380,17 @@ impl Ari {
         let shown = Self::shown(&state, &id);
         state.channels.remove(&id);
         Self::tell(&state, "ChannelDestroyed", json!({ "channel": shown, "cause": 17, "cause_txt": "User busy" }));
+    }
+
+    /// The connection for events is lost. It comes back by itself.
+    pub fn loses_us(&self) { self.state().events = None; }
+
+    /// Somebody answers while nobody takes the application's calls, and is hung up: nobody is told.
+    pub fn pick_up_unheard(&self) {
+        let mut state = self.state();
+        assert!(state.events.is_none());
+        let id = state.ringing.remove(0);
+        state.channels.remove(&id);
     }
 
     pub fn key(&self, id: &str, key: char) {

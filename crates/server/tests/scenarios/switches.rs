@@ -57,6 +57,35 @@ async fn whoever_declines_by_asterisk_was_not_reached_and_is_not_rung_twice() {
 }
 
 #[tokio::test]
+async fn whoever_asterisk_hung_up_on_while_we_were_gone_was_not_reached() {
+    let world = World::with(Kind::Asterisk.setup()).await;
+    let rig = Rig::open(&world).await;
+    let (_chidi, order) = asked(&world).await;
+    assert!(matches!(rig.rings.send(&order).await, Sent::Accepted { .. }));
+    rig.ari.loses_us();
+    rig.ari.pick_up_unheard();
+    told(&world, &order, "the customer was not reached").await;
+    assert_eq!(rig.rings.send(&order).await, Sent::Rejected { reason: reason::REFUSED });
+}
+
+/// It still rings when we are back: nobody was missed.
+#[tokio::test]
+async fn whoever_answers_by_asterisk_after_the_connection_was_lost_is_spoken_to() {
+    let world = World::with(Kind::Asterisk.setup()).await;
+    let rig = Rig::open(&world).await;
+    let (_chidi, order) = asked(&world).await;
+    assert!(matches!(rig.rings.send(&order).await, Sent::Accepted { .. }));
+    let mut changed = rig.ari.changed.subscribe();
+    rig.ari.loses_us();
+    while !rig.ari.asked().contains("GET /channels/…") {
+        timeout(PATIENCE, changed.changed()).await.expect("nobody asks whether it still rings").unwrap();
+    }
+    rig.ari.pick_up();
+    told(&world, &order, "Somebody answered").await;
+    assert!(!world.tells(call(&order), "the customer was not reached").await);
+}
+
+#[tokio::test]
 async fn a_telephone_that_rings_for_nothing_stops_by_asterisk() {
     let world = World::with(Kind::Asterisk.setup()).await;
     let rig = Rig::open(&world).await;

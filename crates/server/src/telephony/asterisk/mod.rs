@@ -21,6 +21,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use countersign_core::{
     call::Stage,
     id::{CallId, MessageId},
+    message::Delivery,
     prompt::Music,
     secret::E164,
 };
@@ -45,7 +46,7 @@ use super::switch::{
     out::{self, Dials, NotRung},
 };
 use super::websocket;
-use crate::outbox::provider::is_loopback;
+use crate::{App, outbox::provider::is_loopback};
 
 /// The adapter's name in the record, and of the chore to be connected.
 pub const NAME: &str = "asterisk";
@@ -278,9 +279,13 @@ impl Asterisk {
                     self.lines.arrived(arrival);
                 }
                 known.insert(channel);
-            // One that rings, or waits to be rung, has no line yet.
-            } else if !on_line.contains(&channel) && live.call.stage != Stage::Dialing {
-                self.lines.lost(id, &channel).await;
+            } else if !on_line.contains(&channel) {
+                match (live.call.stage, live.call.ring, live.call.delivery) {
+                    (Stage::Dialing, Some(message), Some(Delivery::Sent)) => self.rung_out(app, id, message).await,
+                    // One that waits to be rung has no line yet.
+                    (Stage::Dialing, ..) => {}
+                    _ => self.lines.lost(id, &channel).await,
+                }
             }
         }
         for leg in there.iter().filter(|leg| !known.contains(**leg)) {
@@ -317,6 +322,15 @@ impl Asterisk {
         let state = self.ask(Method::GET, &["channels", leg], &[]).await.ok().and_then(|body| serde_json::from_slice::<serde_json::Value>(&body).ok());
         if state.is_some_and(|channel| channel.get("state").is_some_and(|state| state == "Up")) {
             self.picked_up(leg.to_owned(), call);
+        }
+    }
+
+    /// A telephone that we have had rung may ring no more. Asterisk also hangs up on whoever answers while
+    /// nobody takes the application's calls.
+    async fn rung_out(&self, app: &App, call: CallId, message: MessageId) {
+        let leg = self.leg(call, message);
+        if self.ask(Method::GET, &["channels", &leg], &[]).await == Err(SwitchError::Gone) {
+            out::ended(app, NAME, call, message, &leg).await;
         }
     }
 

@@ -35,7 +35,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, protocol::{Role, WebSocketConfig}},
+    tungstenite::{Message, protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode}},
 };
 
 use super::{
@@ -211,9 +211,11 @@ impl Session {
             Over::Lost => tracing::warn!(call = %self.id, "a media stream broke off; the call goes on without it"),
         }
         // Only now: Twilio goes on with the call when it is closed. What still comes is not looked at, and is
-        // taken all the same, so that our farewell is not lost behind it.
+        // taken all the same, so that our farewell is not lost behind it. With a status, as there are programs
+        // that take one without for an error (RFC 6455 §7.4.1).
+        let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         let farewell = async {
-            let _ = socket.close(None).await;
+            let _ = socket.close(Some(normal)).await;
             while let Some(Ok(_)) = socket.next().await {}
         };
         let _ = timeout(FAREWELL, farewell).await;
