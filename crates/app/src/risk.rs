@@ -199,8 +199,8 @@ pub fn list(config: &Path) -> Result<ExitCode, Failure> {
         let (points, usual) = (rules.points.get(part), part.usual_points());
         let most = u32::from(points) * part.most();
         let changed = if points == usual { String::new() } else { format!("  {WARN}usually {usual}{WARN:#}") };
-        let lately = if part.is_lately() { format!("  {DIM}to a specialist at most{DIM:#}") } else { String::new() };
-        anstream::println!("{:<width$}  {points:>6}  {:>7}{changed}{lately}", part.name(), most.min(100));
+        let bounded = if part.is_bounded() { format!("  {DIM}to a specialist at most{DIM:#}") } else { String::new() };
+        anstream::println!("{:<width$}  {points:>6}  {:>7}{changed}{bounded}", part.name(), most.min(100));
     }
     anstream::println!();
     for (route, from) in rules.routes.each() {

@@ -106,10 +106,11 @@ pub struct OnFile {
 
 /// How long a change of contact data counts as recent.
 pub const RECENT: Span = Span::days(14);
-/// What others can bring about in a customer's name never lifts a score above this: below the 75
-/// from which the shipped policies permit no change at all, and below every threshold beyond the
-/// specialist. So nobody can lock a customer out by calling in their name.
-pub const LATELY_CEILING: u8 = 74;
+/// What others can bring about in a customer's name, and a freeze, never lift a score above this: below
+/// the 75 from which the shipped policies permit no change at all, and below every threshold beyond the
+/// specialist. So nobody can lock a customer out by calling in their name, and nobody who froze their
+/// account is hung up on for a slip of the finger.
+pub const CEILING: u8 = 74;
 
 impl OnFile {
     /// Out of what is known of an account.
@@ -128,13 +129,13 @@ impl Rules {
     /// Weighs what was seen. Parts without points are left out.
     pub fn weigh(&self, seen: &[Seen]) -> Scored {
         let weighed = |s: &Seen| s.times.saturating_mul(self.points.get(s.part));
-        let own = seen.iter().filter(|s| !s.part.is_lately()).fold(0u8, |sum, s| sum.saturating_add(weighed(s))).min(100);
-        // What happened lately is trimmed, not dropped: the desk still reads it.
-        let mut left = LATELY_CEILING.min(self.routes.beyond_specialist().saturating_sub(1)).saturating_sub(own);
+        let own = seen.iter().filter(|s| !s.part.is_bounded()).fold(0u8, |sum, s| sum.saturating_add(weighed(s))).min(100);
+        // What is bounded is trimmed, not dropped: the desk still reads it.
+        let mut left = CEILING.min(self.routes.beyond_specialist().saturating_sub(1)).saturating_sub(own);
         let mut parts = Vec::new();
         for s in seen.iter().filter(|s| self.points.get(s.part) > 0) {
             let mut points = weighed(s);
-            if s.part.is_lately() {
+            if s.part.is_bounded() {
                 points = points.min(left);
                 left -= points;
             }
@@ -181,14 +182,16 @@ pub fn observe(call: &Call, file: OnFile) -> Vec<Seen> {
     // On this call already at once, and also where it only looks so: the score must not tell the two
     // apart. (A web password is not changed here, only asked for; a voice reaches nobody and proves nothing.)
     let here = call.performed.iter().any(|(action, _)| action.verb == Verb::Change && !matches!(action.object.as_str(), "password" | "voice"));
-    see(Part::ContactChangedLately, if_so(here || file.changed), format!("contact data or factors changed in the last {} days", RECENT.0 / Span::days(1).0));
+    // A freeze stands for the changes that it was made against.
+    let frozen = file.frozen || call.frozen;
+    see(Part::ContactChangedLately, if_so(here || (file.changed && !frozen)), format!("contact data or factors changed in the last {} days", RECENT.0 / Span::days(1).0));
     see(Part::CustomerNotOnThePhone, if_so(call.disowned), "the customer, asked in the portal, says that they are not on the phone".into());
     let (last, alarm) = (call.voice.last, call.voice.alarm);
     see(Part::VoiceNotAlike, if_so(last == Some(Outcome::Unlike)), "the voice is not like the one on file".into());
     see(Part::VoiceOtherWords, if_so(last == Some(Outcome::OtherWords)), "other words were said than those on file".into());
     see(Part::VoiceRecording, if_so(alarm == Some(Outcome::KnownRecording)), "a recording of the customer's voice that is on file was played".into());
     see(Part::VoiceSynthetic, if_so(alarm == Some(Outcome::Synthetic)), "the voice sounded synthetic".into());
-    see(Part::AccountFrozen, if_so(file.frozen || call.frozen), "the account is frozen".into());
+    see(Part::AccountFrozen, if_so(frozen), "the account is frozen".into());
     if let Some(number) = &call.signals.number {
         number.observe(&mut see);
     }

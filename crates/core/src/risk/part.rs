@@ -127,12 +127,13 @@ impl Part {
     /// The part with this name.
     pub fn parse(name: &str) -> Option<Self> { Self::ALL.into_iter().find(|p| p.name() == name) }
 
-    /// Whether it is about what happened on other calls: whoever shows a customer's number, or names
-    /// their account, can bring it about. Such parts together never lead further than to a specialist.
-    pub fn is_lately(self) -> bool {
+    /// Whether it leads to a specialist at most, and so do all such parts together. What happened on other
+    /// calls: whoever shows a customer's number, or names their account, can bring it about. And a
+    /// freeze: whoever has frozen their account is told that a specialist clears it up.
+    pub fn is_bounded(self) -> bool {
         matches!(
             self,
-            Self::AccountsOnLine | Self::LinesOnAccount | Self::FailedLatelyOnLine | Self::FailedLatelyOnAccount | Self::FraudOnLine
+            Self::AccountFrozen | Self::AccountsOnLine | Self::LinesOnAccount | Self::FailedLatelyOnLine | Self::FailedLatelyOnAccount | Self::FraudOnLine
             | Self::FraudOnAccount | Self::OddHour | Self::OddCountry
         )
     }

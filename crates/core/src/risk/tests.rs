@@ -129,6 +129,19 @@ fn any_rules() -> impl Strategy<Value = Rules> {
     })
 }
 
+/// Whoever was taken over, has undone the change and frozen the account keys a PIN wrongly, more than once.
+#[test]
+fn a_frozen_account_waits_for_a_specialist_whatever_is_keyed() {
+    let rules = Rules::default();
+    let file = OnFile { frozen: true, changed: true };
+    for failures in 0..=5 {
+        let call = Call { failures, ..call() };
+        let scored = rules.score(&call, file);
+        assert_eq!(scored.route, Route::Specialist, "{failures}: {scored:?}");
+        assert!(!scored.parts.iter().any(|p| p.name == Part::ContactChangedLately.name()), "{scored:?}");
+    }
+}
+
 /// Each part once, as `observe` gives them.
 fn any_sight() -> impl Strategy<Value = Vec<Seen>> {
     prop::collection::vec(any_seen(), 0..12).prop_map(|mut all| {
@@ -162,10 +175,11 @@ proptest! {
         prop_assert_eq!(scored.route, rules.routes.of(scored.score));
     }
 
-    /// Lockout is no weapon: what others do in a customer's name leads to a specialist at most.
+    /// Lockout is no weapon: what others do in a customer's name leads to a specialist at most, and so does
+    /// a freeze.
     #[test]
-    fn what_happened_lately_never_leads_further_than_to_a_specialist(rules in any_rules(), sight in any_sight()) {
-        let own: Vec<Seen> = sight.iter().filter(|s| !s.part.is_lately()).cloned().collect();
+    fn what_is_bounded_never_leads_further_than_to_a_specialist(rules in any_rules(), sight in any_sight()) {
+        let own: Vec<Seen> = sight.iter().filter(|s| !s.part.is_bounded()).cloned().collect();
         let (alone, all) = (rules.weigh(&own), rules.weigh(&sight));
         prop_assert!(all.route <= Route::Specialist || all.route == alone.route, "{all:?}");
         prop_assert!(all.score < 75 || all.score == alone.score, "below the score at which nothing changes any more: {all:?}");

@@ -61,6 +61,8 @@ struct State {
     /// What was asked, without names.
     asked: BTreeSet<String>,
     events: Option<mpsc::UnboundedSender<String>>,
+    /// Whoever rings is answered in the moment in which we are back.
+    answers_then: bool,
 }
 
 /// The switch.
@@ -200,7 +202,14 @@ impl Ari {
         stream.write_all(answer.as_bytes()).await.unwrap();
         let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
         let (sender, mut events) = mpsc::unbounded_channel();
-        self.state().events = Some(sender);
+        let then = {
+            let mut state = self.state();
+            state.events = Some(sender);
+            std::mem::take(&mut state.answers_then)
+        };
+        if then {
+            self.pick_up();
+        }
         self.moved();
         loop {
             tokio::select! {
@@ -384,6 +393,12 @@ impl Ari {
 
     /// The connection for events is lost. It comes back by itself.
     pub fn loses_us(&self) { self.state().events = None; }
+
+    /// The same, and whoever is rung answers before we have asked what there is.
+    pub fn loses_us_until_answered(&self) {
+        let mut state = self.state();
+        (state.events, state.answers_then) = (None, true);
+    }
 
     /// Somebody answers while nobody takes the application's calls, and is hung up: nobody is told.
     pub fn pick_up_unheard(&self) {

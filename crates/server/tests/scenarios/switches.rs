@@ -19,6 +19,7 @@ use crate::common::{
     hides,
     people::*,
     portal::Portal,
+    recordings,
 };
 
 /// Chidi asks in the portal to be rung: the order, as its carrier gets it.
@@ -83,6 +84,33 @@ async fn whoever_answers_by_asterisk_after_the_connection_was_lost_is_spoken_to(
     rig.ari.pick_up();
     told(&world, &order, "Somebody answered").await;
     assert!(!world.tells(call(&order), "the customer was not reached").await);
+}
+
+/// What is in the list of channels, and also told by an event that has waited, happened once.
+#[tokio::test]
+async fn whoever_answers_while_calls_are_taken_up_is_greeted_once() {
+    let world = World::with(Kind::Asterisk.setup()).await;
+    let rig = Rig::open(&world).await;
+    let (_chidi, order) = asked(&world).await;
+    assert!(matches!(rig.rings.send(&order).await, Sent::Accepted { .. }));
+    let (leg, mut changed) = (rig.ari.rings().unwrap(), rig.ari.changed.subscribe());
+    rig.ari.loses_us_until_answered();
+    let mut heard = Vec::new();
+    let mut pressed = false;
+    loop {
+        heard.extend(rig.ari.take(&leg));
+        let words = recordings::text(&heard).into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(" ");
+        if !pressed && words.contains("website shows now") {
+            // No key that is shown.
+            rig.ari.key(&leg, '*');
+            pressed = true;
+        }
+        if let Some((before, _)) = words.split_once("not accepted") {
+            assert_eq!(before.matches("Hello").count(), 1, "{words}");
+            break;
+        }
+        timeout(PATIENCE, changed.changed()).await.unwrap_or_else(|_| panic!("heard {words:?}")).unwrap();
+    }
 }
 
 #[tokio::test]

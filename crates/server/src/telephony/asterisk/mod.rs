@@ -334,8 +334,13 @@ impl Asterisk {
         }
     }
 
-    /// Somebody has answered a call of ours.
+    /// Somebody has answered a call of ours. While calls are taken up, that is seen in the list, and is told
+    /// again by the event that has waited: whoever is being spoken to is not greeted anew, with their keys
+    /// lost.
     fn picked_up(self: &Arc<Self>, leg: String, call: CallId) {
+        if self.lines.has(&leg) {
+            return;
+        }
         self.lines.arrived(Arrival { channel: leg, number: None, to: None, verstat: Default::default(), ours: Some(call), agent: false, switch: self.clone() });
     }
 

@@ -119,9 +119,9 @@ impl<E: End> ByEar<E> {
         }
     }
 
-    /// Presses what an entry wants, with its end. The number of events before it; none if nothing comes
-    /// of it: whoever waits chooses other music, and other keys mean nothing.
-    async fn pressed(&mut self, keys: &str) -> Option<u64> {
+    /// Presses what an entry wants, with its end. What there was before it; none if nothing comes of it:
+    /// whoever waits chooses other music, and other keys mean nothing.
+    async fn pressed(&mut self, keys: &str) -> Option<(u64, Vec<Directive>)> {
         let (n, directives) = self.now().await;
         let (most, means) = match then(&directives) {
             Then::Keys(most) => (usize::try_from(most).unwrap(), true),
@@ -129,7 +129,7 @@ impl<E: End> ByEar<E> {
         };
         let ended = if keys.len() < most { format!("{keys}#") } else { keys.to_owned() };
         self.end.press(&ended).await;
-        means.then_some(n)
+        means.then_some((n, directives))
     }
 }
 
@@ -140,21 +140,20 @@ impl<E: End> Caller for ByEar<E> {
     fn by_ear(&self) -> bool { true }
 
     async fn keys(&mut self, keys: &str) {
-        if let Some(before) = self.pressed(keys).await {
+        if let Some((before, _)) = self.pressed(keys).await {
             self.settle(before).await;
         }
     }
 
-    /// Into the next prompt: what is asked then is known already.
+    /// Into the next prompt: what is asked then is known already, and is something else. That there are more
+    /// events would not do: not all of them come from keys, and a key too early is an answer to this prompt.
     async fn hurry(&mut self, keys: &str) {
         let (until, mut notices) = (Instant::now() + PATIENCE, self.world.app.runner.hub.listen());
-        let Some(before) = self.pressed(keys).await else { return };
-        let mut n = self.now().await.0;
-        while n <= before {
+        let Some((_, before)) = self.pressed(keys).await else { return };
+        while self.now().await.1 == before {
             assert!(Instant::now() < until, "a key leads nowhere: {:#?}", self.world.story(self.id).await);
-            self.end.next().await;
-            if moved(&mut notices) {
-                n = self.now().await.0;
+            while !moved(&mut notices) {
+                self.end.next().await;
             }
         }
         self.end.ear().clear();
