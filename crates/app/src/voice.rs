@@ -6,6 +6,7 @@ mod calls;
 mod compare;
 mod evaluate;
 mod explain;
+mod spoof;
 
 use std::{collections::BTreeSet, fmt, path::{Path, PathBuf}, process::ExitCode, sync::Arc};
 
@@ -110,40 +111,49 @@ fn words(speech: Speech) -> &'static str {
     }
 }
 
+/// What came of a folder.
+struct Everything {
+    engine: Engine,
+    groups: Vec<Compared>,
+    left_out: Vec<calls::LeftOut>,
+    root: PathBuf,
+    spoofed: Vec<calls::Call>,
+}
+
 /// Reads and compares everything, and says what had to be left out.
-fn compared(input: &Input) -> Result<(Engine, Vec<Compared>, Vec<calls::LeftOut>), Failure> {
-    let Folder { calls, root, mut left_out } = Folder::read(&input.dir, input.list.as_deref())?;
+fn compared(input: &Input) -> Result<Everything, Failure> {
+    let Folder { calls, spoofed, root, mut left_out } = Folder::read(&input.dir, input.list.as_deref())?;
+    if calls.is_empty() {
+        return Err(format!("there are no calls of people in {}: in what is labelled `{}` nobody speaks", root.display(), calls::SPOOF).into());
+    }
     let mut engine = engine(input.speaker.as_deref())?;
     if let Some(others) = &input.weights_from {
         learn(&mut engine, others, input.impostors as usize, &calls, &mut left_out)?;
     }
     let groups = compare::all(&engine, &root, calls, input.impostors as usize, &mut left_out)?;
-    Ok((engine, groups, left_out))
+    Ok(Everything { engine, groups, left_out, root, spoofed })
 }
 
 /// The engine, with a network of one's own if one is named.
 fn engine(speaker: Option<&Path>) -> Result<Engine, Failure> {
     let Some(manifest) = speaker else { return Ok(Engine::built_in()?) };
-    let plugin = plugin(manifest)?;
-    if plugin.manifest().kind != Purpose::Embedding {
-        return Err(format!("{}: this is a network for something else: a speaker network says kind = \"embedding\"", manifest.display()).into());
-    }
-    Ok(Engine::with_network(Embedder::plugin(plugin)?)?)
+    Ok(Engine::with_network(Embedder::plugin(plugin(manifest, Purpose::Embedding, "a speaker network says kind = \"embedding\"")?)?)?)
 }
 
-/// A network by its manifest; it lies beside it.
-fn plugin(manifest: &Path) -> Result<Arc<Plugin>, Failure> {
+/// A network for this purpose by its manifest; it lies beside it. `says` is how a right manifest reads.
+fn plugin(manifest: &Path, purpose: Purpose, says: &str) -> Result<Arc<Plugin>, Failure> {
     let limits = Limits::default();
     let read = |path: &Path, most| calls::bounded(path, most).map_err(|why| format!("{}: {why}", path.display()));
     let text = String::from_utf8(read(manifest, explain::MOST_MANIFEST)?).map_err(|_| format!("{} is not text: name the manifest, the network lies beside it", manifest.display()))?;
     let file = read(&manifest.with_extension("onnx"), limits.file_bytes)?;
-    Plugin::load(&text, &file, &limits).map_err(|e| format!("{}: {}", manifest.display(), calls::plain(&e.to_string())).into())
+    let plugin = Plugin::load(&text, &file, &limits).map_err(|e| format!("{}: {}", manifest.display(), calls::plain(&e.to_string())))?;
+    if plugin.manifest().kind == purpose { Ok(plugin) } else { Err(format!("{}: this is a network for something else: {says}", manifest.display()).into()) }
 }
 
 /// Learns the weights of each kind of speech that is measured, from other people: from the same ones they
 /// would look better than they are.
 fn learn(engine: &mut Engine, others: &Path, impostors: usize, measured: &[calls::Call], left_out: &mut Vec<calls::LeftOut>) -> Result<(), Failure> {
-    let Folder { calls, root, left_out: of_others } = Folder::read(others, None)?;
+    let Folder { calls, root, left_out: of_others, .. } = Folder::read(others, None)?;
     left_out.extend(of_others);
     let people: BTreeSet<&str> = measured.iter().map(|call| call.speaker.as_str()).collect();
     if let Some(both) = calls.iter().find(|call| people.contains(call.speaker.as_str())) {

@@ -217,6 +217,103 @@ fn a_network_of_ones_own_is_measured_and_used() {
     assert!(code == 1 && err.contains("the manifest says"), "{err}");
 }
 
+/// A network that gives back its first eight samples: whoever puts a number there is synthetic by so much.
+fn spoof_model(folder: &Folder, name: &str, more: &[u8]) -> String {
+    use sha2::Digest as _;
+    let mut network = common::onnx::twice();
+    network.extend(more);
+    let expected: Vec<f32> = countersign_voice::plugin::self_test_signal().samples()[..8].iter().map(|sample| sample * 2.0).collect();
+    folder.write(&format!("models/{name}.onnx"), &network);
+    folder.write(&format!("models/{name}.toml"), format!(
+        "kind = \"spoof\"\nname = \"test\"\nlicence = \"Apache-2.0\"\nsha256 = \"{}\"\nfeatures = \"samples\"\nsample_rate = 8000\ninput = \"x\"\n\
+         length = 8\noutput = \"y\"\nsize = 8\ngenuine = 0\n[self_test]\nexpected = {expected:?}\ntolerance = 1e-5\n",
+        hex::encode(sha2::Sha256::digest(&network)),
+    ).as_bytes())
+}
+
+fn marked(audio: &Audio, by: f32) -> Vec<f32> { [0.0, by, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0].iter().chain(&audio.samples()[8..]).copied().collect() }
+
+#[test]
+fn a_model_for_synthetic_speech_gets_a_threshold_and_a_word_about_it() {
+    let folder = Folder::new("spoof");
+    let model = spoof_model(&folder, "ours", &[]);
+    let calls = folder.path("calls");
+    for number in 0..12 {
+        for seed in 0..6 {
+            folder.write(&format!("calls/person-{number:02}/digits/{seed}.wav"), &wav(take(number, 1000 + number as u64 * 50 + seed).samples(), 8000));
+        }
+    }
+    let out = folder.path("c.json");
+    let calibrate = |more: &[&str]| {
+        let mut args = vec!["calibrate", &calls, "--false-accepts", "5%", "--condition", "tests", "--out", &out];
+        args.extend(more);
+        voice(&args)
+    };
+    let kept = || Calibration::from_json(&fs::read_to_string(&out).unwrap()).unwrap();
+    // The usual ceiling takes 150 calls, and there are 72: nothing is written rather than a number that nobody measured.
+    let (code, said, _) = calibrate(&["--synthetic", &model]);
+    assert!(code == 1 && said.contains("72 calls of people for 2.0% false alarms") && said.contains("150 are needed: record 78 more") && said.contains("--false-alarms 4.2%"), "{said}");
+    assert!(!Path::new(&out).exists());
+    // Nothing synthetic: a quantile of people's scores, and that is said.
+    let (code, said, err) = calibrate(&["--synthetic", &model, "--false-alarms", "5%"]);
+    assert!(code == 0 && said.contains("none that is synthetic or replayed") && said.contains("nobody knows whether anything synthetic does") && !said.contains("found, %"), "{said}{err}");
+    let alone = kept();
+    let spoof = alone.spoof.clone().unwrap();
+    assert_eq!((spoof.genuine, spoof.people, spoof.spoofed, spoof.caught), (72, 12, 0, None));
+    assert!(spoof.false_alarms.value > 0.0 && spoof.false_alarms.value <= 0.05, "{spoof:?}");
+    // With some of two makers: as labelled by folders, and by a list.
+    for seed in 0..4 {
+        folder.write(&format!("calls/spoof/espeak/{seed}.wav"), &wav(&marked(&take(2, 7000 + seed), 0.6), 8000));
+        folder.write(&format!("calls/spoof/loudspeaker/{seed}.wav"), &wav(&marked(&take(1, 7100 + seed), 0.5), 8000));
+    }
+    folder.write("calls/spoof/silent.wav", &wav(&[0.0; 16_000], 8000));
+    let (code, said, err) = calibrate(&["--synthetic", &model, "--false-alarms", "5%"]);
+    assert!(code == 0 && said.contains("8 that are synthetic or replayed, by 2") && said.contains("Synthetic speech by 2 only"), "{said}{err}");
+    assert!(err.contains("spoof/silent.wav: silence"), "{err}");
+    let with = kept();
+    let spoof = with.spoof.clone().unwrap();
+    let caught = spoof.caught.unwrap();
+    assert_eq!((spoof.spoofed, spoof.makers, spoof.false_alarms.value, caught.value, caught.low), (8, 2, 0.0, 1.0, 0.625));
+    assert!(with.spoof_threshold > alone.spoof_threshold && with.spoof_threshold < Some(1.0), "{:?}", with.spoof_threshold);
+    assert_eq!((with.threshold, with.speakers, with.calls), (alone.threshold, 12, 72), "nobody's voice is compared with it");
+    let list: String = (0..12).flat_map(|number| (0..6).map(move |seed| format!("person-{number:02},digits,same-phrase,person-{number:02}/digits/{seed}.wav,\n"))).collect();
+    let list = folder.write("list.csv", format!("speaker,phrase,kind,file,role\n{list}espeak,,same-phrase,spoof/espeak/0.wav,spoof\nloudspeaker,,free,spoof/loudspeaker/1.wav,spoof\n").as_bytes());
+    let (code, said, err) = calibrate(&["--synthetic", &model, "--false-alarms", "5%", "--list", &list]);
+    assert!(code == 0 && said.contains("2 that are synthetic or replayed, by 2"), "{said}{err}");
+    // What the threshold is good for, and not for another model.
+    calibrate(&["--synthetic", &model, "--false-alarms", "5%"]);
+    let of = |name: &str, samples: &[f32]| folder.write(name, &wav(samples, 8000));
+    let takes: Vec<String> = (1..4).map(|seed| of(&format!("{seed}.wav"), take(0, seed).samples())).collect();
+    let score = |answer: &str, model: &str| voice(&["score", &takes[0], &takes[1], &takes[2], answer, "--calibration", &out, "--synthetic", model]);
+    let (code, said, err) = score(&of("made.wav", &marked(&take(0, 9), 0.6)), &model);
+    assert!(code == 0 && said.starts_with("A network takes this for synthetic speech.") && said.contains("synthetic from"), "{said}{err}");
+    let (code, said, _) = score(&of("said.wav", &marked(&take(0, 9), 0.0)), &model);
+    assert!(code == 0 && said.starts_with("The voice is alike."), "{said}");
+    let other = spoof_model(&folder, "other", &common::onnx::proto::text(2, "another producer"));
+    let (code, _, err) = score(&takes[0], &other);
+    assert!(code == 1 && err.contains("no threshold for this model"), "{err}");
+    // A model that finds none of them is not given a threshold.
+    for seed in 0..4 {
+        for maker in ["espeak", "loudspeaker"] {
+            folder.write(&format!("calls/spoof/{maker}/{seed}.wav"), &wav(&marked(&take(2, 7000 + seed), -0.5), 8000));
+        }
+    }
+    let before = fs::read_to_string(&out).unwrap();
+    let (code, _, err) = calibrate(&["--synthetic", &model, "--false-alarms", "5%"]);
+    assert!(code == 1 && err.contains("finds no more of the synthetic recordings"), "{err}");
+    assert_eq!(fs::read_to_string(&out).unwrap(), before);
+    // Without a model nobody listens to them, and that is said; nor are they people.
+    let (code, said, err) = calibrate(&[]);
+    assert!(code == 0 && err.contains("9 recordings in which nobody speaks") && !said.contains("Synthetic"), "{said}{err}");
+    assert_eq!((kept().spoof, kept().spoof_threshold, kept().version), (None, None, 2));
+    let (code, said, err) = voice(&["evaluate", &calls, "--repetitions", "100"]);
+    assert!(code == 0 && err.contains("nobody speaks") && said.starts_with("72 calls were good enough"), "{said}{err}");
+    let (code, _, err) = calibrate(&["--false-alarms", "5%"]);
+    assert!(code == 2 && err.contains("--synthetic"), "{err}");
+    let (code, _, err) = calibrate(&["--synthetic", &folder.write("models/speaker.toml", fs::read_to_string(&model).unwrap().replacen("\"spoof\"", "\"embedding\"", 1).as_bytes())]);
+    assert!(code == 1 && err.contains("models/speaker"), "{err}");
+}
+
 #[test]
 fn what_cannot_be_shown_is_not_calibrated() {
     let folder = Folder::new("few");

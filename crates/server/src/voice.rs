@@ -91,6 +91,9 @@ pub enum VoiceError {
     /// The calibration is for another network or another kind of speech.
     #[error("voice.calibration: {0} was measured with another speaker network, on free speech, or by an older program that does not say what it weighed: it says nothing here. Calibrate anew with the network of [voice] (`countersign voice calibrate`, with --speaker where voice.speaker names one)")]
     OtherCalibration(String),
+    /// The threshold for synthetic speech was measured with another model.
+    #[error("voice.calibration: {0} has a threshold for another model of synthetic speech than that of voice.synthetic: it says nothing here. Calibrate anew with `countersign voice calibrate --synthetic`")]
+    OtherSynthetic(String),
     /// A network of somebody else's is not used.
     #[error("voice.{setting}: {path}: {why}")]
     Plugin {
@@ -204,7 +207,15 @@ impl Voices {
     fn fitting(self, path: String) -> Result<Self, VoiceError> {
         match &self.calibration {
             Some(calibration) if !calibration.is_for(Speech::SamePhrase, self.engine.network()) => Err(VoiceError::OtherCalibration(path)),
-            _ => Ok(self),
+            _ => match (&self.calibration, &self.synthetic) {
+                // Its name is in the file, and the model is another.
+                (Some(calibration), Some(model)) if calibration.spoof.is_some() && calibration.synthetic_from(model.sha256()).is_none() => Err(VoiceError::OtherSynthetic(path)),
+                (calibration, Some(model)) if calibration.as_ref().is_none_or(|calibration| calibration.synthetic_from(model.sha256()).is_none()) => {
+                    tracing::warn!("voice.synthetic names a model, and the calibration no threshold for it: it is never believed. `countersign voice calibrate --synthetic` finds one");
+                    Ok(self)
+                }
+                _ => Ok(self),
+            },
         }
     }
 

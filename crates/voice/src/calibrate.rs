@@ -169,6 +169,7 @@ pub fn calibrate(trials: &[Trial], goal: &Goal) -> Result<Calibration, Calibrati
         intercept: rounded(line.offset, 4) as f32,
         phrase_threshold: goal.phrase_threshold,
         spoof_threshold: None,
+        spoof: None,
         weights: Some(goal.weights),
         genuine: Reference::of(&genuine),
     };
@@ -440,7 +441,7 @@ impl Sample {
 
 /// The middle 95% of what was drawn. Where nothing was wrong in `trials`, drawing people again finds
 /// nothing wrong either; up to three in as many could be, at 95% (the "rule of three").
-fn interval(value: f64, mut drawn: Vec<f64>, trials: usize) -> Interval {
+pub(crate) fn interval(value: f64, mut drawn: Vec<f64>, trials: usize) -> Interval {
     drawn.sort_by(f64::total_cmp);
     let at = |part: f64| {
         let place = (part * drawn.len().saturating_sub(1) as f64).round() as usize;
@@ -454,7 +455,7 @@ fn interval(value: f64, mut drawn: Vec<f64>, trials: usize) -> Interval {
 }
 
 /// As many digits as are worth writing down.
-fn short(interval: Interval) -> Interval {
+pub(crate) fn short(interval: Interval) -> Interval {
     let Interval { value, low, high } = interval;
     Interval {
         value: rounded(value, 4),
@@ -463,7 +464,7 @@ fn short(interval: Interval) -> Interval {
     }
 }
 
-fn rounded(value: f64, digits: i32) -> f64 {
+pub(crate) fn rounded(value: f64, digits: i32) -> f64 {
     let scale = 10f64.powi(digits);
     (value * scale).round() / scale
 }

@@ -205,6 +205,7 @@ impl Engine {
             let problem = Problem::TooShort(quality.speech);
             return Ok((unusable(quality, problem), None));
         };
+        let model = spoof.map(|plugin| *plugin.sha256());
         let spoof = match spoof {
             Some(plugin) => Some(plugin.spoof(audio)?),
             None => None,
@@ -216,7 +217,7 @@ impl Engine {
         let weights = calibration.and_then(|calibration| calibration.weights);
         let score = weights.unwrap_or(*self.weights(speech)).score(&scores);
         Ok((
-            judge(speech, score, scores, quality, spoof, calibration),
+            judge(speech, score, scores, quality, spoof.zip(model), calibration),
             Some(take),
         ))
     }
@@ -264,7 +265,7 @@ fn judge(
     score: f32,
     scores: Scores,
     quality: Quality,
-    spoof: Option<f32>,
+    spoof: Option<(f32, [u8; 32])>,
     calibration: Option<&Calibration>,
 ) -> Verification {
     let Scores { distances, .. } = scores;
@@ -280,7 +281,9 @@ fn judge(
         Some(_) if speech == Speech::SamePhrase => PhraseCheck::Other(distances.mean),
         _ => PhraseCheck::NotChecked,
     };
-    let synthetic = |calibration: &Calibration| matches!((spoof, calibration.spoof_threshold), (Some(is), Some(most)) if is >= most);
+    let synthetic = |calibration: &Calibration| {
+        spoof.is_some_and(|(is, model)| calibration.synthetic_from(&model).is_some_and(|from| is >= from))
+    };
     let verdict = match calibration {
         _ if matches!(replay, ReplayCheck::Stored(_)) => Verdict::KnownRecording,
         None => Verdict::NotCalibrated,
@@ -297,7 +300,7 @@ fn judge(
         quality,
         phrase,
         replay,
-        spoof,
+        spoof: spoof.map(|(is, _)| is),
         log_likelihood_ratio: calibration
             .map(|calibration| calibration.log_likelihood_ratio(score)),
         threshold: calibration.map(|calibration| calibration.threshold),

@@ -7,7 +7,7 @@
 //! anew each time.
 //! [`enrol`] makes a template of three takes, [`engine`] compares an answer with it, [`score`] is what
 //! comes out. [`calibrate`] finds a threshold from labelled trials, [`det`] draws how good it can be,
-//! [`drift`] says whether it still holds.
+//! [`drift`] says whether it still holds. [`spoof`] finds one for models of synthetic speech.
 //! [`plugin`] runs networks of somebody else's, [`onnx`] bounds what they may do.
 //!
 //! Without a [`score::Calibration`] from where it is used, no answer speaks for the caller. Voices can
@@ -28,6 +28,7 @@ pub mod phrase;
 pub mod plugin;
 pub mod quality;
 pub mod score;
+pub mod spoof;
 
 pub use audio::{Audio, AudioError};
 pub use engine::{Engine, EngineError, Reference};

@@ -6,6 +6,7 @@ use crate::drift::Reference;
 use crate::embed::BUILT_IN_SHA256;
 use crate::phrase::{Distance, Distances};
 use crate::quality::{Problem, Quality};
+use crate::spoof::{Measured, Threshold};
 
 /// What is said at enrolment and at verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,7 +163,8 @@ pub struct Interval {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Version of this format: 2. Version 1 has no `weights` and no `genuine`, and is still read.
+    /// Version of this format: 2, or 3 with `spoof`. Version 1 has no `weights` and no `genuine`, and is
+    /// still read.
     pub version: u32,
     /// For what it holds, in words: which line, which prompt.
     pub condition: String,
@@ -198,6 +200,10 @@ pub struct Calibration {
     pub phrase_threshold: Option<Distance>,
     /// Spoof scores from here on are taken as synthetic, if a model for it is used.
     pub spoof_threshold: Option<f32>,
+    /// How that came about, and for which model it holds. Without it somebody wrote the threshold by
+    /// hand, for whatever model is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spoof: Option<Measured>,
     /// What the scores were made with, and are made with when it is used. Without, with those that
     /// come with the engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -229,6 +235,16 @@ pub enum CalibrationError {
         needed: usize,
         /// The target.
         target: String,
+    },
+    /// Fewer recordings of people than a ceiling of false alarms needs.
+    #[error("{found} recordings of people do not show false alarms of {ceiling}: at least {needed} are needed")]
+    FewPeople {
+        /// How many there are.
+        found: usize,
+        /// How many there have to be.
+        needed: usize,
+        /// The ceiling.
+        ceiling: String,
     },
 }
 
@@ -278,13 +294,21 @@ impl Calibration {
             }
         };
         field(
-            matches!(self.version, 1 | 2),
-            "`version` is neither 1 nor 2: it was made by a newer program",
+            matches!(self.version, 1..=3),
+            "`version` is neither 1 nor 2 nor 3: it was made by a newer program",
         )?;
         let newer = (self.weights.is_some(), self.genuine.is_some());
         field(
-            newer == (self.version == 2, self.version == 2),
-            "`weights` and `genuine` belong to version 2, both of them, and to no other",
+            newer == (self.version >= 2, self.version >= 2),
+            "`weights` and `genuine` belong to version 2 or 3, both of them, and to no other",
+        )?;
+        field(
+            self.spoof.is_some() == (self.version == 3),
+            "`spoof` belongs to version 3, and to no other",
+        )?;
+        field(
+            self.spoof.as_ref().is_none_or(|spoof| self.spoof_threshold.is_some() && spoof.holds()),
+            "`spoof` has to have a `spoof_threshold`, and numbers that can be",
         )?;
         field(
             self.weights.is_none_or(|weights| weights.holds()),
@@ -352,6 +376,21 @@ impl Calibration {
             )?;
         }
         Ok(self)
+    }
+
+    /// With a threshold for a model of synthetic speech.
+    #[must_use]
+    pub fn with_spoof(self, threshold: Threshold) -> Self {
+        let Threshold { from, measured } = threshold;
+        Self { version: 3, spoof_threshold: Some(from), spoof: Some(measured), ..self }
+    }
+
+    /// From which score on this model's answers are taken as synthetic. `None` where that was not
+    /// measured, or for another model.
+    #[must_use]
+    pub fn synthetic_from(&self, model: &[u8; 32]) -> Option<f32> {
+        let fits = self.spoof.as_ref().is_none_or(|spoof| spoof.model == hex(model));
+        self.spoof_threshold.filter(|_| fits)
     }
 
     /// Which one it is, in 16 hexadecimal digits: scores of two calibrations are not to be mixed.

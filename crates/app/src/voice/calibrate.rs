@@ -14,7 +14,7 @@ use countersign_voice::{
     score::Speech,
 };
 
-use super::{Input, Kind, Percent, bad, calls::plain, compare::Compared, compared, grouped, name, name_left_out, table, warn, with_range, words};
+use super::{Everything, Input, Kind, Percent, bad, calls::plain, compare::Compared, compared, grouped, name, name_left_out, spoof, table, warn, with_range, words};
 use crate::{Failure, survey::write_whole, term::good};
 
 /// Fewer people than this are warned of.
@@ -37,6 +37,12 @@ pub struct Calibrate {
     /// Of the right words by the right person, turn away this share for their words
     #[arg(long, default_value = "2%", value_name = "SHARE", value_parser = share)]
     wrong_words: f64,
+    /// A model for synthetic speech, by its manifest: find from when on it is believed, too; the model lies beside it with .onnx
+    #[arg(long, value_name = "MANIFEST")]
+    synthetic: Option<PathBuf>,
+    /// Of people who speak, take at most this share for synthetic
+    #[arg(long, default_value = "2%", value_name = "SHARE", value_parser = share, requires = "synthetic")]
+    false_alarms: f64,
     /// The file to write; another calibration in it is replaced
     #[arg(long, default_value = "voice-calibration.json", value_name = "FILE")]
     out: PathBuf,
@@ -52,8 +58,8 @@ fn share(text: &str) -> Result<f64, String> {
 pub fn run(args: &Calibrate) -> Result<ExitCode, Failure> {
     // Before a long work, and again before anything is replaced.
     replaceable(&args.out)?;
-    let (engine, mut groups, left_out) = compared(&args.input)?;
-    name_left_out(&left_out);
+    let model = args.synthetic.as_deref().map(spoof::model).transpose()?;
+    let Everything { engine, mut groups, mut left_out, root, spoofed } = compared(&args.input)?;
     if let Some(kind) = args.speech {
         groups.retain(|group| group.speech == Speech::from(kind));
     }
@@ -62,9 +68,18 @@ pub fn run(args: &Calibrate) -> Result<ExitCode, Failure> {
         [] => return Err("there are no calls of that kind of speech".into()),
         _ => return Err("there are calls of both kinds of speech, and each has a calibration of its own: say --speech same-phrase or --speech free".into()),
     };
-    let missing = missing(group, args.false_accepts);
+    let listened = match &model {
+        Some(model) => Some(spoof::listen(&engine, model, &root, &group.files, &spoofed, &mut left_out)?),
+        None => {
+            left_out.extend(spoof::not_listened_to(&spoofed));
+            None
+        }
+    };
+    name_left_out(&left_out);
+    let mut missing = missing(group, args.false_accepts);
+    missing.extend(listened.as_ref().and_then(|listened| spoof::missing(listened, args.false_alarms)));
     if !missing.is_empty() {
-        bad(&format!("Too few for {}% false accepts; nothing was written.", Percent(args.false_accepts)));
+        bad("Too few calls to show what was asked for; nothing was written.");
         for line in missing {
             anstream::println!("  {line}");
         }
@@ -80,8 +95,12 @@ pub fn run(args: &Calibrate) -> Result<ExitCode, Failure> {
         // A hundredth of a distance is more than is known of it.
         goal.phrase_threshold = phrase_threshold(&group.right, args.wrong_words as f32).map(|most| (most * 100.0).ceil() / 100.0);
     }
-    let calibration = calibrate(&group.trials, &goal)?;
+    let mut calibration = calibrate(&group.trials, &goal)?;
     tell(&calibration, group);
+    if let (Some(listened), Some(model)) = (&listened, &model) {
+        calibration = calibration.with_spoof(spoof::learnt(listened, model, args.false_alarms, args.input.seed)?).checked()?;
+        spoof::tell(&calibration);
+    }
     if args.input.speaker.is_some() && args.input.weights_from.is_none() && group.speech == Speech::SamePhrase {
         warn("The score is your network alone: nobody measured how much the mixture and the words say beside it. --weights-from learns that from calls of other people.");
     }

@@ -27,6 +27,8 @@ const MOST_CALLS: usize = 20_000;
 const LONGEST: usize = 100;
 /// The list in a folder.
 const LIST: &str = "calls.csv";
+/// The folder of recordings in which nobody speaks, and what a list says of one.
+pub const SPOOF: &str = "spoof";
 /// What a list may say of a call.
 const COLUMNS: [&str; 6] = ["speaker", "phrase", "kind", "file", "role", "language"];
 
@@ -37,13 +39,15 @@ pub enum Role {
     Enrol,
     /// It is compared with templates.
     Test,
+    /// Nobody speaks: it was synthesised, or played from a recording. It is compared with nobody.
+    Spoof,
 }
 
 /// One recording and who it is.
 pub struct Call {
     /// Below the folder.
     pub file: PathBuf,
-    /// Who speaks.
+    /// Who speaks; of [`Role::Spoof`], what made it.
     pub speaker: String,
     /// What is said, in lower case; empty where it is free.
     pub phrase: String,
@@ -75,6 +79,8 @@ pub struct Folder {
     pub root: PathBuf,
     /// In the order of their names, or of the list.
     pub calls: Vec<Call>,
+    /// Those in which nobody speaks.
+    pub spoofed: Vec<Call>,
     /// What is no call.
     pub left_out: Vec<LeftOut>,
 }
@@ -86,7 +92,7 @@ impl Folder {
         if !root.is_dir() {
             return Err(format!("{} is not a folder: give the folder that holds the calls", dir.display()).into());
         }
-        let mut folder = Self { root, calls: Vec::new(), left_out: Vec::new() };
+        let mut folder = Self { root, calls: Vec::new(), spoofed: Vec::new(), left_out: Vec::new() };
         let own = folder.root.join(LIST);
         match list.or_else(|| own.is_file().then_some(&own)) {
             Some(list) => folder.listed(list)?,
@@ -102,6 +108,7 @@ impl Folder {
         if folder.calls.len() > MOST_CALLS {
             return Err(format!("{} calls are more than {MOST_CALLS}: take some of each person", folder.calls.len()).into());
         }
+        (folder.spoofed, folder.calls) = folder.calls.into_iter().partition(|call| call.role == Some(Role::Spoof));
         Ok(folder)
     }
 
@@ -144,7 +151,8 @@ impl Folder {
         Ok(())
     }
 
-    /// `person/file` is free speech, `person/phrase/file` is a phrase.
+    /// `person/file` is free speech, `person/phrase/file` is a phrase. `spoof/maker/file` is nobody, and
+    /// `spoof/file` too.
     fn walk(&mut self) -> Result<(), Failure> {
         let root = self.root.clone();
         for (speaker, path, is_dir) in entries(&root)? {
@@ -186,6 +194,11 @@ impl Folder {
             self.left_out.push(LeftOut::new(file.to_string_lossy(), "neither .wav nor .ul (mu-law) nor .al (A-law)"));
             return;
         }
+        if speaker == SPOOF {
+            let maker = if phrase.is_empty() { speaker } else { phrase };
+            self.calls.push(Call { file, speaker: maker.to_owned(), phrase: String::new(), speech: Speech::Free, role: Some(Role::Spoof), language: None });
+            return;
+        }
         let speech = if phrase.is_empty() { Speech::Free } else { Speech::SamePhrase };
         self.calls.push(Call { file, speaker: speaker.to_owned(), phrase: phrase.to_lowercase(), speech, role: None, language: None });
     }
@@ -200,19 +213,22 @@ fn call(speaker: &str, phrase: Option<&str>, kind: &str, file: &str, role: Optio
         "free" => Speech::Free,
         _ => return Err("`kind` is same-phrase or free".into()),
     };
+    let role = match role {
+        None => None,
+        Some("enrol") => Some(Role::Enrol),
+        Some("test") => Some(Role::Test),
+        Some(SPOOF) => Some(Role::Spoof),
+        Some(_) => return Err("`role` is enrol, test, spoof or nothing".into()),
+    };
     let phrase = match (speech, phrase) {
+        // What is said in them is not compared.
+        _ if role == Some(Role::Spoof) => String::new(),
         (Speech::Free, _) => String::new(),
         (Speech::SamePhrase, Some(phrase)) => {
             short("phrase", phrase)?;
             phrase.to_lowercase()
         }
         (Speech::SamePhrase, None) => return Err("`phrase` says which words: any name for them will do".into()),
-    };
-    let role = match role {
-        None => None,
-        Some("enrol") => Some(Role::Enrol),
-        Some("test") => Some(Role::Test),
-        Some(_) => return Err("`role` is enrol, test or nothing".into()),
     };
     let file = PathBuf::from(file);
     if file.as_os_str().is_empty() || !file.components().all(|part| matches!(part, Component::Normal(_))) {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -41,6 +41,8 @@ pub struct Compared {
     pub pairs: usize,
     /// Calls that were good enough.
     pub calls: usize,
+    /// Which those are, below the folder, and whose, as a number.
+    pub files: Vec<(PathBuf, u32)>,
     /// Languages, as far as the list says; `None` is a call of which it says none.
     pub languages: BTreeSet<Option<String>>,
 }
@@ -101,6 +103,7 @@ fn group(engine: &Engine, root: &Path, speech: Speech, calls: Vec<Call>, imposto
     let scores = on_all_cores(&chosen, &bar, |(template, test)| engine.compare(&template.reference, &test.take));
     let mut compared = Compared {
         speech, trials: Vec::new(), parts: Vec::new(), words: Vec::new(), right: Vec::new(), pairs: 0, calls: heard.len(),
+        files: heard.iter().map(|one| (one.call.file.clone(), one.speaker)).collect(),
         people: enrolled.iter().map(|one| one.speaker).collect::<BTreeSet<_>>().len(),
         languages: heard.iter().map(|one| one.call.language.clone()).collect(),
     };
@@ -210,7 +213,7 @@ fn choose<'a>(enrolled: &'a [Enrolled<'a>], tests: &[&'a Heard], impostors: usiz
 }
 
 /// Does the same to each on all cores; the answers are in the order of what was asked.
-fn on_all_cores<T: Sync, R: Send>(items: &[T], bar: &ProgressBar, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn on_all_cores<T: Sync, R: Send>(items: &[T], bar: &ProgressBar, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut done = Vec::new();

@@ -14,7 +14,7 @@ use countersign_voice::{
 };
 use serde::Serialize;
 
-use super::{Input, Percent, calls::LeftOut, compare::Compared, compared, grouped, name, name_left_out, note, or_too_few, table, with_range, words};
+use super::{Everything, Input, Percent, calls::LeftOut, compare::Compared, compared, grouped, name, name_left_out, note, or_too_few, spoof, table, with_range, words};
 use crate::{Failure, survey::write_whole, term::good};
 
 /// What can be said to `voice evaluate`.
@@ -82,7 +82,8 @@ impl From<&Evaluation> for Rates {
 
 /// Reads, compares, says, draws.
 pub fn run(args: &Evaluate) -> Result<ExitCode, Failure> {
-    let (engine, all, left_out) = compared(&args.input)?;
+    let Everything { engine, groups: all, mut left_out, spoofed, .. } = compared(&args.input)?;
+    left_out.extend(spoof::not_listened_to(&spoofed));
     let measure = |trials| evaluate(trials, args.input.seed, args.repetitions);
     let groups: Vec<Group<'_>> = all.iter().map(|compared| Group { compared, voices: measure(&compared.trials), words: measure(&compared.words) }).collect();
     if args.json {

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Instant,
 };
 
@@ -33,6 +34,9 @@ pub struct Score {
     /// A speaker network of your own instead of ours, by its manifest; the network lies beside it with .onnx
     #[arg(long, value_name = "MANIFEST")]
     speaker: Option<PathBuf>,
+    /// A model for synthetic speech, by its manifest; it is judged by the threshold of the calibration
+    #[arg(long, value_name = "MANIFEST", requires = "calibration")]
+    synthetic: Option<PathBuf>,
 }
 
 /// Networks of somebody else's.
@@ -82,11 +86,17 @@ fn row(name: &str, measured: String, answer: &str, enrolment: &str) -> Vec<Strin
 /// How alike recordings are, and what comes of it.
 pub fn score(args: &Score) -> Result<ExitCode, Failure> {
     let calibration = args.calibration.as_deref().map(read).transpose()?;
+    let model = args.synthetic.as_deref().map(super::spoof::model).transpose()?;
+    if let (Some(model), Some(calibration)) = (&model, &calibration)
+        && calibration.synthetic_from(model.sha256()).is_none()
+    {
+        return Err("this calibration has no threshold for this model: `countersign voice calibrate --synthetic` finds one".into());
+    }
     let engine = super::engine(args.speaker.as_deref())?;
     match args.files.as_slice() {
         [first, second] if calibration.is_none() => two(&engine, first, second, args.speaker.is_none()),
         [_, _] => Err("a calibration is for three takes and an answer: give four files".into()),
-        [takes @ .., answer] if takes.len() == 3 => verify(&engine, args.speech.into(), takes, answer, calibration.as_ref()),
+        [takes @ .., answer] if takes.len() == 3 => verify(&engine, args.speech.into(), takes, answer, calibration.as_ref(), model.as_ref()),
         _ => Err("give two recordings, or three takes and the answer".into()),
     }
 }
@@ -122,14 +132,15 @@ fn two(engine: &Engine, first: &Path, second: &Path, ours: bool) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-fn verify(engine: &Engine, speech: Speech, takes: &[PathBuf], answer: &Path, calibration: Option<&Calibration>) -> Result<ExitCode, Failure> {
+fn verify(engine: &Engine, speech: Speech, takes: &[PathBuf], answer: &Path, calibration: Option<&Calibration>, model: Option<&Arc<Plugin>>) -> Result<ExitCode, Failure> {
     if calibration.is_some_and(|calibration| !calibration.is_for(speech, engine.network())) {
         return Err("this calibration is for another kind of speech or another network: choose --speech, name the network with --speaker, or calibrate anew".into());
     }
     let template = template(engine, speech, takes)?;
-    let (answered, _) = engine.verify(&engine.prepare(template)?, &sound(answer)?, calibration, None)?;
+    let (answered, _) = engine.verify(&engine.prepare(template)?, &sound(answer)?, calibration, model)?;
     let weights = calibration.and_then(|calibration| calibration.weights).unwrap_or(*engine.weights(speech));
-    explain(&answered, weights.mixture > 0.0);
+    let synthetic = calibration.zip(model).and_then(|(calibration, model)| calibration.synthetic_from(model.sha256()));
+    explain(&answered, weights.mixture > 0.0, synthetic);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -157,7 +168,7 @@ fn misfit(feedback: &Feedback) -> String {
     }
 }
 
-fn explain(answer: &Verification, mixture_counts: bool) {
+fn explain(answer: &Verification, mixture_counts: bool, synthetic: Option<f32>) {
     let verdict = match &answer.verdict {
         Verdict::Alike => "The voice is alike. That is a signal, not a proof.".into(),
         Verdict::Unlike => "The voice is not alike enough.".into(),
@@ -189,6 +200,9 @@ fn explain(answer: &Verification, mixture_counts: bool) {
     if let Some(ratio) = answer.log_likelihood_ratio {
         let of = if ratio >= 0.0 { "times likelier this person" } else { "times likelier another" };
         add("likelihood", super::calibrate::about(ratio.abs().exp()), of.into());
+    }
+    if let (Some(spoof), Some(from)) = (answer.spoof, synthetic) {
+        add("synthetic", format!("{spoof:.3}"), format!("synthetic from {from:.3} on"));
     }
     add("speech", format!("{:.1} s", answer.quality.speech), format!("{:.0} dB above the noise", answer.quality.snr));
     let width = rows.iter().filter_map(|row| row.get(2)).map(|text| text.chars().count()).max().unwrap_or(0);

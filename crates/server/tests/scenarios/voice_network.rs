@@ -4,12 +4,22 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use countersign_core::{time::Span, voice::Outcome};
 use countersign_server::voice::{TEMPLATE, VoiceSettings, Voices};
-use countersign_voice::{Engine, Plugin, onnx::Limits};
+use countersign_voice::{
+    Engine, Plugin,
+    onnx::Limits,
+    plugin::self_test_signal,
+    spoof::{Ceiling, Heard, learn},
+};
+use sha2::{Digest as _, Sha256};
 
 use super::voice::{Caller, ana, calibrated, kept, world_with};
 use crate::{
     common::{Setup, World},
-    voices::{calibration, other_engine, other_network},
+    voices::{
+        calibration,
+        onnx::{proto::text, twice},
+        other_engine, other_network,
+    },
 };
 
 /// The other network, with a calibration for it.
@@ -121,6 +131,30 @@ fn a_network_that_is_not_what_its_manifest_says_stops_the_start() {
     fs::write(&at, own.to_json()).unwrap();
     assert!(Voices::load(&measured).is_ok());
     assert!(told(&VoiceSettings { speaker: None, ..measured.clone() }).contains("another speaker network"));
+    // A threshold for synthetic speech belongs to its model.
+    let (mut spoof, mut sum) = (twice(), String::new());
+    spoof.extend(text(2, "a model for synthetic speech"));
+    for byte in Sha256::digest(&spoof) {
+        sum.push_str(&format!("{byte:02x}"));
+    }
+    let expected: Vec<f32> = self_test_signal().samples()[..8].iter().map(|sample| sample * 2.0).collect();
+    let model = folder.join("spoof.toml");
+    fs::write(model.with_extension("onnx"), &spoof).unwrap();
+    fs::write(&model, format!(
+        "kind = \"spoof\"\nname = \"test\"\nlicence = \"MIT\"\nsha256 = \"{sum}\"\nfeatures = \"samples\"\nsample_rate = 8000\ninput = \"x\"\n\
+         length = 8\noutput = \"y\"\nsize = 8\ngenuine = 0\n[self_test]\nexpected = {expected:?}\ntolerance = 1e-5\n"
+    )).unwrap();
+    let guarded = VoiceSettings { synthetic: Some(model), ..measured.clone() };
+    assert!(Voices::load(&guarded).is_ok(), "without a threshold it is never believed, and that is said");
+    let people: Vec<Heard> = (0..60).map(|n| Heard { score: n as f32, of: n }).collect();
+    for (sha256, fits) in [(Sha256::digest(&spoof).into(), true), ([1; 32], false)] {
+        let ceiling = Ceiling { false_alarms: 0.05, model: sha256, seed: 1, repetitions: 10 };
+        fs::write(&at, own.clone().with_spoof(learn(&people, &[], &ceiling).unwrap()).to_json()).unwrap();
+        let loaded = Voices::load(&guarded);
+        assert_eq!(loaded.is_ok(), fits);
+        assert!(fits || loaded.err().unwrap().to_string().contains("another model of synthetic speech"));
+        assert!(Voices::load(&measured).is_ok(), "without a model it does not matter");
+    }
     (own.version, own.weights, own.genuine) = (1, None, None);
     fs::write(&at, own.to_json()).unwrap();
     assert!(told(&measured).contains("does not say what it weighed"));
