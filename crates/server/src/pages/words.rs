@@ -344,9 +344,6 @@ pub fn risk_part(name: &str) -> String {
     }
 }
 
-/// Names of policies in a row, cut where a line may break: after a word and not within one.
-pub fn breakable(names: &[String]) -> Vec<String> { names.join(", ").split_inclusive('_').map(str::to_owned).collect() }
-
 /// An action as part of an element's id.
 pub fn slug(action: &Action) -> String { action.to_string().replace([':', '_'], "-") }
 
