@@ -112,9 +112,9 @@ def test_a_whole_call(asterisk: Asterisk, world: World, call) -> None:  # noqa: 
     # Barge in, and a digit at a time: a text and a call are refused, then the PIN.
     maya.key("*#*#")
     live = the_call(world)
-    until("a PIN is asked for", lambda: "Asked for pin" in story(world, live))
+    until("a PIN is asked for", lambda: "Asked for PIN" in story(world, live))
     maya.key("6402#")
-    until("she has proved it", lambda: "Proved: pin" in story(world, live))
+    until("she has proved it", lambda: "Proved: PIN" in story(world, live))
     maya.key("2")
     desk = world.sign_in()
     assert until("she waits", lambda: waiting(desk)) == live
@@ -127,7 +127,7 @@ def test_a_whole_call(asterisk: Asterisk, world: World, call) -> None:  # noqa: 
     until("the caller is out of the bridge", lambda: in_bridge(asterisk) == ["agent"])
     maya.key("6402#")
     until("they talk on", lambda: in_bridge(asterisk) == ["agent", "caller"])
-    assert story(world, live).count("Proved: pin") == 2
+    assert story(world, live).count("Proved: PIN") == 2
     # Keys while they talk are nobody's either. What is no key is answered when those before it were pressed.
     maya.key("77")
     maya.key("x")
@@ -156,7 +156,7 @@ def test_a_call_goes_on_when_we_are_gone_for_a_moment(asterisk: Asterisk, world:
     world.start()
     until("we are connected", lambda: asterisk.applications())
     maya.key("6402#")
-    hers = until("she has proved it", lambda: next((c for c in calls if "Proved: pin" in story(world, f"call_{c}")), None))
+    hers = until("she has proved it", lambda: next((c for c in calls if "Proved: PIN" in story(world, f"call_{c}")), None))
     [his] = [c for c in calls if c != hers]
     until("the other's end is on record", lambda: "The caller hung up" in story(world, f"call_{his}"))
     # The whole switch.

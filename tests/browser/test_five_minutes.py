@@ -111,7 +111,7 @@ def test_five_minutes(demo: Demo, open_browser: Open, tmp_path: Path, shots: Pat
     portal = opened.value
     story = portal.locator(".calls > li")
     expect(story).to_have_count(1)
-    for sentence in ["you: pin", "you: sms code", "carried out change", "The call ended"]:
+    for sentence in ["you: PIN", "you: texted code", "The postal address on your account was changed, by Robin", "The call ended"]:
         expect(story).to_contain_text(sentence)
     # A story for a customer: no ids, no names of policies, no jargon.
     assert not re.search(r"[a-z]+_[0-9a-z]|\[|attestation", story.inner_text()), story.inner_text()

@@ -154,7 +154,7 @@ def test_another_program_verifies_the_log(world: World, tmp_path: Path) -> None:
     file = tmp_path / "receipt.json"
     file.write_text(receipt)
     checked = command("audit", "check-receipt", file, "--key", key)
-    assert checked.returncode == 0 and "Proved: pin." in checked.stdout and "Verified" in checked.stdout, checked.stdout
+    assert checked.returncode == 0 and "Proved: PIN." in checked.stdout and "Verified" in checked.stdout, checked.stdout
     file.write_text(receipt.replace('\\"kind\\":\\"pin\\"', '\\"kind\\":\\"passkey\\"'))
     checked = command("audit", "check-receipt", file, "--key", key)
     assert checked.returncode == 1 and "NOT verified" in checked.stdout, checked.stdout

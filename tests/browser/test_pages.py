@@ -207,6 +207,9 @@ def test_security_headers(shared_demo: Demo) -> None:
         assert "unsafe" not in policy, path
         assert headers["x-content-type-options"] == "nosniff", path
         assert headers["referrer-policy"] in ("no-referrer", "same-origin"), path
+        # Not over http: a browser that once heard it would not come back to a demo.
+        assert "strict-transport-security" not in headers, path
+        assert ("microphone=(self)" if path == "/handset" else "microphone=()") in headers["permissions-policy"], path
         if not path.startswith("/assets/"):
             assert headers["cache-control"] == "no-store", path
 

@@ -59,9 +59,9 @@ def test_ana_calls_proves_waits_and_talks(demo: Demo, terminals: list[Terminal])
     # Barge in: nobody has to hear it to the end. A delivery is due, so "something else" is 2.
     ana.key("2")
     live = until("the call is on the lead's page", lambda: re.search(r"/admin/calls/(call_[0-9a-f]{32})", demo.lead().get("/admin").text))[1]
-    until("a PIN is asked for", lambda: "Asked for pin" in story(demo, live))
+    until("a PIN is asked for", lambda: "Asked for PIN" in story(demo, live))
     ana.key("4071#")
-    until("she has proved it", lambda: "Proved: pin" in story(demo, live))
+    until("she has proved it", lambda: "Proved: PIN" in story(demo, live))
     ana.key("1")
     call = until("she waits", lambda: listed(robin, "authenticated"))
     assert call == live
@@ -186,7 +186,7 @@ def test_no_number_and_no_key_is_logged_whatever_is_asked_for(tmp_path: Path, te
         lead = Http(url)
         assert lead.post("/demo/sign-in/admin").status == 303
         live = until("the call is there", lambda: re.search(r"/admin/calls/(call_[0-9a-f]{32})", lead.get("/admin").text))[1]
-        until("she has proved it, keyed ahead of the prompt", lambda: "Proved: pin" in lead.get(f"/admin/calls/{live}").text)
+        until("she has proved it, keyed ahead of the prompt", lambda: "Proved: PIN" in lead.get(f"/admin/calls/{live}").text)
         ana.key("")
         ana.over()
         said = program.err.read_text()

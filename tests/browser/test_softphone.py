@@ -65,7 +65,7 @@ def test_ana_talks_keys_and_leaves(demo: Demo, open_browser: Open) -> None:
     assert not posted, posted
     live = live_call(demo)
     story = demo.lead().get(f"/admin/calls/{live}").text
-    assert "Proved: pin" in story and "sip" in story
+    assert "Proved: PIN" in story and "sip" in story
     assert '<li class="row' in demo.sign_in("Robin").get("/desk/list").text
     until("the music is heard", lambda: loud(handset, "line") > 0.2)
 

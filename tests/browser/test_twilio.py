@@ -173,8 +173,8 @@ def the_record_tells(world: World, call: str, secrets: list[str]) -> None:
     assert shown.returncode == 0, shown.stderr
     story = [
         "The call came in through twilio with a number (signed, attestation A).", "Claim: number, signalled by the network; fits one account.",
-        "Proved: pin.", "The caller chose lively music.", "took the call.", "asked about change:address at authenticated: needs strong",
-        "Asked for sms code for change:address", "sent.", "delivered.", "Proved: sms code.", "Assurance: strong", "carried out change:address",
+        "Proved: PIN.", "The caller chose lively music.", "took the call.", "asked about change:address at authenticated: needs strong",
+        "Asked for texted code for change:address", "sent.", "delivered.", "Proved: texted code.", "Assurance: strong", "carried out change:address",
         "The caller hung up.", "A summary of change:address went to the contact on file.",
     ]
     at = 0
@@ -335,7 +335,7 @@ def test_a_commit_survives_a_crash_at_any_moment(world: World) -> None:
     """What was answered is on record, however soon after the answer the power goes."""
     caller = world.server.call(MAYA)
     to_the_pin(caller)
-    for keys, sentence in [("6402", "Proved: pin."), ("3", "The caller chose classical music.")]:
+    for keys, sentence in [("6402", "Proved: PIN."), ("3", "The caller chose classical music.")]:
         action, form = caller.action, caller.form(Digits=keys, FinishedOnKey="#")
         answer = caller.send(action, form)
         world.server.kill()

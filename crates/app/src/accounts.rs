@@ -137,7 +137,7 @@ fn rows(name: &dyn std::fmt::Display, kind: Option<&str>, text: &str) -> Result<
             for record in reader.records() {
                 let record = record.map_err(|e| format!("{name}: {e}"))?;
                 let line = record.position().map_or(0, |p| line_at(text, p.byte()));
-                rows.push((line, record.deserialize(Some(&headers)).map_err(|e| format!("{name}, line {line}: {e}"))?));
+                rows.push((line, record.deserialize(Some(&headers)).map_err(|e| wrong_row(name, line, &e))?));
             }
             Ok(rows)
         }
@@ -147,6 +147,18 @@ fn rows(name: &dyn std::fmt::Display, kind: Option<&str>, text: &str) -> Result<
             Ok((1..).zip(rows).collect())
         }
         _ => Err(format!("{name}: the file must end in .csv or .json").into()),
+    }
+}
+
+/// What is wrong with a row, and where: a column that nobody knows stands in the first line.
+fn wrong_row(name: &dyn std::fmt::Display, line: u64, error: &csv::Error) -> String {
+    let why = match error.kind() {
+        csv::ErrorKind::Deserialize { err, .. } => err.kind().to_string(),
+        _ => error.to_string(),
+    };
+    match why.strip_prefix("unknown field ").map(|rest| rest.split_once(", expected one of ").unwrap_or((rest, ""))) {
+        Some((column, columns)) => format!("{name}, line 1: there is no column {column}. The columns are {columns}"),
+        None => format!("{name}, line {line}: {why}"),
     }
 }
 
@@ -313,6 +325,12 @@ mod tests {
             assert_eq!(line_at(text, last.position().unwrap().byte()), wanted, "{text:?}");
         }
         assert_eq!(line_at("", 9), 1);
+    }
+
+    #[test]
+    fn an_unknown_column_is_named_with_the_line_that_it_stands_in() {
+        let said = rows(&"f.csv", Some("csv"), "account_number,nmae\n1,Ana\n").err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(said.starts_with("f.csv, line 1: there is no column `nmae`. The columns are `account_number`"), "{said}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The record, for people and for programs.
 
-use std::{io::Write as _, path::{Path, PathBuf}, process::ExitCode};
+use std::{io::Write as _, path::{Path, PathBuf}, process::ExitCode, sync::Arc};
 
 use countersign_core::{id::CallId, story::{self, Reader}};
-use countersign_server::{config::Config, ledger::{self, export, receipt::{self, Receipt}, verify::{self, Report}}};
+use countersign_server::{agents::Agents, config::Config, desk::named_by, runner::Runner, ledger::{self, export, receipt::{self, Receipt}, verify::{self, Report}}};
 use countersign_tlog::{Verifier, proof::Trust};
 
 use crate::{
@@ -11,15 +11,24 @@ use crate::{
     term::{self, BAD, DIM, GOOD, STRONG},
 };
 
+/// Puts the names of agents into sentences, in place of their ids. Who is no longer at the desk, or is at
+/// one that several companies share, keeps the id.
+pub async fn names(runner: &Arc<Runner>) -> Result<impl Fn(String) -> String + use<>, Failure> {
+    let agents = Agents::new(runner.clone());
+    agents.refresh().await?;
+    Ok(move |text: String| named_by(&text, |agent| agents.name(agent)))
+}
+
 /// `audit show`: one call as a story.
 pub async fn show(config: &Path, id: CallId) -> Result<ExitCode, Failure> {
-    let runner = start::open(&Config::read(config)?).await?;
+    let runner = Arc::new(start::open(&Config::read(config)?).await?);
     let events = runner.events(id).await?;
     let Some(first) = events.first() else { return Err(format!("there is no call {id} on record").into()) };
+    let named = names(&runner).await?;
     anstream::println!("{STRONG}{id}{STRONG:#}, {}\n", first.at);
     for recorded in &events {
         let since = recorded.at - first.at;
-        let sentence = story::sentence(&recorded.event, Reader::Lead);
+        let sentence = named(story::sentence(&recorded.event, Reader::Lead));
         let style = if sentence.contains("DURESS") || sentence.contains("HELD") { BAD } else { anstyle::Style::new() };
         anstream::println!("{DIM}{:>4}  {:>7.1}s{DIM:#}  {style}{sentence}{style:#}", recorded.n, std::time::Duration::from_millis(u64::try_from(since.0).unwrap_or(0)).as_secs_f32());
     }

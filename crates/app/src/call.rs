@@ -13,7 +13,7 @@ use countersign_server::{
 };
 use countersign_sip::{
     Clip,
-    caller::{Line, Phone, PhoneSettings, Recogniser},
+    caller::{CallError, Line, Phone, PhoneSettings, Recogniser},
     clip::RATE,
     g711::Law,
 };
@@ -57,6 +57,9 @@ pub struct Args {
 
 /// Calls, sends what is typed as keys, says what is typed as `@FILE`, and shows what is heard: recordings that it knows as text.
 pub async fn run(args: Args) -> Result<ExitCode, Failure> {
+    if !is_address(&args.to) {
+        return Err(format!("{} is no SIP address: write sip:NUMBER@HOST:PORT, such as sip:+12025550100@127.0.0.1:5060", args.to).into());
+    }
     let mut settings = PhoneSettings::new(args.ip, &args.from);
     if args.a_law {
         settings.law = Law::A;
@@ -76,17 +79,19 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     let phone = Phone::start(settings).await?;
     anstream::println!("{DIM}Calling {} as {} …{DIM:#}", args.to, args.from);
     let began = Instant::now();
-    let line = phone.call(&args.to).await?;
+    let line = phone.call(&args.to).await.map_err(|e| refused(e, &args.to))?;
     anstream::println!("{STRONG}Answered{STRONG:#} {DIM}after {:.1} s. Type keys and a line end, or @FILE to say a WAV file; an empty line hangs up.{DIM:#}", began.elapsed().as_secs_f64());
     let began = Instant::now();
     let mut talk = Talk { known, recogniser: None, spelled: false, saying: None, tone: false, record: args.record.is_some(), heard: Vec::new(), keys: 0 };
     let ended = talk.go(&line).await;
     let heard = line.ear(Clone::clone);
     let seconds = began.elapsed().as_secs();
-    anstream::println!(
-        "{DIM}{}:{:02} min, {} keys sent, {} packets of sound, {} lost, 99 of 100 within {} ms{DIM:#}",
-        seconds / 60, seconds % 60, talk.keys, heard.packets, heard.lost, heard.gap_p99(),
-    );
+    let sound = if heard.packets == 0 {
+        "no sound came".to_owned()
+    } else {
+        format!("{} packets of sound, {} lost, 99 of 100 within {} ms", heard.packets, heard.lost, heard.gap_p99())
+    };
+    anstream::println!("{DIM}{}:{:02} min, {} keys sent, {sound}{DIM:#}", seconds / 60, seconds % 60, talk.keys);
     if !ended {
         line.hang_up().await;
     }
@@ -98,6 +103,23 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     }
     good("The call is over.");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether this is `sip:` or `sips:` with a host behind it (RFC 3261 §19.1.1).
+fn is_address(to: &str) -> bool {
+    let rest = to.strip_prefix("sip:").or_else(|| to.strip_prefix("sips:"));
+    rest.map(|rest| rest.rsplit_once('@').map_or(rest, |(_, host)| host)).is_some_and(|host| !host.is_empty())
+}
+
+/// A call that did not come about, in words: the code alone tells a person little.
+fn refused(error: CallError, to: &str) -> Failure {
+    match error {
+        CallError::Silence | CallError::Refused { code: 408, .. } => format!("nobody answers at {to}: is a telephone system running there, on this port?").into(),
+        CallError::Refused { code: 401 | 403 | 407, .. } => format!("{to} does not take calls from here: it may want --user and COUNTERSIGN_SIP_PASSWORD, or not know this address").into(),
+        CallError::Refused { code: 404, .. } => format!("{to}: there is nobody of that name or number").into(),
+        CallError::Refused { code: 486 | 600, .. } => format!("{to} is busy").into(),
+        other => other.into(),
+    }
 }
 
 struct Talk {
@@ -228,5 +250,28 @@ impl Talk {
             anstream::println!();
         }
         anstream::println!("{text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_called_is_seen_before_anything_is_sent() {
+        for good in ["sip:+12025550100@127.0.0.1:5060", "sips:desk@calls.example.com", "sip:127.0.0.1:5060"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in ["foo", "", "sip:", "sip:1@", "tel:+12025550100", "+12025550100"] {
+            assert!(!is_address(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_nobody_answers_says_so() {
+        let said = |code| refused(CallError::Refused { code, headers: Vec::new() }, "sip:1@127.0.0.1:5999").to_string();
+        assert!(said(408).contains("nobody answers at sip:1@127.0.0.1:5999"));
+        assert!(said(486).contains("busy"));
+        assert_eq!(said(503), "refused with 503", "what has no words of its own keeps its code");
     }
 }

@@ -211,9 +211,10 @@ pub fn list(config: &Path) -> Result<ExitCode, Failure> {
 
 /// `risk explain`: how the score of one call came about, step by step.
 pub async fn explain(config: &Path, id: CallId) -> Result<ExitCode, Failure> {
-    let runner = start::open(&Config::read(config)?).await?;
+    let runner = std::sync::Arc::new(start::open(&Config::read(config)?).await?);
     let stored = runner.store.events(Stream { kind: record::CALL, id: id.0 }).await?;
     let Some(first) = stored.first().map(|e| e.at) else { return Err(format!("there is no call {id} on record").into()) };
+    let named = crate::audit::names(&runner).await?;
     for event in &stored {
         let recorded = Event::decode(&event.body)?;
         let after = f64::from(i32::try_from((event.at - first) / 100).unwrap_or(i32::MAX)) / 10.0;
@@ -229,7 +230,7 @@ pub async fn explain(config: &Path, id: CallId) -> Result<ExitCode, Failure> {
                 }
             }
             Event::Queued { .. } | Event::Ended { .. } | Event::Marked { .. } => {
-                let text = countersign_core::story::sentence(&recorded.event, countersign_core::story::Reader::Lead);
+                let text = named(countersign_core::story::sentence(&recorded.event, countersign_core::story::Reader::Lead));
                 anstream::println!("{DIM}{after:>8.1}s{DIM:#}       {text}");
             }
             _ => {}

@@ -313,11 +313,12 @@ fn providers(config: &Config, agents: &Arc<Agents>) -> Result<Wired, Failure> {
     Ok((out, voice))
 }
 
-/// `demo`: everything on this machine, with a record that is gone afterwards.
+/// `demo`: everything on this machine, with a record that is gone afterwards unless a file is named for it.
 pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure> {
     if std::env::var_os("COUNTERSIGN_LOG").is_some() {
         log();
     }
+    let kept = store.as_ref().map(|file| file.display().to_string());
     let scratch = Scratch::new(store)?;
     let mut master = [0; 32];
     getrandom::fill(&mut master).map_err(|e| format!("the operating system gives no randomness: {e}"))?;
@@ -364,7 +365,12 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
         anstream::println!("  {STRONG}{what:<11}{STRONG:#} {url}{path:<10} {DIM}{why}{DIM:#}");
     }
     anstream::println!("  {STRONG}{:<11}{STRONG:#} {telephone:<32} {DIM}call it with any SIP phone, as +12025550142 for Ana{DIM:#}", "Telephone");
-    anstream::println!("\n{WARN}Not for real use{WARN:#}: no passwords, and the record is gone afterwards. Ctrl-C stops it.");
+    let afterwards = match kept {
+        // The key is made anew for each demo and written nowhere.
+        Some(file) => format!("the record stays in {file}, without the key to what is sealed in it"),
+        None => "the record is gone afterwards".into(),
+    };
+    anstream::println!("\n{WARN}Not for real use{WARN:#}: no passwords, and {afterwards}. Ctrl-C stops it.");
     let log = Log::new(Sequencer::new("localhost/log".into()), Witnesses::new(Vec::new())?, None);
     run_server(vec![Served { app, outbox, log: Some(log), retention: Retention::default(), gateway: Some(gateway) }], listener, stop()).await?;
     drop(scratch);

@@ -72,7 +72,7 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
         Event::SpeakRefused { agent } => format!("{agent} asked whether the caller may speak for somebody else: no."),
         Event::Challenged { challenge } => {
             let why = challenge.action.as_ref().map(|a| format!(" for {a}")).unwrap_or_default();
-            format!("Asked for {}{why} ({}).", words(challenge.kind.name()), challenge.id)
+            format!("Asked for {}{why} ({}).", challenge.kind.words(), challenge.id)
         }
         Event::ChallengeFailed { left, .. } => format!("Wrong entry; {left} left."),
         Event::ChallengeClosed { why, .. } => format!("The challenge ended without a proof: {}.", closed(*why)),
@@ -81,12 +81,12 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
         Event::Disowned { account } => format!("The customer ({account}), asked for an approval, says that they are NOT ON THE PHONE. Nothing proved on this call counts."),
         Event::Rang { message } => format!("The telephone on file rings ({message})."),
         Event::Answered => "Somebody answered.".into(),
-        Event::FactorUnavailable { kind } => format!("Too many messages or wrong entries lately: {} cannot be used now.", words(kind.name())),
-        Event::ServiceCodeFailed => "Wrong service code.".into(),
-        Event::ServiceCodeThrottled => "Too many wrong service codes: none is taken now.".into(),
+        Event::FactorUnavailable { kind } => format!("Too many messages or wrong entries lately: {} cannot be used now.", kind.words()),
+        Event::ServiceCodeFailed => "Wrong portal code.".into(),
+        Event::ServiceCodeThrottled => "Too many wrong portal codes: none is taken now.".into(),
         Event::Proved { kind, duress, .. } => {
             let duress = if *duress && reader == Reader::Lead { " It was the DURESS word." } else { "" };
-            format!("Proved: {}.{duress}", words(kind.name()))
+            format!("Proved: {}.{duress}", kind.words())
         }
         Event::LevelChanged { level, expires, cause, policies } => {
             let cause = match cause {
@@ -178,12 +178,12 @@ pub fn for_customer(event: &Event) -> Option<String> {
         Event::Identified { agreed: true, .. } => "What the caller said fits your account. Nothing was proved by that.".into(),
         Event::Identified { .. } => "Something the call gave is on your file. Nothing was proved by that.".into(),
         Event::SpeaksFor { kind, .. } => format!("The caller spoke for you as {}.", words(kind)),
-        Event::Challenged { challenge } => format!("We asked for proof: {}.", words(challenge.kind.name())),
+        Event::Challenged { challenge } => format!("We asked for proof: {}.", challenge.kind.words()),
         Event::ChallengeClosed { why: Closed::Declined, .. } => "You declined.".into(),
         Event::Disowned { .. } => "You told us that you were not on the phone. Nothing proved on this call counted any more.".into(),
         Event::Answered => "Somebody answered.".into(),
         Event::ChallengeFailed { .. } | Event::ServiceCodeFailed => "The proof was wrong.".into(),
-        Event::Proved { kind, .. } => format!("The caller proved to be you: {}.", words(kind.name())),
+        Event::Proved { kind, .. } => format!("The caller proved to be you: {}.", kind.words()),
         Event::Accepted { agent, .. } => format!("{agent} took the call."),
         Event::Compared { agent, field, matched } => {
             format!("{agent} compared what the caller said with your {}: {}.", words(field.name()), if *matched { "match" } else { "no match" })
@@ -217,10 +217,10 @@ fn asked(stage: Stage) -> &'static str {
         Stage::Ringing => "Ringing.",
         Stage::Language => "Asked for a language.",
         Stage::Recognised => "Greeted as a known number.",
-        Stage::Menu => "Asked for a service code, an account number, or an agent.",
+        Stage::Menu => "Asked for a portal code, an account number, or an agent.",
         Stage::KeyingAccountNumber => "Asked for an account number.",
         Stage::KeyingPostalCode => "Asked for a postal code.",
-        Stage::KeyingServiceCode => "Asked for the service code from the portal.",
+        Stage::KeyingServiceCode => "Asked for the code that the portal shows.",
         Stage::Proving => "Asked for a proof.",
         Stage::KeyingToken => "Waits for the token that the portal dialled.",
         Stage::Approving => "Waits for the customer's answer elsewhere.",

@@ -143,6 +143,7 @@ impl Report {
                 parts.push(format!("{} {name}", n(name)));
             }
         }
-        format!("{} drills: {}. Policy set {}, seed {}.", self.drills.len(), parts.join(", "), self.policy, self.seed)
+        let drills = if self.drills.len() == 1 { "drill" } else { "drills" };
+        format!("{} {drills}: {}. Policy set {}, seed {}.", self.drills.len(), parts.join(", "), self.policy, self.seed)
     }
 }

@@ -9,7 +9,7 @@ use axum::{
 };
 use countersign_core::{
     action::Role,
-    call::{Call, Stage},
+    call::{Call, Event, Stage},
     id::{AgentId, CallId},
     story::Reader,
 };
@@ -63,14 +63,17 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
             alerts.push((alert.at, kind, alert.call, alert.account));
         }
     }
-    let mut calls: Vec<AdminCall> = live.iter().map(row).collect();
+    let mut calls = Vec::new();
+    for call in &live {
+        calls.push(row(&app, call).await?);
+    }
     calls.sort_by_key(|c| std::cmp::Reverse(c.started));
     for (id, _) in app.runner.store.docs("ended", None, 30).await? {
         let id = id.get(8..).and_then(|b| <[u8; 16]>::try_from(b).ok());
         if let Some(id) = id
             && let Some(found) = app.runner.call(CallId(id)).await?
         {
-            calls.push(row(&found.call));
+            calls.push(row(&app, &found.call).await?);
         }
     }
     let agents = app.agents.list().await.map_err(|e| WebError::Broken(e.to_string()))?;
@@ -101,11 +104,15 @@ async fn home(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>
     Ok(Html(pages::admin(&shell(&app, &who), &view)?))
 }
 
-fn row(call: &Call) -> AdminCall {
-    AdminCall {
-        id: call.id, started: call.started, ended: call.ended.map(|(_, at)| at), level: call.level, band: call.band(),
-        ending: call.ended.map(|(ending, _)| format!("{ending:?}").to_lowercase()),
-    }
+/// A call in the list. Its assurance falls again, with time or when the account is given up, and what was
+/// done stays done: the record knows how high it was.
+async fn row(app: &App, call: &Call) -> Result<AdminCall, WebError> {
+    let events = app.runner.events(call.id).await?;
+    let highest = events.iter().filter_map(|recorded| match recorded.event { Event::LevelChanged { level, .. } => Some(level), _ => None }).max();
+    Ok(AdminCall {
+        id: call.id, started: call.started, ended: call.ended.map(|(_, at)| at), level: call.level, highest: highest.unwrap_or_default().max(call.level),
+        done: desk::carried_out(&events).len(), band: call.band(), ending: call.ended.map(|(ending, _)| format!("{ending:?}").to_lowercase()),
+    })
 }
 
 async fn call(State(app): State<App>, headers: HeaderMap, Path(id): Path<CallId>) -> Result<Html<String>, WebError> {

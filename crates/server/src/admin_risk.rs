@@ -34,6 +34,8 @@ use crate::{
 
 /// Related calls that are listed.
 const RELATED: usize = 40;
+/// Longest reason, in bytes: as long as any other note of the desk.
+const REASON: usize = 500;
 
 /// The routes.
 pub fn routes() -> Router<App> {
@@ -181,7 +183,10 @@ async fn not_fraud(State(app): State<App>, headers: HeaderMap, Path(id): Path<Ca
 }
 
 async fn mark(app: &App, who: &Who, id: CallId, fraud: bool, reason: &str) -> Result<(), WebError> {
-    let reason = Secret::new(reason.chars().take(500).collect::<String>());
+    if reason.len() > REASON {
+        return Err(WebError::Bad(format!("the reason is longer than {REASON} characters")));
+    }
+    let reason = Secret::new(reason);
     let command = format!("mark/{}/{}", who.id, hex::encode(app.runner.vault.id()?));
     let make = || Input::Marked { agent: who.id, role: who.role, fraud, reason: reason.clone() };
     app.runner.run(id, command, make).await?;

@@ -342,7 +342,13 @@ pub struct Finding {
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
+    /// There is no such configuration.
+    #[error("cannot read {path}: there is no such file. Name yours with --config FILE, or begin with a copy of docs/countersign.example.toml; `countersign demo` needs none")]
+    NotThere {
+        /// Which file.
+        path: String,
+    },
+    /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
         /// Which file.
@@ -426,7 +432,10 @@ impl Config {
     /// Reads a file. Unknown settings are errors: a misspelt one must not pass for a default.
     pub fn read(path: &std::path::Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => ConfigError::NotThere { path: name.clone() },
+            _ => ConfigError::Read { path: name.clone(), source },
+        })?;
         toml::from_str(&text).map_err(|source| ConfigError::Parse { path: name, source: Box::new(source) })
     }
 

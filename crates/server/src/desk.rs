@@ -11,8 +11,8 @@ use axum::{
     routing::{get, post},
 };
 use countersign_core::{
-    action::{Action, Field, Outcome, Role},
-    call::{Call, Command, Input, Queue, Stage},
+    action::{Action, Field, Outcome, Role, Verb},
+    call::{Call, Command, Event, Input, Queue, Recorded, Stage},
     claim::ClaimKind,
     factor::FactorKind,
     id::{AgentId, CallId},
@@ -195,8 +195,19 @@ impl Floor {
         let view = agent_view(call, principal.as_ref(), profile.as_ref().map(|l| &l.profile), viewer(who), app.runner.policy().as_ref(), &app.runner.vault.pepper, app.runner.params.voice.as_ref(), now);
         let reader = if who.role == Role::Lead { Reader::Lead } else { Reader::Anyone };
         let story = if mine || who.role == Role::Lead { story_lines(app, &app.runner.sentences(call, reader).await?) } else { Vec::new() };
-        Ok(Seen { view, story, company: self.company.clone() })
+        // Giving up an account forgets what was done for it; whoever looks back at the call asks the record.
+        let done = if call.stage == Stage::Ended && (mine || who.role == Role::Lead) { carried_out(&app.runner.events(call.id).await?) } else { Vec::new() };
+        Ok(Seen { view, story, company: self.company.clone(), done })
     }
+}
+
+/// What was carried out on a call, for whichever account.
+pub(crate) fn carried_out(events: &[Recorded]) -> Vec<Action> {
+    events.iter().filter_map(|recorded| match &recorded.event {
+        Event::Performed { action, .. } => Some(action.clone()),
+        Event::VoiceEnrolled { .. } => Some(Action::new(Verb::Change, "voice")),
+        _ => None,
+    }).collect()
 }
 
 /// The record of a call, with the names of agents in place of their ids.
@@ -205,7 +216,10 @@ pub fn story_lines(app: &App, sentences: &[StoryLine]) -> Vec<StoryLine> {
 }
 
 /// A sentence with the names of agents in place of their ids.
-pub fn named(app: &App, text: &str) -> String {
+pub fn named(app: &App, text: &str) -> String { named_by(text, |agent| app.agents.name(agent)) }
+
+/// A sentence with what each agent is called in place of their ids.
+pub fn named_by(text: &str, name: impl Fn(AgentId) -> String) -> String {
     // Looks for ids and not for everybody's id: a desk has hundreds of people, a sentence one or two.
     let start = "agent_";
     let mut parts = text.split(start);
@@ -213,7 +227,7 @@ pub fn named(app: &App, text: &str) -> String {
     for part in parts {
         match part.split_at_checked(32).and_then(|(id, rest)| Some((format!("{start}{id}").parse::<AgentId>().ok()?, rest))) {
             Some((agent, rest)) => {
-                out.push_str(&app.agents.name(agent));
+                out.push_str(&name(agent));
                 out.push_str(rest);
             }
             None => {

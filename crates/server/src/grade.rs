@@ -111,7 +111,7 @@ impl Report {
     /// The short form for the first page.
     pub fn stats(&self) -> Vec<FactorStat> {
         let n = |n| u64::try_from(n).unwrap_or(u64::MAX);
-        self.factors().into_iter().map(|f| FactorStat { name: f.kind.name().replace('_', " "), asked: n(f.asked), proved: n(f.proved) }).collect()
+        self.factors().into_iter().map(|f| FactorStat { name: f.kind.words().to_owned(), asked: n(f.asked), proved: n(f.proved) }).collect()
     }
 }
 

@@ -346,6 +346,9 @@ impl Texts {
     /// action without a wording of its own gets one for its kind, never its name.
     pub fn action(&self, lang: Lang, action: &Action) -> String { self.phrase(lang, Role::Wanted, action) }
 
+    /// What was done, without a full stop: "The phone number on your account was changed".
+    pub fn was_done(&self, lang: Lang, action: &Action) -> String { self.phrase(lang, Role::Done, action) }
+
     /// The text message, in GSM-7 if its letters allow.
     pub fn sms(&self, lang: Lang, body: &Body) -> String {
         let mut args = self.args();

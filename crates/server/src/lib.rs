@@ -65,7 +65,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, Path, State},
     http::{StatusCode, header},
-    middleware::from_fn,
+    middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -162,7 +162,7 @@ pub fn router(app: App) -> Router {
     if app.demo {
         pages = pages.merge(demo::routes()).merge(telephony::handset::routes());
     }
-    let pages = pages.layer(from_fn(web::same_origin));
+    let pages = pages.layer(from_fn(web::same_origin)).layer(from_fn(web::plain_errors));
     Router::new()
         .merge(pages)
         .merge(api::routes())
@@ -177,7 +177,8 @@ pub fn router(app: App) -> Router {
         .route("/clips/{adapter}/{name}", get(clip))
         .fallback(|| async { WebError::NotFound })
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn(web::security_headers))
+        .layer(from_fn_with_state(app.clone(), web::error_pages))
+        .layer(from_fn_with_state(app.clone(), web::security_headers))
         .with_state(app)
 }
 

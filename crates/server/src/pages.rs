@@ -6,7 +6,7 @@
 
 use askama::Template;
 use countersign_core::{
-    action::{Level, Role},
+    action::{Action, Level, Role},
     factor::{FactorKind, Watchwords},
     id::{AccountId, AgentId, CallId, ChallengeId, ContactId},
     risk::Band,
@@ -97,6 +97,8 @@ pub struct Seen {
     pub story: Vec<StoryLine>,
     /// For whom it is answered, at a desk that takes the calls of several companies.
     pub company: Option<String>,
+    /// What was carried out on a call that is over, also before its account was given up.
+    pub done: Vec<Action>,
 }
 
 /// The desk: queue on the left, the call in the middle. `rings`: companies whose customers can be
@@ -383,8 +385,12 @@ pub struct AdminCall {
     pub started: Timestamp,
     /// When it ended.
     pub ended: Option<Timestamp>,
-    /// The assurance it reached.
+    /// Its assurance now, or at its end.
     pub level: Level,
+    /// The highest that it reached.
+    pub highest: Level,
+    /// How much was carried out on it.
+    pub done: usize,
     /// Its risk.
     pub band: Band,
     /// How it ended, in words.
@@ -552,9 +558,11 @@ struct ErrorPage<'a> {
     status: u16,
     title: &'a str,
     help: &'a str,
+    onward: Option<(&'a str, &'a str)>,
 }
 
-/// Something went wrong: what, and what to do now.
-pub fn error(shell: &Shell<'_>, status: u16, title: &str, help: &str) -> Result<String, askama::Error> {
-    ErrorPage { shell, status, title, help }.render()
+/// Something went wrong: what, and what to do now. `onward`: the address of a page where this reader
+/// can go on, and the words for it.
+pub fn error(shell: &Shell<'_>, status: u16, title: &str, help: &str, onward: Option<(&str, &str)>) -> Result<String, askama::Error> {
+    ErrorPage { shell, status, title, help, onward }.render()
 }

@@ -48,6 +48,12 @@ pub enum VaultError {
         /// Why.
         source: std::io::Error,
     },
+    /// A new key would take the place of another file.
+    #[error("{0} is there already, and a key is never written over another file: name a new one")]
+    Taken(String),
+    /// The folder for a new key is not there.
+    #[error("there is no folder for {0}: make it first")]
+    NoFolder(String),
     /// The key has the wrong shape.
     #[error("the master key is not 64 hexadecimal digits (32 bytes): make one with `countersign key new FILE`")]
     Shape,
@@ -194,7 +200,14 @@ impl Vault {
         options
             .open(path)
             .and_then(|mut file| file.write_all(key.as_bytes()))
-            .map_err(|source| VaultError::File { path: path.display().to_string(), source })
+            .map_err(|source| {
+                let path = path.display().to_string();
+                match source.kind() {
+                    std::io::ErrorKind::AlreadyExists => VaultError::Taken(path),
+                    std::io::ErrorKind::NotFound => VaultError::NoFolder(path),
+                    _ => VaultError::File { path, source },
+                }
+            })
     }
 
     /// 32 fresh bytes.

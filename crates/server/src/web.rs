@@ -1,8 +1,8 @@
 //! What every page shares: cookies, the same-origin rule, security headers, errors in plain words.
 
 use axum::{
-    extract::Request,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
@@ -10,6 +10,7 @@ use countersign_core::secret::Secret;
 use countersign_store::ReadError;
 
 use crate::{
+    App,
     directory::DirectoryError,
     pages,
     runner::RunError,
@@ -74,14 +75,73 @@ impl IntoResponse for WebError {
                 (StatusCode::INTERNAL_SERVER_ERROR, "Something of ours is broken", "Nothing was shown or changed that should not be. The operator finds the reason in the log.".to_owned())
             }
         };
-        let shell = pages::Shell { company: "Countersign", user: None, demo: false };
-        let body = pages::error(&shell, status.as_u16(), title, &help).unwrap_or_else(|_| title.to_owned());
-        let mut response = (status, Html(body)).into_response();
+        let mut response = (status, title).into_response();
+        response.extensions_mut().insert(Trouble { status, title, help });
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
+}
+
+/// What went wrong, for [`error_pages`]: an error itself does not know whose page it stands on.
+#[derive(Clone)]
+struct Trouble {
+    status: StatusCode,
+    title: &'static str,
+    help: String,
+}
+
+/// What a request is turned away with before any handler sees it.
+fn turned_away(status: StatusCode) -> Option<Trouble> {
+    let (title, help) = match status {
+        StatusCode::BAD_REQUEST => ("That cannot be used", "The address or the form is not as this page writes it. Open the page again and try once more."),
+        StatusCode::METHOD_NOT_ALLOWED => ("Nothing here", "This address only takes what a form sends to it. Open the page with the form."),
+        StatusCode::PAYLOAD_TOO_LARGE => ("That is too much", "More was sent than any form here needs, and nothing was done. Make it shorter and try again."),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::UNPROCESSABLE_ENTITY => ("That cannot be used", "What was sent is not what the form of this page sends. Open the page again and try once more."),
+        _ => return None,
+    };
+    Some(Trouble { status, title, help: help.to_owned() })
+}
+
+/// Whoever opens a page in a browser reads a page, also when the request never got to a handler.
+/// Programs, and scripts of ours, keep the plain answer.
+pub async fn plain_errors(request: Request, next: Next) -> Response {
+    let browses = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains("text/html"));
+    let mut response = next.run(request).await;
+    let plain = response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if browses && plain && response.extensions().get::<Trouble>().is_none()
+        && let Some(trouble) = turned_away(response.status())
+    {
+        response.extensions_mut().insert(trouble);
+    }
+    response
+}
+
+/// Where somebody can go on from an address that did not work, and what the button says.
+fn onward(path: &str, demo: bool) -> Option<(&'static str, &'static str)> {
+    match path.split('/').nth(1).unwrap_or_default() {
+        "me" | "undo" | "not-me" => Some(("/me", "To your account")),
+        "desk" | "admin" => Some(("/desk", "To the desk")),
+        _ if demo => Some(("/", "To the start")),
+        _ => None,
+    }
+}
+
+/// Errors as pages of the company that was asked, with a way on where there is one.
+pub async fn error_pages(State(app): State<App>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let Some(Trouble { status, title, help }) = response.extensions_mut().remove::<Trouble>() else { return response };
+    let shell = pages::Shell { company: app.company(), user: None, demo: app.demo };
+    let Ok(body) = pages::error(&shell, status.as_u16(), title, &help, onward(&path, app.demo)) else { return response };
+    let mut page = (status, Html(body)).into_response();
+    for name in [header::RETRY_AFTER, header::ALLOW] {
+        if let Some(value) = response.headers_mut().remove(&name) {
+            page.headers_mut().insert(name, value);
+        }
+    }
+    page
 }
 
 /// One cookie of a request that is a token of ours.
@@ -115,7 +175,7 @@ pub async fn same_origin(request: Request, next: Next) -> Response {
 
 fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
-    if let Some(site) = text(header::HeaderName::from_static("sec-fetch-site")) {
+    if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
         return site == "same-origin";
     }
     match (text(header::ORIGIN), text(header::HOST)) {
@@ -124,20 +184,31 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     }
 }
 
+/// What no page may use. The handset alone listens.
+const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
+const HANDSET_PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(self), payment=(), usb=()";
+/// A year (RFC 6797 §6.1.1), for this host alone: what else the company runs beside it is not ours to decide.
+const HTTPS_ONLY: &str = "max-age=31536000";
+
 /// Headers that make a browser keep to what the pages need.
-pub async fn security_headers(request: Request, next: Next) -> Response {
+pub async fn security_headers(State(app): State<App>, request: Request, next: Next) -> Response {
     let (asset, clip) = (request.uri().path().starts_with("/assets/"), request.uri().path().starts_with("/clips/"));
+    let handset = app.demo && request.uri().path() == "/handset";
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     // What a switch fetches says itself how long it may be kept.
     let kept = asset || clip && headers.contains_key(header::CACHE_CONTROL);
-    let mut set = |name: header::HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+    let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
     set(header::CONTENT_SECURITY_POLICY, "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'");
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::X_FRAME_OPTIONS, "DENY");
     // Not `no-referrer`: browsers then send `Origin: null` with our own forms as well.
     set(header::REFERRER_POLICY, "same-origin");
-    set(header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(HeaderName::from_static("permissions-policy"), if handset { HANDSET_PERMISSIONS } else { PERMISSIONS });
+    if app.secure() {
+        set(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
+    }
     if !kept {
         set(header::CACHE_CONTROL, "no-store");
     }
@@ -168,6 +239,19 @@ mod tests {
             &[],
         ] {
             assert!(!with(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_way_on_leads_where_that_person_may_go() {
+        assert_eq!(onward("/undo/abc", false), Some(("/me", "To your account")));
+        assert_eq!(onward("/not-me/abc", true), Some(("/me", "To your account")));
+        assert_eq!(onward("/me/security/nothing", false), Some(("/me", "To your account")));
+        assert_eq!(onward("/desk/call/1", false), Some(("/desk", "To the desk")));
+        assert_eq!(onward("/admin/calls/1", false), Some(("/desk", "To the desk")));
+        assert_eq!(onward("/menu", true), Some(("/", "To the start")));
+        for nowhere in ["/", "/menu", "/desktop", "/v1/calls", ""] {
+            assert_eq!(onward(nowhere, false), None, "{nowhere}: nothing is at / without the demo");
         }
     }
 

@@ -96,6 +96,24 @@ impl FactorKind {
             Self::Pin => "pin",
         }
     }
+    /// What people read: the same words on every page and in every record.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Passkey => "passkey",
+            Self::Provider => "website sign-in",
+            Self::AppCall => "call from the portal",
+            Self::Callback => "rung back",
+            Self::Approval => "portal approval",
+            Self::BackupCode => "backup code",
+            Self::Totp => "app code",
+            Self::Hotp => "token code",
+            Self::ServiceCode => "portal code",
+            Self::SmsCode => "texted code",
+            Self::VoiceCode => "code by call",
+            Self::VerbalPassword => "verbal password",
+            Self::Pin => "PIN",
+        }
+    }
     /// The kind with this name.
     pub fn parse(name: &str) -> Option<Self> { Self::ALL.into_iter().find(|k| k.name() == name) }
     /// Which class it belongs to.

@@ -83,6 +83,8 @@ pub(super) struct Panel<'a> {
     pub story: &'a [StoryLine],
     pub script: Option<Script>,
     pub company: Option<&'a str>,
+    /// What was carried out on a call that is over.
+    pub over: &'a [Action],
 }
 
 /// One rung of the assurance ladder.
@@ -120,8 +122,11 @@ pub(super) enum Form {
 
 impl<'a> Panel<'a> {
     pub fn new(now: Timestamp, seen: &'a Seen, flash: Option<&'a Flash>) -> Self {
-        Self { now, view: &seen.view, flash, story: &seen.story, script: script(&seen.view), company: seen.company.as_deref() }
+        Self { now, view: &seen.view, flash, story: &seen.story, script: script(&seen.view), company: seen.company.as_deref(), over: &seen.done }
     }
+
+    /// What was carried out: of a call that is over, also before its account was given up.
+    pub fn done(&self) -> &[Action] { if self.over.is_empty() { &self.view.performed } else { self.over } }
 
     /// What a customer can be rung about.
     pub fn matters() -> Vec<(String, String)> {

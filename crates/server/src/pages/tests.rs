@@ -62,7 +62,7 @@ fn full() -> AgentView {
 }
 
 fn panel(view: &AgentView) -> String { desk_panel(NOW, &seen(view.clone()), None).unwrap() }
-fn seen(view: AgentView) -> Seen { Seen { view, story: Vec::new(), company: None } }
+fn seen(view: AgentView) -> Seen { Seen { view, story: Vec::new(), company: None, done: Vec::new() } }
 
 /// Everything that can go on at once.
 fn full_live(text: &str) -> LiveView {
@@ -106,7 +106,7 @@ fn every_page() -> Vec<String> {
     let admin_view = AdminView {
         now: NOW, version: "1".into(), policy_version: "2".into(), live: 1, waiting: 1, counters: vec![(text.clone(), text.clone())],
         alerts: vec![(NOW, "duress".into(), Some(CALL), None), (NOW, "reported".into(), None, Some(AccountId([3; 16])))],
-        calls: vec![AdminCall { id: CALL, started: NOW, ended: None, level: Level::Strong, band: Band::High, ending: Some(text.clone()) }],
+        calls: vec![AdminCall { id: CALL, started: NOW, ended: None, level: Level::Anonymous, highest: Level::Strong, done: 2, band: Band::High, ending: Some(text.clone()) }],
         agents: vec![(text.clone(), Role::Agent, true, AgentId([1; 16]))], shared: vec![(text.clone(), Role::Specialist)], factors: vec![FactorStat { name: text.clone(), asked: 3, proved: 2 }],
     };
     let security_view = SecurityView {
@@ -171,7 +171,7 @@ fn every_page() -> Vec<String> {
         portal_security(&shell, &security_view), portal_security(&shell, &stale), portal_totp(&shell, &text, Some(&text)),
         survey(&shell, &survey_view), grade(&shell, &grade_view),
         portal_codes(&shell, NOW, std::slice::from_ref(&text), Some(NOW)), portal_remove(&shell, &remove_view),
-        handset(&shell, &demo), error(&shell, 404, &text, &text),
+        handset(&shell, &demo), error(&shell, 404, &text, &text, Some(("/me", &text))),
     ].into_iter().map(Result::unwrap).collect()
 }
 
@@ -257,7 +257,7 @@ fn forms_use_the_routes_and_fields_that_the_desk_has() {
 fn the_record_is_readable_without_its_identifiers() {
     let id = "0123456789abcdef0123456789abcdef";
     for (text, expect) in [
-        ("Asked for sms code (chal_ID).", "Asked for sms code."),
+        ("Asked for texted code (chal_ID).", "Asked for texted code."),
         ("Robin carried out change:phone (chg_ID). Reason: note_ID.", "Robin carried out change:phone. Reason: …abcdef."),
         ("Identified as acct_ID: two claims [view_when_strong].", "Identified as …abcdef: two claims [view_when_strong]."),
         ("nothing_here é_", "nothing_here é_"),
@@ -265,6 +265,39 @@ fn the_record_is_readable_without_its_identifiers() {
         assert_eq!(words::tidy(&text.replace("ID", id)), expect);
     }
     assert_eq!((words::grouped("48219037"), words::grouped("493 817"), words::grouped("")), ("4821 9037".into(), "493 817".into(), String::new()));
+}
+
+#[test]
+fn a_sentence_shows_local_times_and_short_identifiers() {
+    let id = "chal_0123456789abcdef0123456789abcdef";
+    let at = Timestamp(1_780_000_000_000);
+    let (soon, later) = (at + Span::minutes(30), at + Span::days(400));
+    let text = format!("Assurance: strong until {soon} ({id}). On file until {later}. é agent_12 x{soon}");
+    let pieces = words::pieces(&text, &at);
+    let shown: String = pieces.iter().map(|p| p.text.as_str()).collect();
+    let (day, time) = (later.to_string().chars().take(10).collect::<String>(), later.to_string().chars().skip(11).take(5).collect::<String>());
+    assert_eq!(shown, format!("Assurance: strong until {} UTC (chal_…abcdef). On file until {day} {time} UTC. é agent_12 x{soon}", &soon.to_string()[11..19]));
+    let stamps: Vec<_> = pieces.iter().filter_map(|p| Some((p.stamp.clone()?, p.local))).collect();
+    assert_eq!(stamps, [(soon.to_string(), "clock"), (later.to_string(), "moment")]);
+    assert_eq!(pieces.iter().filter_map(|p| p.id.as_deref()).collect::<Vec<_>>(), [id], "whole for whoever points at it");
+}
+
+#[test]
+fn what_holds_is_counted_only_while_the_call_goes_on() {
+    let mut over = AgentView { stage: Stage::Ended, ended: Some(NOW), ..full() };
+    assert!(panel(&full()).contains("Holds"));
+    assert!(!panel(&over).contains("Holds"));
+    over.performed = Vec::new();
+    let html = desk_panel(NOW, &Seen { done: vec!["change:phone".parse().unwrap()], ..seen(over) }, None).unwrap();
+    assert!(html.contains("Done on this call") && html.contains("Change phone number"), "also what was done before the account was given up");
+}
+
+#[test]
+fn an_error_leads_on_only_where_there_is_something() {
+    let with = error(&shell(), 404, "Nothing here", "Gone.", Some(("/me", "To your account"))).unwrap();
+    assert!(with.contains("Northwind") && with.contains("href=\"/me\">To your account"));
+    let without = error(&Shell { demo: false, ..shell() }, 404, "Nothing here", "Gone.", None).unwrap();
+    assert!(!without.contains("href=\"/\"") && !without.contains("class=\"button\""));
 }
 
 #[test]

@@ -60,23 +60,7 @@ pub fn short(id: &impl std::fmt::Display) -> String {
 }
 
 /// Something proved or to be proved.
-pub fn factor(kind: &FactorKind) -> &'static str {
-    match kind {
-        FactorKind::Passkey => "passkey",
-        FactorKind::Provider => "website sign-in",
-        FactorKind::AppCall => "call from the portal",
-        FactorKind::Callback => "rung back",
-        FactorKind::Approval => "portal approval",
-        FactorKind::BackupCode => "backup code",
-        FactorKind::Totp => "app code",
-        FactorKind::Hotp => "token code",
-        FactorKind::ServiceCode => "portal code",
-        FactorKind::SmsCode => "texted code",
-        FactorKind::VoiceCode => "code by call",
-        FactorKind::VerbalPassword => "verbal password",
-        FactorKind::Pin => "PIN",
-    }
-}
+pub fn factor(kind: &FactorKind) -> &'static str { kind.words() }
 
 /// Something of the customer's own, with which they confirm signed in.
 pub fn own_factor(kind: &FactorKind) -> &'static str {
@@ -376,7 +360,7 @@ pub fn grouped(code: &str) -> String {
 }
 
 /// A sentence of the record without what only an auditor needs: an identifier in brackets goes,
-/// any other keeps its last six digits. The admin's page shows the sentences as they are.
+/// any other keeps its last six digits. The admin's page has them all: see [`pieces`].
 pub fn tidy(text: &str) -> String {
     const DIGITS: usize = 32;
     let mut out = String::new();
@@ -404,6 +388,66 @@ pub fn tidy(text: &str) -> String {
         }
     }
     out + rest
+}
+
+/// A part of a sentence of the record: text, an instant, or an identifier.
+pub struct Piece {
+    /// As it is shown without a script.
+    pub text: String,
+    /// The instant, for the page's script, which writes it as local time.
+    pub stamp: Option<String>,
+    /// How: `clock` on the day of the sentence, else `moment`.
+    pub local: &'static str,
+    /// The whole identifier.
+    pub id: Option<String>,
+}
+
+/// A sentence of the record for somebody who reads a page: instants become times of the reader's day,
+/// and of an identifier the end is shown, which tells it apart. Both are there in full for whoever points at them.
+pub fn pieces(text: impl AsRef<str>, at: &Timestamp) -> Vec<Piece> {
+    let (mut out, mut plain, mut rest) = (Vec::new(), String::new(), text.as_ref());
+    let today = at.to_string();
+    let flush = |plain: &mut String, out: &mut Vec<Piece>| {
+        if !plain.is_empty() {
+            out.push(Piece { text: std::mem::take(plain), stamp: None, local: "", id: None });
+        }
+    };
+    while let Some(next) = rest.chars().next() {
+        let begins = !plain.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        if begins && let Some((stamp, tail)) = instant(rest) {
+            flush(&mut plain, &mut out);
+            let clock = stamp.get(..10) == today.get(..10);
+            let (day, time) = (stamp.get(..10).unwrap_or_default(), stamp.get(11..if clock { 19 } else { 16 }).unwrap_or_default());
+            let text = if clock { format!("{time} UTC") } else { format!("{day} {time} UTC") };
+            out.push(Piece { text, stamp: Some(stamp.to_owned()), local: if clock { "clock" } else { "moment" }, id: None });
+            rest = tail;
+        } else if begins && let Some((id, tail)) = identifier(rest) {
+            flush(&mut plain, &mut out);
+            let kind = id.split('_').next().unwrap_or_default();
+            out.push(Piece { text: format!("{kind}_…{}", short(&id)), stamp: None, local: "", id: Some(id.to_owned()) });
+            rest = tail;
+        } else {
+            plain.push(next);
+            rest = rest.get(next.len_utf8()..).unwrap_or_default();
+        }
+    }
+    flush(&mut plain, &mut out);
+    out
+}
+
+/// An instant as [`Timestamp`] writes it, at the start of a text, and what follows.
+fn instant(text: &str) -> Option<(&str, &str)> {
+    let (stamp, tail) = text.split_at_checked(20)?;
+    let fits = stamp.bytes().zip(*b"0000-00-00T00:00:00Z").all(|(byte, shape)| if shape == b'0' { byte.is_ascii_digit() } else { byte == shape });
+    fits.then_some((stamp, tail))
+}
+
+/// An identifier at the start of a text: its kind, a line, 32 digits; and what follows.
+fn identifier(text: &str) -> Option<(&str, &str)> {
+    let kind = text.find(|c: char| !c.is_ascii_lowercase()).filter(|n| *n > 0)?;
+    let (id, tail) = text.split_at_checked(kind + 33)?;
+    let digits = id.get(kind..)?.strip_prefix('_')?;
+    (digits.bytes().all(|b| b.is_ascii_hexdigit()) && !tail.starts_with(|c: char| c.is_ascii_alphanumeric())).then_some((id, tail))
 }
 
 /// What a comparison of the voice said: a word, never a number.

@@ -167,6 +167,7 @@ fn own_lines(app: &App, account: AccountId, id: CallId, events: &[Recorded]) -> 
     privacy::own(account, id, events, |recorded, speaks| {
         let text = match &recorded.event {
             Event::Proved { .. } if !speaks => Some("The caller proved who they are.".into()),
+            Event::Performed { agent, action, .. } => Some(format!("{}, by {agent}.", app.texts.was_done(Default::default(), action))),
             event => story::for_customer(event),
         };
         text.map(|text| StoryLine { at: recorded.at, text: named(app, &text) })
@@ -185,7 +186,7 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
             AccountEvent::Imported | AccountEvent::Unlocked | AccountEvent::Held | AccountEvent::Released | AccountEvent::Exported | AccountEvent::Erased | AccountEvent::Checked { .. } | AccountEvent::SignedIn { .. } => continue,
             AccountEvent::Changed { action, .. } => {
                 let action = action.parse().map_err(|_| WebError::Broken("an event names no action".into()))?;
-                format!("Done by phone: {}.", app.texts.action(Default::default(), &action))
+                format!("{}, by phone.", app.texts.was_done(Default::default(), &action))
             }
             AccountEvent::AuthenticatorAdded { kind } => format!("Set up here: {}.", security::kind_words(&kind)),
             AccountEvent::AuthenticatorRemoved { kind } => format!("Removed here: {}.", security::kind_words(&kind)),
@@ -213,7 +214,13 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
 
 async fn code(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
     let account = who(&app, &headers).await?;
+    whole_page_instead(&headers)?;
     Ok(Html(pages::portal_code(&service_code(&app.runner, account).await?)?))
+}
+
+/// A part of the portal's page that a person opens by its address: the whole page is what they want.
+fn whole_page_instead(headers: &HeaderMap) -> Result<(), WebError> {
+    if headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate") { Err(WebError::SignIn("/me")) } else { Ok(()) }
 }
 
 /// The account's present service code; a new one when the old one was shown long enough or was
@@ -332,7 +339,7 @@ async fn link_page(State(app): State<App>, Path(token): Path<String>) -> Result<
     let view = match link {
         Link::Undo { action, .. } => LinkView {
             title: "Undo a change".into(),
-            what: format!("Somebody changed something on your account by phone: {}. If it was not you, undo it here.", app.texts.action(lang, &action)),
+            what: format!("{}, by phone. If it was not you, undo it here.", app.texts.was_done(lang, &action)),
             button: Some("Undo the change".into()), done: None,
         },
         Link::Report { call: None, .. } => LinkView {

@@ -100,7 +100,8 @@ async fn pending(app: &App, me: &Signed) -> Result<Pending, WebError> {
 
 async fn page(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {
     let me = signed(&app, &headers).await?;
-    let pending = pending(&app, &me).await?;
+    // Opened without a key that waits, by a bookmark for instance: nothing failed, there is only nothing here.
+    let pending = pending(&app, &me).await.map_err(|e| if matches!(e, WebError::SignIn(_)) { WebError::SignIn("/me/security") } else { e })?;
     show(&app, &pending, None)
 }
 

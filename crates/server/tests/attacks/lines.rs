@@ -284,7 +284,7 @@ async fn an_address_is_for_one_call_and_step() {
     assert_eq!(world.log().await, events);
     other.hang_up().await;
     call.keys("4071").await;
-    assert!(world.tells(call.id(), "Proved: pin.").await);
+    assert!(world.tells(call.id(), "Proved: PIN.").await);
 }
 
 /// Whoever may speak for one telephone system has no hand on the calls of another.
@@ -520,6 +520,6 @@ async fn calls_that_never_ask_again_take_no_instruction_from_one_that_does() {
         caller.hears("Please enter your PIN.");
         caller.then(Then::Keys(12));
         caller.keys("4071").await;
-        assert!(world.tells(caller.id(), "Proved: pin.").await, "{kind:?}");
+        assert!(world.tells(caller.id(), "Proved: PIN.").await, "{kind:?}");
     }
 }

@@ -113,6 +113,8 @@ async fn every_page_keeps_to_itself() {
             assert_eq!(page.header("x-frame-options"), "DENY", "{path}");
             assert_eq!(page.header("referrer-policy"), "same-origin", "{path}: addresses hold tokens");
             assert_eq!(page.header("cross-origin-opener-policy"), "same-origin", "{path}");
+            assert_eq!(page.header("permissions-policy"), "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()", "{path}");
+            assert_eq!(page.header("strict-transport-security"), "max-age=31536000", "{path}: it is reached over TLS alone");
             let cache = page.header("cache-control");
             assert_eq!(cache, if path.starts_with("/assets/") { "public, max-age=300" } else { "no-store" }, "{path}");
             // No inline script, style or handler that the policy would have to allow.
@@ -131,4 +133,65 @@ async fn every_page_keeps_to_itself() {
     let page = send(&world.router, huge).await;
     page.is(413);
     assert_eq!(page.header("x-frame-options"), "DENY");
+}
+
+/// Whoever reads in a browser gets a page of the company that was asked, with a way on that is theirs;
+/// also what was turned away before any handler saw it. Programs keep the plain answer.
+#[tokio::test]
+async fn an_error_is_a_page_of_the_company_that_was_asked() {
+    let world = World::new().await;
+    let kim = world.kim().await;
+    let browser = |mut request: axum::http::Request<axum::body::Body>| {
+        request.headers_mut().insert("accept", "text/html,application/xhtml+xml,*/*;q=0.8".parse().unwrap());
+        request
+    };
+    let company = askama_escaped(world.app.company());
+    let none = "<a class=\"button\"";
+    for (verb, path, kind, body, status, onward) in [
+        (Method::GET, "/nowhere", FORM, String::new(), 404, None),
+        (Method::GET, "/undo/0123", FORM, String::new(), 422, Some("/me")),
+        (Method::GET, "/admin/calls/rubbish", FORM, String::new(), 400, Some("/desk")),
+        (Method::GET, "/desk/sign-out", FORM, String::new(), 405, Some("/desk")),
+        (Method::POST, "/desk/sign-in", FORM, format!("a={}", "x".repeat(40_000)), 413, Some("/desk")),
+        (Method::POST, "/desk/sign-in", "text/plain", "a=b".into(), 415, Some("/desk")),
+    ] {
+        let page = send(&world.router, browser(own(verb.clone(), path, Some(&kim.cookie), kind, body.clone()))).await;
+        page.is(status);
+        assert!(page.header("content-type").starts_with("text/html"), "{path}");
+        assert!(page.body.contains(&company), "{path} is headed with the company:\n{}", page.body);
+        assert!(!page.body.contains("href=\"/\""), "{path}: nothing is at / without the demo");
+        match onward {
+            Some(to) => assert!(page.body.contains(&format!("{none} href=\"{to}\"")), "{path}"),
+            None => assert!(!page.body.contains(none), "{path}"),
+        }
+        if status == 405 {
+            assert_eq!(page.header("allow"), "POST");
+        }
+        if matches!(status, 400 | 405 | 413 | 415) {
+            let plain = send(&world.router, own(verb, path, Some(&kim.cookie), kind, body)).await;
+            plain.is(status);
+            assert!(!plain.header("content-type").starts_with("text/html"), "{path}: a program keeps the plain answer");
+        }
+    }
+    // Nor do webhooks and the API get pages, whatever they say that they accept.
+    for (path, kind) in [("/twilio/voice", "text/plain"), ("/api/v1/portal-sessions", FORM)] {
+        let page = send(&world.router, browser(own(Method::POST, path, None, kind, "a=b"))).await;
+        assert!(page.status.is_client_error() && !page.header("content-type").starts_with("text/html"), "{path}: {} {}", page.status, page.body);
+    }
+}
+
+fn askama_escaped(text: &str) -> String { text.replace('&', "&#38;") }
+
+/// A reason is as long as any other note; more is refused, and nothing is marked.
+#[tokio::test]
+async fn a_reason_for_fraud_has_an_end() {
+    let world = World::new().await;
+    let kim = world.kim().await;
+    let call = world.call("+12025550142").await;
+    let to = format!("/admin/calls/{}/fraud", call.id);
+    let mark = |n: usize| own(Method::POST, &to, Some(&kim.cookie), FORM, format!("reason={}", "x".repeat(n)));
+    send(&world.router, mark(501)).await.is(422).shows("longer than 500 characters");
+    assert!(!world.tells(call.id, "marked this call as FRAUD").await);
+    send(&world.router, mark(500)).await.is(303);
+    assert!(world.tells(call.id, "marked this call as FRAUD").await);
 }

@@ -76,7 +76,7 @@ async fn signing_in_takes_all_three() {
         ("Robin", password.expose(), wrong_code), ("Robin", "another long password", code.expose()), ("Nobody", password.expose(), code.expose()), ("Robin", "x", "y"),
     ] {
         let page = try_to(&world, name, password, code).await;
-        page.is(422).shows("name, password or code is wrong, or there were too many tries").lacks("Nobody").hides(&[password]);
+        page.is(422).shows("Name, password or code is wrong, or there were too many tries").lacks("Nobody").hides(&[password]);
         assert_eq!(page.header("set-cookie"), "");
         answers.push(page.body);
     }

@@ -74,8 +74,8 @@ async fn a_power_of_attorney() {
 
     // Both find the call in their portal: one as the one who called, one as the one it was about.
     let chidis = Portal::enter(&world, "10004713").await.home().await;
-    chidis.shows("The caller spoke for you as power of attorney.").shows("Robin carried out change address.").lacks("totp");
-    Portal::enter(&world, "10004712").await.home().await.shows("The caller proved to be you: totp.").shows("Robin carried out change address.");
+    chidis.shows("The caller spoke for you as power of attorney.").shows("The postal address on your account was changed, by Robin.").lacks("app code");
+    Portal::enter(&world, "10004712").await.home().await.shows("The caller proved to be you: app code.").shows("The postal address on your account was changed, by Robin.");
     let undo = world.ground.post.all().iter().find(|l| l.text.contains("/undo/")).unwrap().link();
     crate::common::pages::post(&world.router, &undo, None, &[("", ""); 0]).await.ok();
     assert_eq!(world.profile(CHIDI).await.address.expose(), "7 Harbour Street, Portville");

@@ -113,7 +113,7 @@ async fn follow_up_in_the_portal(world: World) {
     call.hang_up().await;
     let portal = Portal::enter(&world, "10004711").await;
     let home = portal.home().await;
-    home.shows("Robin took the call.").shows("We asked for proof:").shows("The caller proved to be you:").shows("Robin carried out change phone.").shows("This wasn’t me");
+    home.shows("Robin took the call.").shows("We asked for proof:").shows("The caller proved to be you:").shows("The phone number on your account was changed, by Robin.").shows("This wasn’t me");
     // Whoever names somebody else's call freezes their own account, and no more.
     let chidi = Portal::enter(&world, "10004713").await;
     chidi.home().await.lacks("Robin carried out");

@@ -52,11 +52,11 @@ async fn a_whole_call() {
     peer.key("2").await;
     peer.told(&format!("api uuid_break {UUID} all")).await;
     peer.quick.store(true, Ordering::SeqCst);
-    happened(&world, "Asked for pin").await;
+    happened(&world, "Asked for PIN").await;
     // Masked before the prompt, because a key may come while it is said.
     peer.told_before(&format!("api uuid_record {UUID} mask /rec/{UUID}.wav"), "playback").await;
     peer.key("4071#").await;
-    happened(&world, "Proved: pin").await;
+    happened(&world, "Proved: PIN").await;
     peer.told(&format!("api uuid_record {UUID} unmask")).await;
     peer.key("1").await;
     peer.told("execute-app-name: endless_playback\nexecute-app-arg: local_stream://moh").await;
@@ -96,13 +96,13 @@ async fn a_connection_that_is_lost_takes_no_call_with_it() {
     peer.quick.store(true, Ordering::SeqCst);
     peer.told("execute-app-name: answer").await;
     peer.key("2").await;
-    happened(&world, "Asked for pin").await;
+    happened(&world, "Asked for PIN").await;
     drop(peer);
     // The dialplan comes again with the same call.
     let mut peer = Peer::connect(address, UUID, data("+12025550142", SHOWN)).await;
     peer.told("execute-app-name: playback").await;
     peer.key("4071#").await;
-    happened(&world, "Proved: pin").await;
+    happened(&world, "Proved: PIN").await;
     peer.event("CHANNEL_HANGUP", UUID, "").await;
     happened(&world, "The caller hung up").await;
 }

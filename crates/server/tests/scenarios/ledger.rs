@@ -143,7 +143,7 @@ async fn a_receipt_holds_without_us_and_nothing_in_it_can_be_changed() {
     let read = Receipt::parse(&text).unwrap();
     let story = read.check(&trust).unwrap();
     assert_eq!(story.len(), made.events.len());
-    assert!(story.iter().any(|(_, sentence)| sentence.contains("Proved: pin.")), "{story:?}");
+    assert!(story.iter().any(|(_, sentence)| sentence.contains("Proved: PIN.")), "{story:?}");
     for place in 0..made.events.len() {
         let refused = |change: &dyn Fn(&mut receipt::Receipted)| {
             let mut changed = made.clone();

@@ -32,7 +32,7 @@ async fn to_the_portal(world: World) {
     let page = robin.take(&mut call).await;
     assert_eq!(page.level(), "authenticated");
     robin.reveal("name").await.shows("Ana Torres");
-    assert!(world.tells(call.id, "Proved: approval.").await);
+    assert!(world.tells(call.id, "Proved: portal approval.").await);
 
     // Once.
     ana.post("/me/code", &[("code", &code)]).await.is(422);
@@ -99,7 +99,7 @@ async fn push(world: World) {
     assert_eq!(ana.asked().await, None);
     assert_eq!(ana.answer(&challenge, "type", &code).await, "over");
     let home = ana.home().await;
-    home.shows("We asked for proof: approval.").shows("The caller proved to be you: approval.");
+    home.shows("We asked for proof: portal approval.").shows("The caller proved to be you: portal approval.");
     hides(&world.log().await, &[&code]);
 
     // Declined: the desk learns it, and may ask another way.
@@ -242,7 +242,7 @@ async fn rung(world: World) {
     assert_eq!(robin.take(&mut call).await.level(), "authenticated");
     robin.reveal("name").await.shows("Chidi Okafor");
     robin.panel().await.shows("we rang them");
-    assert!(world.tells(id, "Proved: callback.").await);
+    assert!(world.tells(id, "Proved: rung back.").await);
     chidi.get("/me/live").await.shows("We are calling you").shows("Robin");
     call.hang_up().await;
     chidi.home().await.shows("We rang you, as you asked here.");
@@ -300,7 +300,7 @@ async fn silent(world: World) {
     call.hears("Thank you, that was accepted.").hears("Please choose what you hear while you wait.").press("1").await;
     assert_eq!(robin.take(&mut call).await.level(), "authenticated");
     robin.reveal("name").await.shows("Liam Okafor");
-    assert!(world.tells(call.id, "Proved: app call.").await);
+    assert!(world.tells(call.id, "Proved: call from the portal.").await);
     hides(&world.log().await, &[token]);
 
     // Once; then it is a call like any other, and nobody is told of a token.

@@ -12,7 +12,7 @@ async fn a_customer_gets_everything_that_is_kept() {
     let call = called(&world, ANA_LINE).await;
     let (runner, ana) = (&world.app.runner, world.app.runner.customer(ANA_NUMBER).await.unwrap());
     let text = runner.export_customer(ana).await.unwrap().to_string();
-    for told in ["Ana Torres", ANA_LINE, ANA_MAIL, ANA_NUMBER, &call.to_string(), "Proved: pin.", "\"pin\""] {
+    for told in ["Ana Torres", ANA_LINE, ANA_MAIL, ANA_NUMBER, &call.to_string(), "Proved: PIN.", "\"pin\""] {
         assert!(text.contains(told), "{told}: {text}");
     }
     // What proves is not given out, nor what was thought of the caller, nor anybody else.
@@ -23,7 +23,7 @@ async fn a_customer_gets_everything_that_is_kept() {
     forced.presses(&["1", "5099", "1"]).await;
     forced.hang_up().await;
     let text = runner.export_customer(SOFIA).await.unwrap().to_string();
-    assert!(text.contains("Proved: pin."));
+    assert!(text.contains("Proved: PIN."));
     assert!(!text.to_lowercase().contains("duress"), "{text}");
 }
 
@@ -102,7 +102,7 @@ async fn another_node_does_not_know_an_erased_customer() {
     one.app.runner.erase(ANA).await.unwrap();
     let mut call = two.call(ANA_LINE).await;
     call.press("1").await;
-    assert!(!two.tells(call.id, "Asked for pin").await);
+    assert!(!two.tells(call.id, "Asked for PIN").await);
 }
 
 /// The same file as the operator's, for the customer alone: confirmed, told, on record, and not too often.
@@ -137,7 +137,7 @@ async fn a_customer_downloads_everything_that_is_kept() {
     assert_eq!((page.header("content-disposition"), page.header("cache-control")), ("attachment; filename=\"my-data.json\"", "no-store"));
     let file: serde_json::Value = serde_json::from_str(&page.body).unwrap();
     assert!(file["about"][0].as_str().unwrap().contains("everything that Juniper & Co keeps about you"), "{file}");
-    for told in ["Ana Torres", ANA_LINE, ANA_MAIL, ANA_NUMBER, &call.to_string(), "Proved: pin.", "it is Mrs Torres's neighbour"] {
+    for told in ["Ana Torres", ANA_LINE, ANA_MAIL, ANA_NUMBER, &call.to_string(), "Proved: PIN.", "it is Mrs Torres's neighbour"] {
         assert!(page.body.contains(told), "{told}: {}", page.body);
     }
     hides(&page.body, &["4071", "argon2", "risk", "the same voice as last week", "nobody's customer", "Tina"]);

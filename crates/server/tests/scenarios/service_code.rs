@@ -41,7 +41,7 @@ async fn story(world: World) {
     assert_eq!(page.level(), "authenticated");
     page.hides(&[&code]).hides(&ANA_PRIVATE);
     robin.reveal("name").await.shows("Ana Torres");
-    assert!(world.tells(call.id, "Proved: service code.").await);
+    assert!(world.tells(call.id, "Proved: portal code.").await);
     assert!(world.tells(call.id, "Identified as acct_a1a1").await);
 
     // Once.
@@ -98,7 +98,7 @@ async fn guesses_are_limited_per_line() {
     let code = portal.code().await;
     let mut call = asked(&world, STRANGER).await;
     call.press(&code).await.hears("No more tries are possible this way.");
-    assert!(world.tells(call.id, "Too many wrong service codes: none is taken now.").await);
+    assert!(world.tells(call.id, "Too many wrong portal codes: none is taken now.").await);
     accepted(&world, "+12025550171", &code).await;
     world.pass(Span::minutes(15));
     accepted(&world, STRANGER, &portal.code().await).await;

@@ -61,9 +61,9 @@ async fn a_bad_line_loses_no_key() {
     let line = ana.call(&gate.uri()).await.unwrap();
     let id = gate.began().await;
     assert!(line.press("2").await);
-    gate.tells(id, "Asked for pin").await;
+    gate.tells(id, "Asked for PIN").await;
     assert!(line.press("4071#").await);
-    gate.tells(id, "Proved: pin").await;
+    gate.tells(id, "Proved: PIN").await;
     assert!(line.press("1").await);
     gate.tells(id, "Waits for").await;
     line.hang_up().await;
@@ -87,11 +87,11 @@ async fn a_telephone_without_events_keys_by_info() {
     let id = gate.began().await;
     assert!(!line.press("2").await, "events were agreed on");
     assert_eq!(line.info("application/dtmf-relay", "Signal=2\r\nDuration=160\r\n").await, 200);
-    gate.tells(id, "Asked for pin").await;
+    gate.tells(id, "Asked for PIN").await;
     for key in ["4", "0", "7", "1", "#"] {
         assert_eq!(line.info("application/dtmf-relay", &format!("Signal={key}\r\nDuration=160\r\n")).await, 200);
     }
-    gate.tells(id, "Proved: pin").await;
+    gate.tells(id, "Proved: PIN").await;
     line.hang_up().await;
     gate.tells(id, "The caller hung up").await;
 }
@@ -105,7 +105,7 @@ async fn keys_that_come_too_early_are_not_lost() {
     let id = gate.began().await;
     // In one go, before anything was asked.
     assert!(line.press("24071#").await);
-    gate.tells(id, "Proved: pin").await;
+    gate.tells(id, "Proved: PIN").await;
     // In the middle of the next prompt the line goes dead.
     drop(line);
     gate.tells(id, "The caller hung up").await;
@@ -195,7 +195,7 @@ async fn a_customer_is_rung_by_sip_and_proves_with_the_key() {
     let line = timeout(LIMIT, handset.taken()).await.unwrap().unwrap();
     gate.tells(id, "Somebody answered").await;
     assert!(line.press(&key).await);
-    gate.tells(id, "Proved: callback.").await;
+    gate.tells(id, "Proved: rung back.").await;
     assert!(line.press("2").await);
     gate.tells(id, "Waits for").await;
     line.hang_up().await;

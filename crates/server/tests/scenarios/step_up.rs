@@ -78,7 +78,7 @@ async fn amex(world: World) {
     }
 
     for sentence in [
-        "Asked for sms code for change:phone", "Wrong entry; 2 left.", "Proved: sms code.", "handed the call to a specialist with everything it carries.",
+        "Asked for texted code for change:phone", "Wrong entry; 2 left.", "Proved: texted code.", "handed the call to a specialist with everything it carries.",
         "carried out change:phone", "The agent ended the call.",
     ] {
         assert!(world.tells(call.id, sentence).await, "{sentence}: {:#?}", world.story(call.id).await);

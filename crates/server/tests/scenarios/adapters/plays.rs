@@ -315,7 +315,7 @@ async fn walmart_call_me(kind: Kind) -> Came {
     caller.keys("2").await;
     caller.then(Then::Hold("lively".into()));
     assert_eq!(take(&mut robin, &mut caller).await.level(), "authenticated");
-    assert!(world.tells(caller.id(), "Proved: callback.").await);
+    assert!(world.tells(caller.id(), "Proved: rung back.").await);
     caller.hang_up().await;
     assert!(matches!(world.events(caller.id()).await.last(), Some(Event::Ended { .. })));
     Yes
