@@ -95,7 +95,7 @@ def test_a_customer_is_rung_answers_and_proves(asterisk: Asterisk, world: World,
     until("a PIN is asked for", lambda: call.hears("enter-pin.1"))
     phone.press(call, "6402#")
     until("they talk on", lambda: in_bridge(asterisk) == ["agent", "caller"])
-    assert "Proved: pin" in story(world, live) and 'data-level="authenticated"' in panel(desk, live)
+    assert "Proved: PIN" in story(world, live) and 'data-level="authenticated"' in panel(desk, live)
     phone.press(call, "77")
     phone.hang_up(call)
     ended(world, asterisk, live, "The caller hung up")

@@ -62,7 +62,7 @@ class Office:
         text = until("a code is texted", lambda: [m for m in self.world.twilio.texts(MAYA)[texts:] if CODE.search(m["Body"])])[0]
         maya.key(f"{CODE.search(text['Body'])[1]}#")  # type: ignore[index]
         live = self.next_call({call.removeprefix("call_") for call in known})
-        until("she has proved it", lambda: "Proved: sms code" in story(self.world, live))
+        until("she has proved it", lambda: "Proved: texted code" in story(self.world, live))
         maya.key("2")
         until("she waits", lambda: waiting(self.desk) == live)
         assert self.desk.act(live, "accept").status == 200
@@ -77,7 +77,7 @@ class Office:
         self.desk.act(live, "prove", action="change:address", factors="pin")
         until("the agent is alone", lambda: in_bridge(self.asterisk) == ["agent"])
         maya.key("6402#")
-        until("she is strong", lambda: "Proved: pin" in story(self.world, live))
+        until("she is strong", lambda: "Proved: PIN" in story(self.world, live))
         self.they_talk()
 
     def consents(self, maya: Caller, live: str) -> None:
