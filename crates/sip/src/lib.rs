@@ -62,6 +62,7 @@ mod random;
 pub mod rtp;
 pub mod sdp;
 mod settings;
+mod streams;
 mod talk;
 mod trunk;
 
