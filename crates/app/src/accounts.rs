@@ -15,6 +15,7 @@ use countersign_core::{
 use countersign_server::{
     agents::Agents,
     config::Config,
+    directory::mailbox,
     record::{self, AccountEvent},
     runner::Runner,
     vault::Vault,
@@ -186,12 +187,14 @@ fn profile(row: &Row, vault: &Vault, now: Timestamp) -> Result<Profile, Vec<Stri
             check(true, &format!("{column}: {e}"));
         }
     }
-    check(!row.email.is_empty() && normalise(ClaimKind::Email, &row.email).is_none(), "email: needs a name, an @ and a domain with a dot");
+    let email = if row.email.is_empty() { None } else { mailbox(&Secret::new(&row.email)).ok() };
+    check(!row.email.is_empty() && email.is_none(), "email: needs a name, an @ and a domain with a dot, and no blanks, quotes, brackets or commas");
+    let email = email.map(|email| email.expose().to_owned()).unwrap_or_default();
     check(row.order_number.is_empty() && !(row.order_what.is_empty() && row.order_status.is_empty()), "order_number: is missing although there is an order");
     let mut contacts = Vec::new();
     let mut authenticators = Vec::new();
     let made = (|| -> Result<(), Failure> {
-        for (kind, value) in [(ContactKind::Mobile, &row.mobile), (ContactKind::Landline, &row.landline), (ContactKind::Email, &row.email)] {
+        for (kind, value) in [(ContactKind::Mobile, &row.mobile), (ContactKind::Landline, &row.landline), (ContactKind::Email, &email)] {
             if !value.is_empty() {
                 // What the company has on file already has cooled off.
                 contacts.push(Contact { id: ContactId(vault.id()?), kind, value: Secret::new(value), usable_from: now - Span::days(365), no_texts: false, retired: None });

@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use countersign_server::{
     config::{Config, Severity},
     i18n::{Company, TextError, Texts},
-    tenants,
+    open_files, tenants,
 };
 
 use crate::{
@@ -35,6 +35,9 @@ fn examine(path: &Path, config: &Config) -> usize {
     let name = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };
     if let Err(e @ (TextError::Words { .. } | TextError::Read { .. })) = Texts::with_words(name, config.company.words.as_deref()) {
         findings.insert(0, countersign_server::config::Finding { severity: Severity::Missing, setting: "company.words".into(), text: e.to_string() });
+    }
+    if let Some(text) = open_files::advice(open_files::limit()) {
+        findings.push(countersign_server::config::Finding { severity: Severity::Note, setting: "open files".into(), text: format!("{text}, if the service is started as this command is") });
     }
     let width = findings.iter().map(|f| f.setting.len()).max().unwrap_or(0);
     for f in &findings {

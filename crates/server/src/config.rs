@@ -8,9 +8,10 @@ use countersign_core::speech::Hearing;
 use serde::Deserialize;
 
 use crate::{
+    keyring::Master,
     ledger::witness::Witness,
     oauth::clients::{self, ClientSettings},
-    outbox::http::endpoint,
+    outbox::{http::endpoint, twilio::{ACCOUNT_FORM, is_account}},
     push::address::Rules,
     recording::RecordingSettings,
     retention::Retention,
@@ -465,6 +466,12 @@ impl Config {
             (Some(path), _) => private_file(path, "keys.file", &mut say),
             (None, Some(_)) => {}
         }
+        // What serving would read, and by its own check; a file that cannot be read was named above.
+        if let Ok(Some(text)) = read_secret("COUNTERSIGN_KEY", self.keys.file.as_deref())
+            && let Err(e) = Master::parse(text.expose())
+        {
+            say(Severity::Missing, "keys.file", e.to_string());
+        }
         if let Some(at) = &self.keys.pkcs11 {
             if self.keys.file.is_some() {
                 say(Severity::Note, "keys.pkcs11", "is not used while keys.file is named".into());
@@ -531,6 +538,9 @@ impl Config {
                 (None, None) => say(Severity::Missing, "twilio.auth_token_file", "no auth token: webhooks cannot be checked. Name a file, or set COUNTERSIGN_TWILIO_TOKEN".into()),
                 (Some(path), None) => private_file(path, "twilio.auth_token_file", &mut say),
                 _ => {}
+            }
+            if !is_account(&twilio.account_sid) {
+                say(Severity::Missing, "twilio.account_sid", ACCOUNT_FORM.into());
             }
             if twilio.hear_verbal_passwords {
                 say(Severity::Note, "twilio.hear_verbal_passwords", "what callers say is turned into words by Twilio, which may keep them: switch on its PCI mode or its redaction, and look at what its logs hold".into());

@@ -327,11 +327,23 @@ pub enum BadValue {
     Missing,
 }
 
+/// An e-mail address as it is kept: one that mail can be sent to. Nothing that would need quotes, and
+/// nothing that a page, a header or a list of addresses could take for its own.
+///
+/// # Errors
+/// It is none.
+pub fn mailbox(value: &Secret) -> Result<Secret, BadValue> {
+    let text = value.expose().trim();
+    let strange = |c: char| c.is_whitespace() || c.is_control() || "\"<>()[]{},;:\\`|".contains(c);
+    let sendable = !text.contains(strange) && normalise(ClaimKind::Email, text).is_some() && text.parse::<lettre::Address>().is_ok();
+    if sendable { Ok(Secret::new(text)) } else { Err(BadValue::Email) }
+}
+
 /// Checks a change before anybody asks policy, so that a slip of the pen is not a refusal.
 pub fn check_change(change: &Change) -> Result<(), BadValue> {
     match change {
         Change::Phone(value) => E164::parse(value.expose()).map(|_| ())?,
-        Change::Email(value) => normalise(ClaimKind::Email, value.expose()).map(|_| ()).ok_or(BadValue::Email)?,
+        Change::Email(value) => mailbox(value).map(|_| ())?,
         Change::Address { address, postal_code } if address.expose().trim().is_empty() || postal_code.expose().trim().is_empty() => {
             return Err(BadValue::Address);
         }
@@ -346,7 +358,7 @@ pub fn apply_change(profile: &mut Profile, change: &Change, now: Timestamp, cool
     check_change(change)?;
     let undo = match change {
         Change::Phone(value) => replace_contact(profile, value, false, now, cooling_off, vault)?,
-        Change::Email(value) => replace_contact(profile, value, true, now, cooling_off, vault)?,
+        Change::Email(value) => replace_contact(profile, &mailbox(value)?, true, now, cooling_off, vault)?,
         Change::Address { address, postal_code } => Undo::Address {
             address: std::mem::replace(&mut profile.address, address.clone()),
             postal_code: std::mem::replace(&mut profile.postal_code, postal_code.clone()),

@@ -174,10 +174,10 @@ impl Metrics {
 
     fn look_at_gateway(&self) {
         let Some(look) = self.gateway.get() else { return };
-        let Figures { calls, free, dialogs, over_rate, strangers, malformed, refused, lost, keys, joined } = look();
-        let now = [("calls", calls), ("free", free), ("dialogs", dialogs)].map(|(of, n)| (of, u64::try_from(n).unwrap_or(u64::MAX)));
+        let Figures { calls, free, dialogs, over_rate, strangers, malformed, connections, over_connections, refused, lost, keys, joined } = look();
+        let now = [("calls", calls), ("free", free), ("dialogs", dialogs), ("connections", connections)].map(|(of, n)| (of, u64::try_from(n).unwrap_or(u64::MAX)));
         let since = [
-            ("over_rate", over_rate), ("strangers", strangers), ("malformed", malformed), ("refused", refused), ("packets_lost", lost), ("keys", keys), ("agents_joined", joined),
+            ("over_rate", over_rate), ("strangers", strangers), ("malformed", malformed), ("over_connections", over_connections), ("refused", refused), ("packets_lost", lost), ("keys", keys), ("agents_joined", joined),
         ];
         for (of, n) in now.into_iter().chain(since) {
             self.sip.get_or_create(&name(of)).set(i64::try_from(n).unwrap_or(i64::MAX));

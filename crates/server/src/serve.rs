@@ -1,6 +1,6 @@
 //! Brings a server up, keeps its clockwork going, and takes it down without losing a call.
 
-use std::{future::Future, net::SocketAddr, sync::{Arc, atomic::{AtomicBool, Ordering}}, time::Duration};
+use std::{future::Future, sync::{Arc, atomic::{AtomicBool, Ordering}}, time::Duration};
 
 use countersign_core::time::{Span, Timestamp};
 use countersign_sip::Gateway;
@@ -8,7 +8,9 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     App, calls,
+    connections::{self, Limits},
     ledger::Log,
+    open_files,
     outbox::Outbox,
     retention::Retention,
     router,
@@ -48,9 +50,6 @@ pub struct Company {
 /// Why serving ended other than by being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The network.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
     /// Two companies that cannot be told apart.
     #[error(transparent)]
     Front(#[from] FrontError),
@@ -76,21 +75,21 @@ pub async fn serve(companies: Vec<Company>, listener: TcpListener, stop: impl Fu
         gateways.extend(company.gateway.take());
         keep_going(company, &mut work, &on);
     }
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    let mut closing = on;
+    let files = open_files::limit();
+    if let Some(advice) = open_files::advice(files) {
+        tracing::warn!("{advice}");
+    }
+    let server = connections::serve(listener, routes, Limits::fitting(files.unwrap_or(u64::MAX)), on);
     let quiet = async move {
         stop.await;
         off.send_replace(true);
     };
-    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
-        let _ = closing.wait_for(|off| *off).await;
-    });
     // Open event streams never end by themselves: after a short grace they are cut.
-    let (result, ()) = tokio::join!(
+    tokio::join!(
         async {
             tokio::select! {
-                result = server => result,
-                () = async { let _ = work.join_next().await; tokio::time::sleep(Duration::from_secs(3)).await } => Ok(()),
+                () = server => {}
+                () = async { let _ = work.join_next().await; tokio::time::sleep(Duration::from_secs(3)).await } => {}
             }
         },
         quiet
@@ -103,7 +102,7 @@ pub async fn serve(companies: Vec<Company>, listener: TcpListener, stop: impl Fu
     for store in stores {
         store.close().await;
     }
-    Ok(result?)
+    Ok(())
 }
 
 /// The clockwork of one company.

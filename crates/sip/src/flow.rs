@@ -42,7 +42,7 @@ pub struct Incoming {
     /// The user part of `From`: what the caller says of himself. Empty when withheld.
     pub from: String,
     /// The user parts of `P-Asserted-Identity` (RFC 3325): what the network says. To be believed only
-    /// from a network that is trusted.
+    /// from a network that is trusted. Empty for one that names nobody: withheld, or no user part.
     pub asserted: Vec<String>,
     /// The user part of `To`: the number that was called.
     pub to: String,

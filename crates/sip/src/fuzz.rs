@@ -28,7 +28,7 @@ pub enum Seen {
 pub fn datagram(bytes: &[u8]) -> Seen {
     let Ok(SipMessage::Request(request)) = SipMessage::try_from(bytes) else { return Seen::None };
     let rate = Rate { per_second: u32::MAX, burst: u32::MAX };
-    let (guard, ip) = (Guard::new(Vec::new(), rate, rate, Arc::default()), IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let (guard, ip) = (Guard::new(Vec::new(), rate, rate, 1, Arc::default()), IpAddr::V4(Ipv4Addr::LOCALHOST));
     match guard.judge(&request, ip, false) {
         Judged::Drop => Seen::Refused(None),
         Judged::Answer(response) => Seen::Refused(Some(response.to_string())),

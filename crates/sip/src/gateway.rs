@@ -1,9 +1,11 @@
 //! The gateway: the SIP endpoint, who gets in, and the calls that there are.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::future::poll_fn;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use rsipstack::EndpointBuilder;
@@ -18,6 +20,7 @@ use rsipstack::transaction::transaction::Transaction;
 use rsipstack::transport::tcp_listener::TcpListenerConnection;
 use rsipstack::transport::udp::UdpConnection;
 use rsipstack::transport::{SipConnection, TransportLayer};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
@@ -29,6 +32,7 @@ use crate::headers::{content_type, incoming, is_sdp};
 use crate::media::{Engine, Ports, Told};
 use crate::sdp::{Description, Local};
 use crate::settings::Settings;
+use crate::streams::Door;
 use crate::talk::refusal;
 use crate::trunk::{self, Registered, Registering};
 
@@ -80,12 +84,13 @@ pub(crate) struct Shared {
     pub slots: Arc<Semaphore>,
     pub counts: Arc<Counts>,
     verifier: Option<Verifier>,
-    turned: Arc<Turned>,
+    guard: Arc<Guard>,
 }
 
 impl Shared {
     fn figures(&self) -> Figures {
-        let Self { calls, slots, dialogs, turned, counts, .. } = self;
+        let Self { calls, slots, dialogs, guard, counts, .. } = self;
+        let Guard { turned, streams, .. } = &**guard;
         Figures {
             calls: calls.with(|calls| calls.len()),
             free: slots.available_permits(),
@@ -93,6 +98,8 @@ impl Shared {
             over_rate: turned.rate.load(Relaxed),
             strangers: turned.stranger.load(Relaxed),
             malformed: turned.malformed.load(Relaxed),
+            connections: streams.len(),
+            over_connections: turned.connections.load(Relaxed),
             refused: counts.refused.load(Relaxed),
             lost: counts.lost.load(Relaxed),
             keys: counts.keys.load(Relaxed),
@@ -155,6 +162,10 @@ pub struct Figures {
     pub strangers: u64,
     /// Requests that were none.
     pub malformed: u64,
+    /// Connections by TCP that others opened and that there are.
+    pub connections: usize,
+    /// Connections by TCP for which there was no room.
+    pub over_connections: u64,
     /// Calls for which there was no room, either way.
     pub refused: u64,
     /// Packets of audio that were lost on the way to us, or came late.
@@ -187,9 +198,8 @@ impl Gateway {
         if settings.peers.is_empty() && settings.digest.is_none() {
             return Err(GatewayError::Open);
         }
-        let turned = Arc::<Turned>::default();
-        let guard = Arc::new(Guard::new(settings.peers.clone(), settings.packets, settings.new_calls, turned.clone()));
-        let (endpoint, address) = open(&settings, Post(guard)).await?;
+        let guard = Arc::new(Guard::new(settings.peers.clone(), settings.packets, settings.new_calls, settings.calls, Arc::<Turned>::default()));
+        let (endpoint, address, tcp) = open(&settings, Post(guard.clone())).await?;
         let host = settings.advertise.unwrap_or(address.ip());
         let contact = Uri { auth: Some(Auth { user: "countersign".into(), password: None }), ..Uri::from(HostWithPort::from(SocketAddr::new(host, address.port()))) };
         let incoming = endpoint.incoming_transactions().map_err(|_| bind("the endpoint", address, "taken"))?;
@@ -205,12 +215,25 @@ impl Gateway {
             settings,
             flow,
             contact,
-            turned,
+            guard: guard.clone(),
         });
         let inner = endpoint.inner.clone();
-        tokio::spawn(async move {
-            let _ = inner.serve().await;
-        });
+        let mut serving = Box::pin(async move { inner.serve().await });
+        // The stack opens the listeners that it knows when it is begun, and not again. That of TCP is
+        // ours, and it learns of it afterwards: for the addresses that it writes into headers.
+        let begun = poll_fn(|cx| Poll::Ready(serving.as_mut().poll(cx))).await;
+        if begun.is_ready() {
+            return Err(bind("the endpoint", address, "over"));
+        }
+        tokio::spawn(serving);
+        if let Some((listener, outside, over)) = tcp {
+            let listening = TcpListenerConnection::new(address, Some(outside)).await.map_err(|error| bind("TCP", address, error))?;
+            let here = listening.get_addr().clone();
+            endpoint.inner.transport_layer.add_transport(SipConnection::TcpListener(listening));
+            let door = Door { guard, endpoint: endpoint.inner.clone(), here, patience: shared.settings.t1 * 64, over };
+            let of = Arc::downgrade(&shared);
+            tokio::spawn(door.serve(listener, move || of.upgrade().is_some_and(|shared| shared.calls.with(|calls| !calls.is_empty()))));
+        }
         let accepting = tokio::spawn(accept(shared.clone(), incoming)).abort_handle();
         let (sender, registered) = watch::channel(Registered::Not);
         let trunk = shared.settings.trunk.clone();
@@ -288,8 +311,11 @@ fn bind(what: &'static str, address: SocketAddr, error: impl ToString) -> Gatewa
     GatewayError::Bind { what, address, error: error.to_string() }
 }
 
+/// A listener, the address that others are told, and what ends its connections.
+type Tcp = (TcpListener, SocketAddr, CancellationToken);
+
 /// Opens the endpoint, guarded, and says where it is.
-async fn open(settings: &Settings, post: Post) -> Result<(Endpoint, SocketAddr), GatewayError> {
+async fn open(settings: &Settings, post: Post) -> Result<(Endpoint, SocketAddr, Option<Tcp>), GatewayError> {
     let mut tries = 0;
     loop {
         let token = CancellationToken::new();
@@ -302,20 +328,18 @@ async fn open(settings: &Settings, post: Post) -> Result<(Endpoint, SocketAddr),
         let address = udp.get_addr().get_socketaddr().map_err(|error| bind("UDP", settings.listen, error))?;
         let here = SocketAddr::new(settings.listen.ip(), address.port());
         layer.add_transport(udp.into());
+        let mut tcp = None;
         if settings.tcp {
-            // The stack binds later and tells nobody when it cannot: try first. With a free port for
-            // UDP the same may be taken for TCP.
-            match TcpListener::bind(here) {
+            // With a free port for UDP the same may be taken for TCP.
+            match TcpListener::bind(here).await {
                 Err(_) if settings.listen.port() == 0 && tries < 20 => {
                     tries += 1;
                     token.cancel();
                     continue;
                 }
                 Err(error) => return Err(bind("TCP", here, error)),
-                Ok(_) => {}
+                Ok(listener) => tcp = Some((listener, external(here.port()).unwrap_or(address), token.child_token())),
             }
-            let tcp = TcpListenerConnection::new(here, external(here.port()).or(Some(address))).await;
-            layer.add_transport(SipConnection::TcpListener(tcp.map_err(|error| bind("TCP", here, error))?));
         }
         let option = EndpointOption { t1: settings.t1, t1x64: settings.t1 * 64, ..EndpointOption::default() };
         let endpoint = EndpointBuilder::new()
@@ -325,7 +349,7 @@ async fn open(settings: &Settings, post: Post) -> Result<(Endpoint, SocketAddr),
             .with_option(option)
             .with_transport_inspector(Box::new(post))
             .build();
-        return Ok((endpoint, address));
+        return Ok((endpoint, address, tcp));
     }
 }
 
@@ -402,6 +426,7 @@ async fn invited(shared: &Arc<Shared>, transaction: &mut Transaction) -> Result<
     let incoming = Incoming { user, ..incoming(request, source, transport) };
     let mut contact = shared.contact.clone();
     if transport == Transport::Tcp {
+        shared.guard.streams.called(source);
         contact.params.push(Param::Transport(rsipstack::sip::Transport::Tcp));
     }
     let (sender, states) = shared.dialogs.new_dialog_state_channel();

@@ -18,6 +18,7 @@ use rsipstack::transport::transport_layer::TransportWhitelist;
 use rsipstack::transport::{SipConnection, TransportEvent};
 
 use crate::settings::{Network, Rate};
+use crate::streams::Streams;
 
 /// Addresses that are counted at once. When more speak, the quietest are forgotten.
 const ADDRESSES: usize = 10_000;
@@ -32,10 +33,12 @@ const CALL_ID: usize = 256;
 pub struct Turned {
     /// Packets over the rate of their address.
     pub rate: AtomicU64,
-    /// Requests from addresses that are on no list.
+    /// Requests, and connections by TCP, from addresses that are on no list.
     pub stranger: AtomicU64,
     /// Requests that are none: 400, 411, 420, 505, 513.
     pub malformed: AtomicU64,
+    /// Connections by TCP for which there was no room.
+    pub connections: AtomicU64,
 }
 
 /// Stands before the stack.
@@ -43,21 +46,36 @@ pub struct Guard {
     peers: Vec<Network>,
     packets: Buckets,
     calls: Buckets,
-    turned: Arc<Turned>,
+    pub(crate) turned: Arc<Turned>,
+    pub(crate) streams: Streams,
     /// The tag of what is answered without a transaction (RFC 3261 §8.2.7).
     tag: String,
 }
 
 impl Guard {
-    /// With these lists and rates. An empty list lets everybody in.
+    /// With these lists, these rates, and the connections of so many calls. An empty list lets everybody in.
     #[must_use]
-    pub fn new(peers: Vec<Network>, packets: Rate, calls: Rate, turned: Arc<Turned>) -> Self {
+    pub fn new(peers: Vec<Network>, packets: Rate, calls: Rate, most: usize, turned: Arc<Turned>) -> Self {
         let (packets, calls) = (Buckets::new(packets), Buckets::new(calls));
-        Self { peers, packets, calls, turned, tag: crate::random::hex::<8>() }
+        Self { peers, packets, calls, turned, streams: Streams::new(most), tag: crate::random::hex::<8>() }
+    }
+
+    /// Whether the list has this address; `None` where there is no list.
+    pub(crate) fn listed(&self, ip: IpAddr) -> Option<bool> {
+        (!self.peers.is_empty()).then(|| self.peers.iter().any(|network| network.contains(ip)))
     }
 
     fn knows(&self, ip: IpAddr) -> bool {
-        self.peers.is_empty() || self.peers.iter().any(|network| network.contains(ip))
+        self.listed(ip).unwrap_or(true)
+    }
+
+    /// Whether one more packet of this address is taken now.
+    pub(crate) fn packet(&self, ip: IpAddr, now: Instant) -> bool {
+        let allowed = self.packets.take(ip, now);
+        if !allowed {
+            self.turned.rate.fetch_add(1, Ordering::Relaxed);
+        }
+        allowed
     }
 
     /// Judges a request: whether it goes on to the stack, is dropped, or is answered at once.
@@ -105,7 +123,7 @@ pub enum Judged {
     Answer(Response),
 }
 
-/// Whether a request is one (RFC 3261 §8.1.1, §8.2.2.3, §18.3); if not, the code and a header.
+/// Whether a request is one (RFC 3261 §7.3.1, §8.1.1, §8.2.2.3, §18.3); if not, the code and a header.
 fn check(request: &Request, reliable: bool) -> Result<(), (u16, Option<Header>)> {
     let bad = || (400, None);
     if request.version != Version::V2 {
@@ -127,6 +145,14 @@ fn check(request: &Request, reliable: bool) -> Result<(), (u16, Option<Header>)>
     }
     if request.body.len() > BODY || request.headers().len() > HEADERS {
         return Err((513, None));
+    }
+    // With two of them each reader may take another: what a proxy has judged is not what we would act on.
+    let once: [fn(&Header) -> bool; 5] = [
+        |header| matches!(header, Header::From(_)), |header| matches!(header, Header::To(_)), |header| matches!(header, Header::CallId(_)),
+        |header| matches!(header, Header::CSeq(_)), |header| matches!(header, Header::MaxForwards(_)),
+    ];
+    if once.iter().any(|is| request.headers().iter().filter(|header| is(header)).count() > 1) {
+        return Err(bad());
     }
     let call_id = request.call_id_header().map_err(|_| bad())?;
     let from = request.from_header().map_err(|_| bad())?;
@@ -161,11 +187,7 @@ pub struct Post(pub Arc<Guard>);
 #[async_trait]
 impl TransportWhitelist for Post {
     async fn allow(&self, ip: IpAddr) -> bool {
-        let allowed = self.0.packets.take(ip, Instant::now());
-        if !allowed {
-            self.0.turned.rate.fetch_add(1, Ordering::Relaxed);
-        }
-        allowed
+        self.0.packet(ip, Instant::now())
     }
 }
 
@@ -176,13 +198,19 @@ impl TransportEventInspector for Post {
             TransportEvent::Incoming(SipMessage::Request(request), connection, from) => (request, connection, from),
             _ => return Some(event),
         };
-        let ip = from.get_socketaddr().ok()?.ip();
+        let source = from.get_socketaddr().ok()?;
+        let ip = source.ip();
         // Datagrams were counted before they were parsed; of a stream only its beginning was.
         if connection.is_reliable() && !self.allow(ip).await {
             return None;
         }
         match self.0.judge(request, ip, connection.is_reliable()) {
-            Judged::Pass => Some(event),
+            Judged::Pass => {
+                if connection.is_reliable() {
+                    self.0.streams.passed(source);
+                }
+                Some(event)
+            }
             Judged::Drop => None,
             Judged::Answer(response) => {
                 let _ = connection.send(response.into(), Some(from)).await;
@@ -284,9 +312,28 @@ mod tests {
     }
 
     #[test]
+    fn what_may_stand_once_is_refused_when_it_stands_twice_in_whatever_form() {
+        let with = |line: &str| {
+            let text = format!(
+                "INVITE sip:b@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKa\r\nMax-Forwards: 70\r\nFrom: <sip:a@example.com>;tag=1\r\n\
+                 To: <sip:b@example.com>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\n{line}Content-Length: 0\r\n\r\n"
+            );
+            verdict(&Request::try_from(text.as_str()).unwrap())
+        };
+        assert_eq!(with(""), 0);
+        for line in [
+            "From: <sip:evil@example.com>;tag=1", "f: <sip:evil@example.com>;tag=1", "FROM: <sip:a@example.com>;tag=1", "To: <sip:c@example.com>",
+            "t: <sip:c@example.com>", "Call-ID: y", "i: y", "CSeq: 1 INVITE", "cseq: 2 INVITE", "Max-Forwards: 70",
+        ] {
+            assert_eq!(with(&format!("{line}\r\n")), 400, "{line}");
+        }
+        assert_eq!(with("Via: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKb\r\n"), 0, "one for each proxy");
+    }
+
+    #[test]
     fn strangers_are_not_answered_unless_they_name_a_dialog() {
         let few = Rate { per_second: 1, burst: 1 };
-        let guard = Guard::new(vec!["192.0.2.0/24".parse().unwrap()], few, few, Arc::default());
+        let guard = Guard::new(vec!["192.0.2.0/24".parse().unwrap()], few, few, 1, Arc::default());
         let (known, stranger) = ("192.0.2.7".parse().unwrap(), "198.51.100.1".parse().unwrap());
         assert!(matches!(guard.judge(&plain(), known, false), Judged::Pass));
         assert!(matches!(guard.judge(&plain(), stranger, false), Judged::Drop));

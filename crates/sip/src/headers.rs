@@ -10,23 +10,44 @@ use std::net::SocketAddr;
 /// takes: nobody pushes a signature that does not hold out of sight with others before it.
 const IDENTITIES: usize = 16;
 
+/// The characters of a header's value that are outside of quotes, and where they are: a display name
+/// may hold anything (RFC 3261 §25.1, `quoted-string`).
+fn outside_quotes(value: &str) -> impl Iterator<Item = (usize, char)> {
+    let (mut quoted, mut escaped) = (false, false);
+    value.char_indices().filter(move |(_, c)| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => return !quoted,
+        }
+        false
+    })
+}
+
+/// The values of a header that may hold several: commas part them, outside of quotes and brackets.
+fn parts(value: &str) -> Vec<&str> {
+    let (mut from, mut bracketed, mut parts) = (0, false, Vec::new());
+    for (at, c) in outside_quotes(value) {
+        match c {
+            '<' => bracketed = true,
+            '>' => bracketed = false,
+            ',' if !bracketed => {
+                parts.extend(value.get(from..at));
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.extend(value.get(from..));
+    parts
+}
+
 /// The user part of the URI in a header like `From`: of `sip:`, `sips:` and `tel:`. Escapes are
 /// undone; what then is no text is no user part.
 #[must_use]
 pub fn user_part(value: &str) -> Option<String> {
-    // A display name may hold anything, in quotes.
-    let mut outside = true;
-    let mut escaped = false;
-    let open = value.char_indices().find(|(_, c)| {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if !outside => escaped = true,
-            '"' => outside = !outside,
-            '<' if outside => return true,
-            _ => {}
-        }
-        false
-    });
+    let open = outside_quotes(value).find(|(_, c)| *c == '<');
     let uri = match open {
         Some((at, _)) => value.get(at + 1..)?.split('>').next()?,
         None => value.split(';').next()?,
@@ -65,12 +86,13 @@ fn is_withheld(user: &str) -> bool {
 pub(crate) fn incoming(request: &Request, source: SocketAddr, transport: Transport) -> Incoming {
     let shown = |value: &str| user_part(value).filter(|user| !is_withheld(user));
     let values = |wanted: fn(&Header) -> bool| request.headers().iter().filter(move |header| wanted(header)).map(Header::value).take(IDENTITIES);
-    let asserted = values(|header| matches!(header, Header::PAssertedIdentity(_)));
+    // All of them: nobody pushes what the network adds at the end out of sight.
+    let asserted = request.headers().iter().filter(|header| matches!(header, Header::PAssertedIdentity(_)));
     Incoming {
         key: CallKey::random(),
         from: request.from_header().ok().and_then(|from| shown(from.value())).unwrap_or_default(),
         // Two of them may stand in one line, a SIP and a TEL URI (RFC 3325 §9.1).
-        asserted: asserted.flat_map(|value| value.split(',')).filter_map(shown).collect(),
+        asserted: asserted.flat_map(|header| parts(header.value())).map(|value| shown(value).unwrap_or_default()).collect(),
         to: request.to_header().ok().and_then(|to| user_part(to.value())).unwrap_or_default(),
         target: request.uri.user().map(str::to_owned).unwrap_or_default(),
         identity: values(|header| matches!(header, Header::Identity(_))).map(str::to_owned).collect(),
@@ -137,6 +159,29 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_quotes_is_no_identity_and_one_that_names_nobody_is_seen() {
+        let asserted = |lines: &[&str]| {
+            let lines: String = lines.iter().map(|line| format!("P-Asserted-Identity: {line}\r\n")).collect();
+            let text = format!(
+                "INVITE sip:b@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKa\r\nFrom: <sip:a@example.com>;tag=1\r\n\
+                 To: <sip:b@example.com>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\n{lines}Content-Length: 0\r\n\r\n"
+            );
+            incoming(&Request::try_from(text.as_str()).unwrap(), "192.0.2.1:5060".parse().unwrap(), Transport::Udp).asserted
+        };
+        assert_eq!(asserted(&["\"x, <sip:+12025550148@y>\" <sip:+12025550199@example.com>"]), ["+12025550199"]);
+        assert_eq!(asserted(&[r#""x\", <sip:+12025550148@y>, \"" <sip:+12025550199@example.com>"#]), ["+12025550199"]);
+        assert_eq!(asserted(&["<sip:a,b@example.com>, <tel:+12025550142>"]), ["a,b", "+12025550142"]);
+        assert_eq!(asserted(&["<sip:+12025550142@example.com>", "<tel:+12025550143>"]), ["+12025550142", "+12025550143"]);
+        for nobody in ["<sip:anonymous@example.com>", "<sip:example.com>", "\"open", ""] {
+            assert_eq!(asserted(&[nobody]), [""], "{nobody}");
+        }
+        let mut many = vec!["<sip:+12025550148@example.com>"; 60];
+        many.push("<sip:+12025550199@example.com>");
+        assert_eq!(asserted(&many).last().unwrap(), "+12025550199");
+        assert!(asserted(&[]).is_empty());
+    }
+
+    #[test]
     fn a_fragment_names_its_status() {
         assert_eq!(fragment(b"SIP/2.0 200 OK\r\n"), Some(200));
         assert_eq!(fragment(b"SIP/2.0 180"), Some(180));
@@ -150,6 +195,7 @@ mod tests {
         fn no_text_makes_them_panic(value in ".{0,60}", body in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = user_part(&value);
             let _ = user_part(&format!("<sip:{value}"));
+            assert_eq!(parts(&value).join(","), value);
             let _ = fragment(&body);
         }
     }

@@ -62,6 +62,7 @@ mod random;
 pub mod rtp;
 pub mod sdp;
 mod settings;
+mod streams;
 mod talk;
 mod trunk;
 
@@ -76,15 +77,15 @@ pub use settings::{Network, Rate, RtpSource, Settings, Trunk};
 pub use trunk::Registered;
 
 /// The target under which the SIP stack logs. At `info` and below it writes whole messages: numbers of
-/// callers, and keys that come by INFO. Whoever embeds this has to hold it at `warn`, whatever else an
-/// operator asks for; [`is_safe_to_log`] tells, and fits into a filter of `tracing`.
+/// callers, and keys that come by INFO. In its warnings it names calls by the `Call-ID`, in which a caller
+/// may write anything. Whoever embeds this has to hold it at `error`, whatever else an operator asks for; [`is_safe_to_log`] tells, and fits into a filter of `tracing`.
 pub const LOG_TARGET: &str = "rsipstack";
 
 /// Whether an event of this target and level may be written. A filter of `tracing` calls it last.
 #[must_use]
 pub fn is_safe_to_log(target: &str, level: &tracing::Level) -> bool {
     let of_the_stack = target.strip_prefix(LOG_TARGET).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    !of_the_stack || *level <= tracing::Level::WARN
+    !of_the_stack || *level <= tracing::Level::ERROR
 }
 
 #[cfg(test)]
@@ -92,8 +93,8 @@ mod tests {
     use tracing::Level;
 
     #[test]
-    fn what_the_stack_says_is_written_from_warnings_up() {
-        assert!(super::is_safe_to_log("rsipstack::transport::udp", &Level::WARN));
+    fn what_the_stack_says_is_written_if_it_is_an_error() {
+        assert!(!super::is_safe_to_log("rsipstack::transport::udp", &Level::WARN));
         assert!(super::is_safe_to_log("rsipstack", &Level::ERROR));
         assert!(!super::is_safe_to_log("rsipstack::transport::udp", &Level::INFO));
         assert!(!super::is_safe_to_log("rsipstack", &Level::TRACE));

@@ -14,6 +14,7 @@ use super::{IntelError, Known, NumberIntelligence, Sim, date};
 use crate::outbox::{
     http::{client, endpoint, exchange},
     provider::SetupError,
+    twilio::{ACCOUNT_FORM, is_account},
 };
 
 /// Where it is.
@@ -48,9 +49,8 @@ pub struct Lookup {
 impl Lookup {
     /// Checks the settings; connects to nothing.
     pub fn new(config: LookupConfig) -> Result<Self, SetupError> {
-        let digits = config.account_sid.strip_prefix("AC").unwrap_or("");
-        if digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(SetupError::setting("number_intelligence.account_sid", "must be AC and 32 hexadecimal digits: copy it from Twilio's console"));
+        if !is_account(&config.account_sid) {
+            return Err(SetupError::setting("number_intelligence.account_sid", ACCOUNT_FORM));
         }
         if config.auth_token.is_empty() {
             return Err(SetupError::setting("number_intelligence.auth_token_file", "holds no auth token: copy it from Twilio's console"));

@@ -95,12 +95,17 @@ pub enum LiveError {
     },
 }
 
+/// What an account's name has to be.
+pub const ACCOUNT_FORM: &str = "must be AC and 32 hexadecimal digits: copy it from Twilio's console";
+
+/// Whether this is the name of an account.
+pub fn is_account(sid: &str) -> bool { sid.strip_prefix("AC").is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit())) }
+
 impl Twilio {
     /// Checks the settings; connects to nothing.
     pub fn new(config: TwilioConfig) -> Result<Self, SetupError> {
-        let digits = config.account_sid.strip_prefix("AC").unwrap_or("");
-        if digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(SetupError::setting("twilio.account_sid", "must be AC and 32 hexadecimal digits: copy it from Twilio's console"));
+        if !is_account(&config.account_sid) {
+            return Err(SetupError::setting("twilio.account_sid", ACCOUNT_FORM));
         }
         if config.auth_token.is_empty() {
             return Err(SetupError::setting("twilio.auth_token_file", "holds no auth token: copy it from Twilio's console"));
@@ -144,6 +149,9 @@ impl Twilio {
             Outcome::Unknown { reason } => Err(LiveError::Unknown { reason }),
         }
     }
+
+    /// The account's name.
+    pub fn account(&self) -> &str { &self.account_sid }
 
     /// One POST below the account; `path` holds nothing but our own literals and checked names.
     async fn post(&self, path: &str, form: &[(&str, &str)]) -> Outcome {

@@ -1,7 +1,10 @@
 //! Carriers that fail, senders that die, a disk that cannot keep up.
 
 use countersign_core::{call::Event, message::Delivery, time::Span};
-use countersign_server::outbox::provider::{Sent, reason};
+use countersign_server::{
+    config::{Config, Severity},
+    outbox::provider::{Sent, reason},
+};
 use countersign_store::{Commit, OutboxState};
 use serde_json::json;
 
@@ -251,4 +254,33 @@ async fn a_store_that_is_gone() {
     let mut call = call.at(&world);
     assert_eq!(world.events(call.id).await.len(), n);
     call.press("4071").await.hears("Thank you, that was accepted.");
+}
+
+/// What serving would refuse, the doctor names: a key file that holds no key, an account that is none.
+#[test]
+fn the_doctor_names_a_key_that_is_none_and_an_account_that_is_none() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("doctor-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let missing = |key: &str, sid: &str| {
+        std::fs::write(folder.join("countersign.key"), key).unwrap();
+        let text = format!(
+            "[company]\nname = \"Hearth & Home\"\nfraud_line = \"+1 202 555 0100\"\n[listen]\naddress = \"127.0.0.1:8443\"\npublic_url = \"https://calls.example.com\"\n\
+             [store]\npath = {:?}\n[keys]\nfile = {:?}\n[twilio]\naccount_sid = {sid:?}\nfrom = \"+12025550100\"\n",
+            folder.join("record.db"), folder.join("countersign.key"),
+        );
+        std::fs::write(folder.join("countersign.toml"), text).unwrap();
+        let found = Config::read(&folder.join("countersign.toml")).unwrap().examine();
+        let found: Vec<String> = found.into_iter().filter(|f| f.severity == Severity::Missing).map(|f| f.setting).collect();
+        ["keys.file", "twilio.account_sid"].map(|setting| found.iter().any(|f| f == setting))
+    };
+    let (key, sid) = ("0f".repeat(32), format!("AC{}", "0".repeat(32)));
+    assert_eq!(missing(&key, &sid), [false, false]);
+    assert_eq!(missing(&format!("{key}\n"), &sid), [false, false]);
+    for bad in ["zz\n", "", "0f0f", &format!("{key}0f")] {
+        assert_eq!(missing(bad, &sid), [true, false], "{bad:?}");
+    }
+    for bad in ["AB0123", "", &sid.replace('0', "x"), &sid.replace("AC", "SK")] {
+        assert_eq!(missing(&key, bad), [false, true], "{bad:?}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
 }

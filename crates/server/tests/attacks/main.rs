@@ -12,6 +12,7 @@ mod signing;
 
 mod access;
 mod api;
+mod connections;
 mod cross_site;
 mod desks;
 mod faults;

@@ -1,7 +1,8 @@
 //! Markup and other nonsense in what customers and agents can write, and headers that keep pages apart.
 
 use axum::http::Method;
-use countersign_core::{account::ContactKind, call::Call, factor::FactorKind, id::AccountId};
+use countersign_core::{account::ContactKind, call::Call, factor::FactorKind, id::AccountId, message::Change};
+use countersign_server::directory::{check_change, mailbox};
 
 use crate::common::{
     START, World,
@@ -57,6 +58,22 @@ async fn what_customers_are_called_is_text() {
     // Into TwiML nothing of it gets at all.
     call.hears_nothing_of(&["Mallory"]);
     assert!(!call.twiml.contains("alert"));
+}
+
+/// What is on file as an address can be mailed to, and is nothing else besides.
+#[test]
+fn an_e_mail_address_that_is_none_is_not_taken() {
+    for good in ["ana@example.com", "o'brien+shop@mail.example.com", "  ana@example.com\n"] {
+        let kept = mailbox(&good.into()).unwrap();
+        assert_eq!(kept.expose(), good.trim());
+        assert!(check_change(&Change::Email(kept)).is_ok());
+    }
+    for bad in [
+        "evil\"><script>@x.example", "a@b.example\r\nBcc: x@y.example", "a@b.example,c@d.example", "a b@x.example", "\"a b\"@x.example", "Ana <a@b.example>",
+        "a@b@c.example", "a@[192.0.2.1]", "a@b", "@b.example", "a@b.example;", "a\0@b.example", "a\u{202e}@b..example", "", "a@b.example\tx",
+    ] {
+        assert!(check_change(&Change::Email(bad.into())).is_err(), "{bad:?}");
+    }
 }
 
 #[tokio::test]

@@ -200,7 +200,7 @@ async fn bodies_that_no_carrier_sends() {
     for (name, value) in [("CallSid", "CA1/../../x"), ("CallSid", ""), ("CallStatus", "sleeping"), ("Digits", "12;34"), ("Digits", "123456789012345678901234567890123")] {
         send(&world.router, webhook(path, &phone.fields(&[(name, value)]))).await.is(400).shows("not of Twilio's form");
     }
-    for missing in ["CallSid", "CallStatus"] {
+    for missing in ["AccountSid", "CallSid", "CallStatus", "From", "To"] {
         let fields: Fields = phone.fields(&[]).into_iter().filter(|(n, _)| n != missing).collect();
         send(&world.router, webhook(path, &fields)).await.is(400).shows(missing);
     }
@@ -218,6 +218,29 @@ async fn bodies_that_no_carrier_sends() {
     send(&world.router, webhook("/twilio/step", &phone.fields(&[]))).await.is(400).shows("no step number");
     send(&world.router, webhook("/twilio/step?n=x", &phone.fields(&[]))).await.is(400);
     send(&world.router, webhook("/twilio/step?n=1", &phone.fields(&[("Digits", "1")]))).await.is(404).shows("this call is not known");
+}
+
+/// The signature is over names and values in a row: what one request says can be cut in another way.
+#[tokio::test]
+async fn a_signature_that_fits_a_form_without_its_caller_is_not_enough() {
+    let world = World::new().await;
+    let phone = Phone::new(&world, Some(ANA_LINE), "TN-Validation-Passed-A");
+    let whole = phone.fields(&[]);
+    let mut joined: Fields = whole.iter().filter(|(name, _)| name != "From").cloned().collect();
+    for (name, value) in &mut joined {
+        if name == "Direction" {
+            *value = format!("inboundFrom{ANA_LINE}");
+        }
+    }
+    let signature = webhook("/twilio/voice", &whole).headers().get("x-twilio-signature").unwrap().clone();
+    let request = webhook("/twilio/voice", &joined);
+    assert_eq!(request.headers().get("x-twilio-signature"), Some(&signature), "the signature does not tell them apart");
+    send(&world.router, request).await.is(400);
+    // A call of another account of the same token.
+    let other = format!("AC{}", "1".repeat(32));
+    send(&world.router, webhook("/twilio/voice", &phone.fields(&[("AccountSid", other.as_str())]))).await.is(403).shows("AccountSid");
+    assert_eq!(world.log().await, "");
+    send(&world.router, webhook("/twilio/voice", &whole)).await.ok();
 }
 
 /// A report about a message moves only the call whose message it was.

@@ -133,6 +133,27 @@ async fn whoever_presses_nothing_reaches_a_person() {
     }
 }
 
+/// Only what the network asserts is believed where it asserts anything, and only if it is one number.
+#[tokio::test]
+async fn the_callers_own_word_does_not_beat_what_the_network_asserts() {
+    let world = World::new().await;
+    let gate = Gate::open(&world).await;
+    let taken_for = async |from: &str, asserted: &[&str]| {
+        let call = Incoming { asserted: asserted.iter().map(|text| (*text).to_owned()).collect(), ..incoming(from) };
+        begin(&gate, &call).await;
+        let id = gate.sip.call_of("a-call-id").unwrap();
+        let account = world.app.runner.call(id).await.unwrap().unwrap().call.subject.is_some();
+        gate.sip.hung_up(&call.key, Ended::Caller).await;
+        account
+    };
+    assert!(taken_for(ANA_LINE, &[]).await, "nobody asserts anything");
+    assert!(taken_for(STRANGER, &[ANA_LINE]).await);
+    assert!(taken_for(STRANGER, &[ANA_LINE, "+1-202-555-0142"]).await, "the same number twice");
+    for asserted in [&[STRANGER][..], &[STRANGER, ANA_LINE], &[ANA_LINE, STRANGER], &[ANA_LINE, ""], &["", ANA_LINE], &[""], &["4711"], &[ANA_LINE, "4711"]] {
+        assert!(!taken_for(ANA_LINE, asserted).await, "{asserted:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_whose_telephone_nobody_answers_loses_no_caller() {
     let world = World::new().await;

@@ -7,6 +7,9 @@ use countersign_sip::caller::{CallError, Phone, PhoneSettings};
 use countersign_sip::digest::Algorithm;
 use countersign_sip::{Answer, Digest, Ended, Gateway, GatewayError, Rate, Registered, Settings, Step, Steps, Trunk};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
 use crate::script::{HERE, LIMIT, Script, Stage, Told, gather, phone, settings, tone};
 use crate::wire::{Wire, sdp};
 
@@ -205,4 +208,93 @@ async fn a_trunk_that_asks_for_the_password_gets_it_and_knows_us() {
     // Whoever stops says so.
     let (last, ()) = tokio::join!(answer("200 OK", ""), stage.gateway.stop());
     assert!(last.contains("Expires: 0\r\n"), "{last}");
+}
+
+/// Whether the other end closes within this time, whatever it says before.
+async fn closes(stream: &mut TcpStream, within: Duration) -> bool {
+    let mut buffer = [0; 4096];
+    let over = async {
+        while !matches!(stream.read(&mut buffer).await, Ok(0) | Err(_)) {}
+    };
+    tokio::time::timeout(within, over).await.is_ok()
+}
+
+/// A connection to the gateway from this address of loopback.
+async fn connection(stage: &Stage, from: [u8; 4]) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(stage.gateway.address()).await.unwrap()
+}
+
+/// Longer than 64 × T1 of a quick gateway, and shorter than nothing else here.
+const SOON: Duration = Duration::from_secs(8);
+
+fn quick() -> Settings {
+    Settings { peers: vec!["127.0.0.1".parse().unwrap()], t1: Duration::from_millis(10), calls: 4, ..settings() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strangers_connection_is_closed_at_once_and_while_there_are_calls_soon() {
+    let mut stage = stage(quick()).await;
+    for _ in 0..100 {
+        assert!(closes(&mut connection(&stage, [127, 0, 0, 2]).await, LIMIT).await);
+    }
+    assert_eq!((stage.gateway.figures().strangers, stage.gateway.figures().connections), (100, 0));
+    // An agent's telephone may be one of them: it is heard, for as long as a transaction takes.
+    let _line = phone().await.call(&stage.uri()).await.unwrap();
+    stage.incoming().await;
+    let mut agents = [connection(&stage, [127, 0, 0, 2]).await, connection(&stage, [127, 0, 0, 2]).await];
+    let bye = Wire::new(stage.gateway.address()).await.request("BYE", 2, None, "", "").replace("example.com>\r\nCall", "example.com>;tag=x\r\nCall").replace("/UDP", "/TCP");
+    agents[0].write_all(bye.as_bytes()).await.unwrap();
+    let mut answer = [0; 11];
+    agents[0].read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"SIP/2.0 481");
+    assert!(closes(&mut connection(&stage, [127, 0, 0, 2]).await, LIMIT).await, "a third of one stranger");
+    for stream in &mut agents {
+        assert!(closes(stream, SOON).await, "nothing keeps it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_says_nothing_is_closed_and_one_of_a_peer_that_speaks_is_not() {
+    let stage = stage(quick()).await;
+    let (mut silent, mut half, mut drips, mut speaks) = (connection(&stage, [127, 0, 0, 1]).await, connection(&stage, [127, 0, 0, 1]).await, connection(&stage, [127, 0, 0, 1]).await, connection(&stage, [127, 0, 0, 1]).await);
+    let options = Wire::new(stage.gateway.address()).await.request("OPTIONS", 1, None, "", "").replace("/UDP", "/TCP");
+    half.write_all(&options.as_bytes()[..60]).await.unwrap();
+    speaks.write_all(options.as_bytes()).await.unwrap();
+    let dripping = async {
+        // The keep-alive of RFC 5626 §4.4.1 is no request.
+        while drips.write_all(b"\r\n\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (silent, half, dripping) = tokio::join!(closes(&mut silent, SOON), closes(&mut half, SOON), tokio::time::timeout(SOON, dripping));
+    assert!(silent && half && dripping.is_ok());
+    assert!(!closes(&mut speaks, Duration::from_millis(700)).await, "a peer that speaks stays");
+    assert_eq!(stage.gateway.figures().connections, 1);
+    drop(speaks);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_peer_takes_all_connections_and_without_a_list_nobody_takes_many() {
+    let open = async |settings: Settings, from: [u8; 4]| {
+        let stage = stage(settings).await;
+        let mut streams = Vec::new();
+        for _ in 0..100 {
+            streams.push(connection(&stage, from).await);
+        }
+        let judged = async {
+            loop {
+                let now = stage.gateway.figures();
+                if now.connections as u64 + now.over_connections == 100 {
+                    return now.connections;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, judged).await.unwrap()
+    };
+    // 64 beside one for each of four calls, less sixteen for the others.
+    assert_eq!(open(Settings { t1: Duration::from_secs(5), ..quick() }, [127, 0, 0, 1]).await, 52);
+    assert_eq!(open(Settings { calls: 4, ..with_digest(Algorithm::Md5) }, [127, 0, 0, 1]).await, 16);
 }

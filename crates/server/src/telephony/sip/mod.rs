@@ -138,13 +138,23 @@ impl Sip {
     fn number(&self, call: &Incoming) -> Option<E164> {
         let withheld = call.privacy.as_deref().is_some_and(|privacy| privacy.split(';').any(|part| matches!(part.trim(), "id" | "user" | "header")));
         // A network may tell us all the same who it is: who does not want to be known is not known.
-        let asserted = call.asserted.iter().filter(|_| self.trust_asserted);
-        asserted.chain([&call.from]).filter(|_| !withheld).find_map(|text| self.e164(text))
+        if withheld {
+            return None;
+        }
+        if !self.trust_asserted || call.asserted.is_empty() {
+            return self.e164(&call.from);
+        }
+        // The caller's own word is not asked where the network has spoken, whatever it said. Where it
+        // names two, one may be what the caller put there himself: only one number is a number.
+        let mut asserted = call.asserted.iter().map(|text| self.e164(text));
+        let first = asserted.next().flatten()?;
+        asserted.all(|other| other.as_ref() == Some(&first)).then_some(first)
     }
 
     fn e164(&self, text: &str) -> Option<E164> {
         if text.starts_with('+') {
-            return E164::parse(text).ok();
+            // Separators that are for the eye are no part of a number (RFC 3966 §5.1.1).
+            return E164::parse(&text.replace(['-', '.', '(', ')'], "")).ok();
         }
         let national = self.national.as_deref().filter(|_| text.len() >= 7 && text.bytes().all(|b| b.is_ascii_digit()))?;
         E164::parse(&format!("{national}{}", text.trim_start_matches('0'))).ok()

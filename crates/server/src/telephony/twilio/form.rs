@@ -232,6 +232,28 @@ impl SpeechRecognizer for Gathered {
     }
 }
 
+/// What Twilio says of the way of a call.
+const DIRECTIONS: [&str; 5] = ["inbound", "outbound-api", "outbound-dial", "trunking-originating", "trunking-terminating"];
+
+/// Whether what every voice webhook has is there.
+///
+/// A signature is one over names and values in a row, without anything between them: that of
+/// `Direction=inbound&From=…` fits `Direction=inboundFrom…` as well, and so whoever has a request can
+/// hide its caller. What we rely on has to be there, and what stands before it has to be one of few.
+///
+/// # Errors
+/// See [`FormError`].
+pub fn whole(fields: &[(String, String)]) -> Result<(), FormError> {
+    let get = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    if let Some(missing) = ["AccountSid", "CallSid", "CallStatus", "From", "To"].into_iter().find(|name| get(name).is_none()) {
+        return Err(FormError::Missing(missing));
+    }
+    match get("Direction") {
+        Some(direction) if !DIRECTIONS.contains(&direction) => Err(FormError::Invalid("Direction")),
+        _ => Ok(()),
+    }
+}
+
 /// A telephone number, or `None` for everything that merely stands where one would be.
 fn number(text: &str) -> Option<E164> {
     if WITHHELD.contains(&text) { None } else { E164::parse(text).ok() }
@@ -299,6 +321,16 @@ mod tests {
         }
         let shown = format!("{:?}", event("SpeechResult=purple&Confidence=0.9").unwrap());
         assert!(!shown.contains("purple"), "{shown}");
+    }
+
+    #[test]
+    fn what_a_joined_parameter_would_hide_has_to_be_there() {
+        let whole = |body: &str| whole(&parse(format!("AccountSid=AC&CallSid={SID}&CallStatus=ringing&{body}").as_bytes()).unwrap());
+        assert_eq!(whole("Direction=inbound&From=%2B12025550142&To=%2B18005551212"), Ok(()));
+        assert_eq!(whole("From=anonymous&To=sip:x@example.com"), Ok(()));
+        assert_eq!(whole("Direction=inboundFrom%2B12025550142&To=%2B18005551212"), Err(FormError::Missing("From")));
+        assert_eq!(whole("Direction=inboundFrom%2B12025550142&From=x&To=x"), Err(FormError::Invalid("Direction")));
+        assert_eq!(whole("From=%2B12025550142To%2B18005551212"), Err(FormError::Missing("To")));
     }
 
     #[test]

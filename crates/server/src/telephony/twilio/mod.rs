@@ -145,11 +145,15 @@ fn checked<'a>(app: &'a App, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Res
         let help = "the signature does not fit: is listen.public_url exactly what Twilio calls, and the auth token the account's own?";
         return Err(Refused(StatusCode::FORBIDDEN, help.into()));
     }
+    if fields.iter().any(|(name, value)| name == "AccountSid" && value != twilio.rest.account()) {
+        app.runner.metrics.turn_away("signature");
+        return Err(Refused(StatusCode::FORBIDDEN, "AccountSid is another than twilio.account_sid".into()));
+    }
     Ok((twilio, fields))
 }
 
 fn event(fields: &Fields) -> Result<VoiceEvent, Refused> {
-    VoiceEvent::from_fields(fields).map_err(|e| Refused(StatusCode::BAD_REQUEST, e.to_string()))
+    form::whole(fields).and_then(|()| VoiceEvent::from_fields(fields)).map_err(|e| Refused(StatusCode::BAD_REQUEST, e.to_string()))
 }
 
 /// Our id of their call: the same from every node, and not to be guessed from outside. A call of ours
