@@ -393,6 +393,15 @@ impl Runner {
         Ok(asked(&then) == asked(&live.call))
     }
 
+    /// Whether a call has come as far as this step: what was never asked cannot be answered.
+    pub async fn has_come_to(&self, id: CallId, n: u64) -> Result<bool, RunError> {
+        // Another node may be ahead of this one; of the record nobody is.
+        match self.call(id).await? {
+            Some(live) if live.call.n < n => Ok(self.events(id).await?.last().is_some_and(|last| last.n >= n)),
+            _ => Ok(true),
+        }
+    }
+
     /// The stored answer of a command that was taken before.
     pub async fn repeated(&self, command: String) -> Result<Option<Reply>, RunError> {
         let stored = self.store.reply(&command).await?;

@@ -164,9 +164,9 @@ async fn taken(app: &App, call: &Named, waiting: &Waiting, happened: Happened) -
             }
         }
         Happened::Keyed { step, keys } => {
-            // A step is answered once, whatever comes twice.
+            // A step is answered once, whatever comes twice, and one that was never asked is not answered.
             let command = call.command(&format!("step/{step}"));
-            if !app.runner.still_asks(call.id, step).await? {
+            if !app.runner.has_come_to(call.id, step).await? || !app.runner.still_asks(call.id, step).await? {
                 return match app.runner.repeated(command).await? {
                     Some(reply) => Ok(reply),
                     None => Ok(waiting.words(call.id, present(app, call.id).await?)),

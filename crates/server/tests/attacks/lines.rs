@@ -181,6 +181,31 @@ async fn a_withheld_number_is_nobodys() {
     }
 }
 
+/// Whoever has the secret and counts steps by himself has no more tries than were asked for.
+#[tokio::test]
+async fn a_step_that_was_never_asked_takes_no_keys() {
+    let world = World::new().await;
+    let mut http = Http::dial(&world, from(ANA_LINE)).await;
+    http.keys("1").await;
+    let (asked, step) = (http.answer.clone(), http.answer["step"].as_u64().unwrap());
+    let events = world.log().await;
+    let other = world.sibling().await;
+    for never in [step + 1, step + 100, 1 << 60, u64::MAX] {
+        for router in [&world.router, &other.router] {
+            for event in [json!({ "event": "keys", "call": http.call, "step": never, "keys": "1111" }), json!({ "event": "no_keys", "call": http.call, "step": never })] {
+                let page = send(router, of_http(&JUNIPER, world.now(), &event)).await;
+                let told: Value = serde_json::from_str(&page.ok().body).unwrap();
+                assert_eq!(told["step"], asked["step"], "{event}");
+            }
+        }
+    }
+    assert_eq!(world.log().await, events, "a try was counted");
+    // The step that was asked still takes them, on a node that has seen nothing of the call yet.
+    let right = json!({ "event": "keys", "call": http.call, "step": step, "keys": "4071" });
+    send(&world.sibling().await.router, of_http(&JUNIPER, world.now(), &right)).await.ok();
+    assert!(world.events(http.id()).await.iter().any(|e| matches!(e, Event::Proved { .. })));
+}
+
 /// Every request again, in order and out of order, on this node and another: nothing moves, and the
 /// answers are those of the first time.
 #[tokio::test]
