@@ -247,7 +247,7 @@ impl Runner {
         if guard.is_none() {
             *guard = Some(self.load(id).await?.unwrap_or(Live { call: Call::new(id), line, sealed }));
         }
-        let result = self.drive(id, command, &mut guard, &incoming).await;
+        let result = Box::pin(self.drive(id, command, &mut guard, &incoming)).await;
         if guard.as_ref().is_none_or(|l| l.call.n == 0 || l.call.stage == Stage::Ended) {
             *guard = None;
             self.calls.forget(id);
@@ -265,7 +265,7 @@ impl Runner {
         match guard.as_mut() {
             Some(live) if live.call.origin.is_ours() => {
                 (live.line, live.sealed) = (line, sealed);
-                self.drive(id, command, &mut guard, &|| Input::Answered).await
+                Box::pin(self.drive(id, command, &mut guard, &|| Input::Answered)).await
             }
             _ => {
                 self.calls.forget(id);
@@ -285,7 +285,7 @@ impl Runner {
         if guard.is_none() {
             *guard = self.load(id).await?;
         }
-        let reply = if guard.is_none() { Err(RunError::NoCall) } else { self.drive(id, command, &mut guard, &make).await };
+        let reply = if guard.is_none() { Err(RunError::NoCall) } else { Box::pin(self.drive(id, command, &mut guard, &make)).await };
         let result = reply.and_then(|reply| Ok((reply, look(&guard.as_ref().ok_or(RunError::NoCall)?.call))));
         // Ended calls leave memory; a late report loads them again.
         if guard.as_ref().is_none_or(|l| l.call.stage == Stage::Ended) {
@@ -295,6 +295,7 @@ impl Runner {
         result
     }
 
+    /// A large future: whoever awaits it boxes it, or each of its callers would hold it by value.
     async fn drive(&self, id: CallId, command: String, slot: &mut Option<Live>, make: &(impl Fn() -> Input + Send)) -> Result<Reply, RunError> {
         // The limits that refused this input so far: the machine takes it again, knowing them.
         let mut refused: Vec<Deny> = Vec::new();

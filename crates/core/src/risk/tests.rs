@@ -50,6 +50,8 @@ fn every_part_can_be_seen_weighed_and_told() {
     for other in [unlike, unheard, unsigned, gateway, withheld, odd] {
         seen.extend(observe(&other, OnFile::default()));
     }
+    // A freeze would stand for it.
+    seen.extend(observe(&call(), OnFile { frozen: false, changed: true }));
     for part in Part::ALL {
         let found = seen.iter().find(|s| s.part == part).unwrap_or_else(|| panic!("nothing leads to {part}"));
         assert!(found.times >= 1 && u32::from(found.times) <= part.most(), "{found:?}");

@@ -154,6 +154,6 @@ fn how_factors_fared() {
     assert_eq!(of(FactorKind::Pin), Fared { kind: FactorKind::Pin, asked: 4, proved: 2, median: Some(Span::seconds(6)), fell_back: 1, refused_falsely: 1 });
     assert_eq!(of(FactorKind::SmsCode), Fared { kind: FactorKind::SmsCode, asked: 2, proved: 1, median: Some(Span::seconds(11)), fell_back: 1, refused_falsely: 0 });
     assert_eq!(of(FactorKind::Totp), Fared { kind: FactorKind::Totp, asked: 0, proved: 0, median: None, fell_back: 0, refused_falsely: 0 });
-    assert_eq!(report.stats().iter().find(|s| s.name == "pin").map(|s| (s.asked, s.proved)), Some((4, 2)));
+    assert_eq!(report.stats().iter().find(|s| s.name == "PIN").map(|s| (s.asked, s.proved)), Some((4, 2)));
     assert_eq!((report.tally().notes, report.tally().graded()), (4, 3));
 }

@@ -74,7 +74,7 @@ async fn hotelx(world: World) {
     let link = old.link();
     // Mail scanners open links.
     let page = pages::get(&world.router, &link, None).await;
-    page.ok().shows("change the phone number on your account").hides(&TINA_PRIVATE).hides(&[NEW, "2025550151"]);
+    page.ok().shows("The phone number on your account was changed, by phone").hides(&TINA_PRIVATE).hides(&[NEW, "2025550151"]);
     assert_eq!(numbers(&world).await, [NEW]);
     pages::post(&world.router, &link, None, &[("", ""); 0]).await.ok().shows("It is as it was before.");
     assert_eq!(numbers(&world).await, [TINA_LINE]);
