@@ -101,7 +101,7 @@ def test_a_key_is_never_written_over(installation: Installation) -> None:
     key = installation.folder / "keys" / "countersign.key"
     before = key.read_text()
     again = command("key", "new", key)
-    assert again.returncode == 1 and "exists" in again.stderr.lower(), again.stderr
+    assert again.returncode == 1 and "is there already" in again.stderr, again.stderr
     assert key.read_text() == before
 
 
