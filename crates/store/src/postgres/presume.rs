@@ -102,10 +102,12 @@ pub(super) async fn at_once(
     // It is done, as it was judged. Once more, by the numbers as they are, for those who asked.
     let mut actual = presumed(wanted, known);
     actual.head = head;
-    for (key, version) in grown {
-        let by = sheet.writes.docs.iter().find(|((kind, id), _)| *kind == key.0 && *id == key.1);
-        let by = by.and_then(|(_, doc)| doc.as_ref()).map_or(0, |doc| doc.version);
-        actual.versions.insert(key, Some(version.saturating_sub(by)).filter(|before| *before > 0));
+    for ((kind, doc), written) in &sheet.writes.docs {
+        let key = ((*kind).to_owned(), doc.clone());
+        if let (Some(written), Some(version)) = (written, grown.get(&key)) {
+            let before = version.saturating_sub(written.version);
+            actual.versions.insert(key, (before > 0).then_some(before));
+        }
     }
     known.wrong = 0;
     known.learn(&sheet.writes.attempts);

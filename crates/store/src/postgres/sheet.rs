@@ -12,7 +12,7 @@ use crate::rows::{AttemptRow, Change, OnceRow, Rows, Stale};
 pub(super) type Fetched<K, V> = HashMap<K, Option<V>>;
 
 /// Documents with their versions.
-pub(super) type Versions = Vec<((String, Vec<u8>), u64)>;
+pub(super) type Versions = HashMap<(String, Vec<u8>), u64>;
 
 /// What was fetched or presumed, kept up to date with what the group did so far.
 #[derive(Default)]
