@@ -5,16 +5,139 @@
 //! of other digits is nearer to others. It says nothing about whose voice it is, and nothing against
 //! somebody who has every digit of the person and joins them: see `docs/voice.md`.
 
-use crate::frontend::{Cepstra, Frames};
-use crate::phrase::{Distance, distance};
+use crate::audio::Audio;
+use crate::engine::Engine;
+use crate::enrol::{read_frames, round, with_sum, without_sum, write_frames};
+use crate::frontend::{CEPSTRA, Cepstra, Frames};
+use crate::phrase::{Distance, SAME_RECORDING, distance};
+use crate::quality::{Problem, Quality, Requirements};
 
-/// Takes of a digit that are kept.
+/// Takes of a digit that are kept, and asked for at enrolment.
 pub const TAKES: usize = 3;
+/// Sequences at random that an answer is compared with, besides the one that was asked for.
+pub const OTHERS: usize = 39;
+/// Frames of a digit at most: two seconds of one word are several, or none.
+const LONGEST: usize = 200;
+
+const MAGIC: &[u8; 4] = b"CSVD";
+const VERSION: u8 = 1;
 
 /// Every digit as a person has said it.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Digits {
     said: [Vec<Cepstra>; 10],
+}
+
+/// What came of digits that were said at enrolment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DigitsTake {
+    /// They are learnt.
+    Learnt,
+    /// What was heard was no speech, too short, too noisy or overdriven.
+    Unusable(Problem),
+    /// As many words as digits could not be told apart by the pauses between them.
+    NotApart,
+    /// A recording of a take that is already there.
+    SameRecording,
+}
+
+/// What came of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DigitsVerdict {
+    /// Nothing else is nearer than the digits that were asked for. It says nothing about whose voice it is.
+    AsAsked,
+    /// Other digits are nearer.
+    Others,
+    /// What was heard was no speech, too short, too noisy or overdriven.
+    Unusable(Problem),
+    /// Not every digit was learnt ([`Digits::is_complete`]), or what was asked for are none.
+    NotLearnt,
+}
+
+/// An answer to digits that were asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DigitsCheck {
+    /// What came of it.
+    pub verdict: DigitsVerdict,
+    /// How many other sequences are nearer; `None` where nothing was compared.
+    pub nearer: Option<usize>,
+    /// Of how many.
+    pub of: usize,
+    /// How good the sound is.
+    pub quality: Quality,
+}
+
+/// Why bytes are not somebody's digits.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the digits of a voice: {0}")]
+pub struct BadDigits(&'static str);
+
+impl Engine {
+    /// Learns a row of digits, said with pauses between them, if the sound is as good as enrolment asks
+    /// for. Nothing is learnt otherwise.
+    pub fn learn_digits(&self, digits: &mut Digits, row: &[u8], audio: &Audio) -> DigitsTake {
+        let quality = self.quality(audio);
+        if let Some(problem) = quality.problem(&Requirements::enrolment()) {
+            return DigitsTake::Unusable(problem);
+        }
+        let Some(speech) = spoken(audio, &quality) else {
+            return DigitsTake::NotApart;
+        };
+        let Some(words) = self.frontend().words(&speech, row.len()) else {
+            return DigitsTake::NotApart;
+        };
+        if digits.has_recording(row, &words) {
+            return DigitsTake::SameRecording;
+        }
+        if digits.learn(row, &words) {
+            DigitsTake::Learnt
+        } else {
+            DigitsTake::NotApart
+        }
+    }
+
+    /// Whether an answer is nearer to the digits that were asked for than to [`OTHERS`] other sequences.
+    /// These are drawn from `seed`: it has to be another one for every answer, and nothing a caller knows.
+    #[must_use]
+    pub fn check_digits(
+        &self,
+        digits: &Digits,
+        row: &[u8],
+        audio: &Audio,
+        seed: u64,
+    ) -> DigitsCheck {
+        let quality = self.quality(audio);
+        let problem = quality.problem(&Requirements::verification());
+        let (verdict, nearer) = match (problem, spoken(audio, &quality)) {
+            _ if !digits.is_complete() || row.is_empty() || row.iter().any(|digit| *digit > 9) => {
+                (DigitsVerdict::NotLearnt, None)
+            }
+            (Some(problem), _) => (DigitsVerdict::Unusable(problem), None),
+            (None, None) => {
+                let problem = Problem::TooShort(quality.speech);
+                (DigitsVerdict::Unusable(problem), None)
+            }
+            (None, Some(speech)) => {
+                let answer = self.frontend().cepstra(&speech);
+                match digits.nearer(row, &answer, OTHERS, seed) {
+                    Some(0) => (DigitsVerdict::AsAsked, Some(0)),
+                    nearer => (DigitsVerdict::Others, nearer),
+                }
+            }
+        };
+        DigitsCheck {
+            verdict,
+            nearer,
+            of: OTHERS,
+            quality,
+        }
+    }
+}
+
+/// Without what surrounds the speech: it would only be in the means.
+fn spoken(audio: &Audio, quality: &Quality) -> Option<Audio> {
+    let samples = audio.samples().get(quality.span.clone())?;
+    Audio::from_samples(samples.to_vec()).ok()
 }
 
 /// A voice does not belong into a log.
@@ -26,16 +149,24 @@ impl std::fmt::Debug for Digits {
 
 impl Digits {
     /// Learns digits from an utterance that was cut into them ([`crate::frontend::Frontend::words`]).
-    /// Says whether there were as many words as digits, each from 0 to 9; nothing is learnt otherwise.
+    /// Says whether there were as many words as digits, each from 0 to 9 and none of them endless; nothing
+    /// is learnt otherwise. What is learnt is rounded to what is stored, so that it scores the same before
+    /// and after.
     pub fn learn(&mut self, digits: &[u8], words: &[Cepstra]) -> bool {
-        if digits.len() != words.len() || digits.iter().any(|digit| *digit > 9) {
+        let no_word = |word: &Cepstra| word.is_empty() || word.len() > LONGEST;
+        if digits.len() != words.len()
+            || digits.iter().any(|digit| *digit > 9)
+            || words.iter().any(no_word)
+        {
             return false;
         }
         for (digit, word) in digits.iter().zip(words) {
             if let Some(said) = self.said.get_mut(usize::from(*digit))
                 && said.len() < TAKES
             {
-                said.push(word.clone());
+                let mut word = word.clone();
+                round(&mut word);
+                said.push(word);
             }
         }
         true
@@ -45,6 +176,76 @@ impl Digits {
     #[must_use]
     pub fn takes(&self) -> usize {
         self.said.iter().map(Vec::len).min().unwrap_or_default()
+    }
+
+    /// Whether every digit has as many takes as are asked for.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.takes() >= TAKES
+    }
+
+    /// Whether these words are, one after the other, what was learnt once: nobody says them twice so alike.
+    fn has_recording(&self, digits: &[u8], words: &[Cepstra]) -> bool {
+        let all: Vec<_> = words.iter().flat_map(|word| &word.0).copied().collect();
+        let all = Frames(all);
+        (0..TAKES)
+            .filter_map(|take| self.put_together(digits, take))
+            .any(|before| distance(&before, &all) < SAME_RECORDING)
+    }
+
+    /// As bytes: at most [`Digits::MOST_BYTES`]. They hold a person's voice: keep them sealed. Digits that
+    /// are not complete can be kept, too.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(MAGIC);
+        bytes.push(VERSION);
+        bytes.extend(self.said.iter().map(|said| said.len() as u8));
+        for word in self.said.iter().flatten() {
+            bytes.extend((word.len() as u16).to_le_bytes());
+            write_frames(&mut bytes, word);
+        }
+        with_sum(bytes)
+    }
+
+    /// More bytes than this are nobody's digits.
+    pub const MOST_BYTES: usize = 4 + 1 + 10 + 10 * TAKES * (2 + 2 * CEPSTRA * LONGEST) + 32;
+
+    /// Reads what [`Digits::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`BadDigits`] for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadDigits> {
+        if bytes.len() > Self::MOST_BYTES {
+            return Err(BadDigits("longer than any"));
+        }
+        let body = without_sum(bytes).map_err(BadDigits)?;
+        let rest = body.strip_prefix(MAGIC).ok_or(BadDigits("no magic"))?;
+        let (&[version], rest) = rest.split_first_chunk().ok_or(BadDigits("no header"))?;
+        if version != VERSION {
+            return Err(BadDigits(
+                "of another version: the person has to say them again",
+            ));
+        }
+        let (counts, mut rest) = rest
+            .split_first_chunk::<10>()
+            .ok_or(BadDigits("no header"))?;
+        let mut digits = Self::default();
+        for (said, count) in digits.said.iter_mut().zip(counts) {
+            if usize::from(*count) > TAKES {
+                return Err(BadDigits("more takes than are kept"));
+            }
+            for _ in 0..*count {
+                let (word, after) =
+                    read_word(rest).ok_or(BadDigits("a digit is not as it should be"))?;
+                said.push(word);
+                rest = after;
+            }
+        }
+        if !rest.is_empty() {
+            return Err(BadDigits("more than digits"));
+        }
+        Ok(digits)
     }
 
     /// How far an answer is from these digits, put together from each take. `None` before every digit was
@@ -98,4 +299,13 @@ impl Digits {
         }
         Some(Frames(frames))
     }
+}
+
+fn read_word(bytes: &[u8]) -> Option<(Cepstra, &[u8])> {
+    let (count, rest) = bytes.split_first_chunk::<2>()?;
+    let count = usize::from(u16::from_le_bytes(*count));
+    if count == 0 || count > LONGEST {
+        return None;
+    }
+    read_frames(rest, count)
 }

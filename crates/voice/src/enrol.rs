@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use sha2::{Digest as _, Sha256};
 
 use crate::embed::{BUILT_IN_SHA256, Embedding};
-use crate::frontend::{CEPSTRA, Cepstra};
+use crate::frontend::{CEPSTRA, Cepstra, Frames};
 use crate::phrase::{self, Distance};
 use crate::plugin::MOST_ANSWERS;
 use crate::quality::{Problem, Quality};
@@ -50,9 +50,7 @@ impl Take {
     /// Rounds to what is stored, so that a template scores the same before and after.
     pub(crate) fn new(embedding: Embedding, mut cepstra: Cepstra) -> Self {
         cepstra.0.truncate(MOST_FRAMES);
-        for value in cepstra.0.as_flattened_mut() {
-            *value = f32::from(stored(*value)) / STEPS;
-        }
+        round(&mut cepstra);
         Self { embedding, cepstra }
     }
 
@@ -365,9 +363,7 @@ fn written(speech: Speech, network: &[u8; 32], takes: &[Take], added: &[Added]) 
         bytes.extend(occasion.at.to_le_bytes());
         write_take(&mut bytes, take);
     }
-    let sum = Sha256::digest(&bytes);
-    bytes.extend(sum);
-    bytes
+    with_sum(bytes)
 }
 
 fn write_take(bytes: &mut Vec<u8>, take: &Take) {
@@ -375,8 +371,7 @@ fn write_take(bytes: &mut Vec<u8>, take: &Take) {
     bytes.extend((take.embedding.values().len() as u16).to_le_bytes());
     let values = take.embedding.values().iter();
     bytes.extend(values.flat_map(|value| value.to_le_bytes()));
-    let values = take.cepstra.0.as_flattened().iter();
-    bytes.extend(values.flat_map(|value| stored(*value).to_le_bytes()));
+    write_frames(bytes, &take.cepstra);
 }
 
 type Parts = (Speech, [u8; 32], Vec<Take>, Vec<Added>);
@@ -385,12 +380,7 @@ fn read(bytes: &[u8]) -> Result<Parts, BadTemplate> {
     if bytes.len() > Template::MOST_BYTES {
         return Err(BadTemplate("longer than any"));
     }
-    let (body, sum) = bytes
-        .split_last_chunk::<32>()
-        .ok_or(BadTemplate("too short"))?;
-    if Sha256::digest(body).as_slice() != sum {
-        return Err(BadTemplate("damaged, or cut short"));
-    }
+    let body = without_sum(bytes).map_err(BadTemplate)?;
     let rest = body.strip_prefix(MAGIC).ok_or(BadTemplate("no magic"))?;
     let (&[version, speech, count, later], rest) =
         rest.split_first_chunk().ok_or(BadTemplate("no header"))?;
@@ -445,9 +435,51 @@ fn good_enough(quality: &Quality) -> Option<Problem> {
     quality.problem(&crate::quality::Requirements::enrolment())
 }
 
+/// Closes bytes with their SHA-256.
+pub(crate) fn with_sum(mut bytes: Vec<u8>) -> Vec<u8> {
+    let sum = Sha256::digest(&bytes);
+    bytes.extend(sum);
+    bytes
+}
+
+/// What [`with_sum`] closed, or why it is not that.
+pub(crate) fn without_sum(bytes: &[u8]) -> Result<&[u8], &'static str> {
+    let (body, sum) = bytes.split_last_chunk::<32>().ok_or("too short")?;
+    if Sha256::digest(body).as_slice() == sum {
+        Ok(body)
+    } else {
+        Err("damaged, or cut short")
+    }
+}
+
 fn stored(value: f32) -> i16 {
     // Numbers as of `as`: what is too large becomes the largest.
     (value * STEPS).round() as i16
+}
+
+/// Rounds cepstra to what [`write_frames`] keeps of them.
+pub(crate) fn round(cepstra: &mut Cepstra) {
+    for value in cepstra.0.as_flattened_mut() {
+        *value = f32::from(stored(*value)) / STEPS;
+    }
+}
+
+pub(crate) fn write_frames(bytes: &mut Vec<u8>, cepstra: &Cepstra) {
+    let values = cepstra.0.as_flattened().iter();
+    bytes.extend(values.flat_map(|value| stored(*value).to_le_bytes()));
+}
+
+/// So many frames, and what comes after them.
+pub(crate) fn read_frames(bytes: &[u8], count: usize) -> Option<(Cepstra, &[u8])> {
+    let (frames, rest) = bytes.split_at_checked(2 * CEPSTRA * count)?;
+    let values: Vec<f32> = frames
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|bytes| f32::from(i16::from_le_bytes(*bytes)) / STEPS)
+        .collect();
+    let (frames, _) = values.as_chunks::<CEPSTRA>();
+    Some((Frames(frames.to_vec()), rest))
 }
 
 fn read_take(bytes: &[u8]) -> Option<(Take, &[u8])> {
@@ -467,19 +499,6 @@ fn read_take(bytes: &[u8]) -> Option<(Take, &[u8])> {
         .map(|bytes| f32::from_le_bytes(*bytes))
         .collect();
     let embedding = Embedding::from_stored(values)?;
-    let (frames, rest) = rest.split_at_checked(2 * CEPSTRA * count)?;
-    let values: Vec<f32> = frames
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .map(|bytes| f32::from(i16::from_le_bytes(*bytes)) / STEPS)
-        .collect();
-    let (frames, _) = values.as_chunks::<CEPSTRA>();
-    Some((
-        Take {
-            embedding,
-            cepstra: crate::frontend::Frames(frames.to_vec()),
-        },
-        rest,
-    ))
+    let (cepstra, rest) = read_frames(rest, count)?;
+    Some((Take { embedding, cepstra }, rest))
 }

@@ -31,6 +31,7 @@ pub mod score;
 pub mod spoof;
 
 pub use audio::{Audio, AudioError};
+pub use digits::{BadDigits, Digits, DigitsCheck, DigitsTake, DigitsVerdict};
 pub use engine::{Engine, EngineError, Reference};
 pub use enrol::{Enrolment, Feedback, Occasion, Progress, Take, Template};
 pub use plugin::{Manifest, Plugin, PluginError};
