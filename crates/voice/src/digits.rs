@@ -16,6 +16,9 @@ use crate::quality::{Problem, Quality, Requirements};
 pub const TAKES: usize = 3;
 /// Sequences at random that an answer is compared with, besides the one that was asked for.
 pub const OTHERS: usize = 39;
+/// An answer may be so many times as far from what was asked for as the person's own takes are from one
+/// another at most. Chosen on two people and tried on a third: `docs/voice.md` has the figures.
+pub const FURTHER: f32 = 1.15;
 /// Frames of a digit at most: two seconds of one word are several, or none.
 const LONGEST: usize = 200;
 
@@ -44,9 +47,10 @@ pub enum DigitsTake {
 /// What came of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DigitsVerdict {
-    /// Nothing else is nearer than the digits that were asked for. It says nothing about whose voice it is.
+    /// Nothing else is nearer than the digits that were asked for, and they are about as near as the
+    /// person's own takes are to one another. It says little about whose voice it is.
     AsAsked,
-    /// Other digits are nearer.
+    /// Other digits are nearer, or nothing is near enough.
     Others,
     /// What was heard was no speech, too short, too noisy or overdriven.
     Unusable(Problem),
@@ -120,7 +124,9 @@ impl Engine {
             (None, Some(speech)) => {
                 let answer = self.frontend().cepstra(&speech);
                 match digits.nearer(row, &answer, OTHERS, seed) {
-                    Some(0) => (DigitsVerdict::AsAsked, Some(0)),
+                    Some(0) if digits.near_enough(row, &answer) => {
+                        (DigitsVerdict::AsAsked, Some(0))
+                    }
                     nearer => (DigitsVerdict::Others, nearer),
                 }
             }
@@ -184,7 +190,32 @@ impl Digits {
         self.takes() >= TAKES
     }
 
+    /// How far the takes are from one another at most, all ten digits in a row: the person's own scale.
+    /// `None` before there are two of every digit.
+    #[must_use]
+    pub fn own_scale(&self) -> Option<Distance> {
+        let all: Vec<u8> = (0..10).collect();
+        let takes: Vec<_> = (0..self.takes())
+            .filter_map(|take| self.put_together(&all, take))
+            .collect();
+        let pairs = takes
+            .iter()
+            .zip(1..)
+            .flat_map(|(one, next)| takes.iter().skip(next).map(move |two| distance(one, two)));
+        pairs.max_by(f32::total_cmp)
+    }
+
+    /// Whether an answer is about as near to these digits as the person's takes are to one another.
+    fn near_enough(&self, digits: &[u8], answer: &Cepstra) -> bool {
+        match (self.own_scale(), self.distance(digits, answer)) {
+            (Some(own), Some(far)) => far <= FURTHER * own,
+            _ => false,
+        }
+    }
+
     /// Whether these words are, one after the other, what was learnt once: nobody says them twice so alike.
+    /// Found where a row is asked for as it was before, as enrolment does; not if the digits of one recording
+    /// have come to lie among different takes.
     fn has_recording(&self, digits: &[u8], words: &[Cepstra]) -> bool {
         let all: Vec<_> = words.iter().flat_map(|word| &word.0).copied().collect();
         let all = Frames(all);

@@ -139,7 +139,7 @@ impl Frontend {
         if frames.len() != places.len() || count == 0 {
             return None;
         }
-        let mut pauses: Vec<(usize, usize)> = places
+        let gaps: Vec<(usize, usize)> = places
             .windows(2)
             .zip(1..)
             .filter_map(|(pair, at)| match pair {
@@ -147,6 +147,16 @@ impl Frontend {
                 _ => None,
             })
             .filter(|(pause, _)| *pause > PAUSE)
+            .collect();
+        // What is too short to be a word is the end of the one before: the stop of "eight" is released after
+        // a pause that may be as long as that between two words. At the very beginning it is a click.
+        let ends = gaps.iter().skip(1).map(|(_, at)| *at);
+        let mut pauses: Vec<(usize, usize)> = gaps
+            .iter()
+            .copied()
+            .zip(ends.chain([frames.len()]))
+            .filter(|((_, at), end)| *at >= SHORTEST && end - at >= SHORTEST)
+            .map(|(gap, _)| gap)
             .collect();
         pauses.sort_by(|a, b| b.cmp(a));
         if pauses.len() + 1 < count {
