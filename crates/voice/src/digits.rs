@@ -19,6 +19,8 @@ pub const OTHERS: usize = 39;
 /// An answer may be so many times as far from what was asked for as the person's own takes are from one
 /// another at most. Chosen on two people and tried on a third: `docs/voice.md` has the figures.
 pub const FURTHER: f32 = 1.15;
+/// What takes at enrolment are compared with is the same for everybody: nobody is kept out by it.
+const SEED: u64 = 1;
 /// Frames of a digit at most: two seconds of one word are several, or none.
 const LONGEST: usize = 200;
 
@@ -42,6 +44,8 @@ pub enum DigitsTake {
     NotApart,
     /// A recording of a take that is already there.
     SameRecording,
+    /// Other digits than those that were asked for, by the takes that are there already.
+    Others,
 }
 
 /// What came of an answer.
@@ -92,6 +96,12 @@ impl Engine {
         };
         if digits.has_recording(row, &words) {
             return DigitsTake::SameRecording;
+        }
+        // Once every digit is there, another take of it has to be recognised by those before: what was
+        // enrolled wrongly would turn its owner away for years.
+        let said = self.frontend().cepstra(&speech);
+        if digits.nearer(row, &said, OTHERS, SEED).is_some_and(|nearer| nearer > 0) {
+            return DigitsTake::Others;
         }
         if digits.learn(row, &words) {
             DigitsTake::Learnt

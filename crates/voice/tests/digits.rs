@@ -12,7 +12,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Dice, again, data, dtmf, hiss, resent, spread, voice};
+use common::{Dice, again, data, dtmf, hiss, resent, said, spread, voice};
 use countersign_voice::digits::{FURTHER, OTHERS, TAKES};
 use countersign_voice::frontend::{CEPSTRA, Cepstra, Frames, Frontend};
 use countersign_voice::quality::{Sound, measure};
@@ -25,31 +25,6 @@ const ROWS: [[u8; 5]; 2] = [[3, 1, 7, 5, 2], [8, 0, 4, 6, 9]];
 
 /// What somebody said, whether for enrolment, and the sound.
 type Said = (String, bool, Audio);
-
-/// Ten words that are none, with pauses between them: pieces of a synthesised voice.
-fn said(digits: &[u8], seed: u64) -> Audio {
-    let mut dice = Dice(seed);
-    let sounds = [voice("rms-0"), voice("rms-1")];
-    let mut out = Vec::new();
-    for digit in digits {
-        let sound = &sounds[usize::from(*digit) % 2];
-        let begin = 3000 + usize::from(*digit) / 2 * 3000 + dice.between(0.0, 80.0) as usize;
-        let length = (2600.0 * dice.between(0.92, 1.08)) as usize;
-        let by = 2600.0 / length as f32;
-        out.extend((0..length).map(|n| {
-            let edge = (n.min(length - n) as f32 / 200.0).min(1.0);
-            edge * sound[begin + (n as f32 * by) as usize]
-        }));
-        out.extend(std::iter::repeat_n(
-            0.0,
-            dice.between(900.0, 1300.0) as usize,
-        ));
-    }
-    for sample in &mut out {
-        *sample += 0.0008 * dice.noise();
-    }
-    Audio::from_samples(out).unwrap()
-}
 
 #[test]
 fn what_was_asked_for_is_nearest_and_another_recording_is_not() {
@@ -197,6 +172,9 @@ fn what_cannot_be_used_teaches_nothing_and_is_no_answer() {
         let take = engine.learn_digits(&mut digits, &row, &resent(&said(&row, 1), seed));
         assert_eq!(take, DigitsTake::SameRecording);
     }
+    // Other digits than those that were asked for, once all ten are known.
+    let take = engine.learn_digits(&mut digits, &row, &said(&[7, 5, 2, 3, 1], 6));
+    assert_eq!(take, DigitsTake::Others);
     assert!(digits == before);
     let take = engine.learn_digits(&mut digits, &row, &said(&row, 6));
     assert!(take == DigitsTake::Learnt && digits != before);

@@ -98,6 +98,28 @@ pub fn resent(audio: &Audio, seed: u64) -> Audio {
     .unwrap()
 }
 
+/// Ten words that stand for digits, with pauses between them: pieces of synthesised voices.
+pub fn said(digits: &[u8], seed: u64) -> Audio {
+    let mut dice = Dice(seed);
+    let sounds = [voice("rms-0"), voice("rms-1")];
+    let mut out = Vec::new();
+    for digit in digits {
+        let sound = &sounds[usize::from(*digit) % 2];
+        let begin = 3000 + usize::from(*digit) / 2 * 3000 + dice.between(0.0, 80.0) as usize;
+        let length = (2600.0 * dice.between(0.92, 1.08)) as usize;
+        let by = 2600.0 / length as f32;
+        out.extend((0..length).map(|n| {
+            let edge = (n.min(length - n) as f32 / 200.0).min(1.0);
+            edge * sound[begin + (n as f32 * by) as usize]
+        }));
+        out.extend(std::iter::repeat_n(0.0, dice.between(900.0, 1300.0) as usize));
+    }
+    for sample in &mut out {
+        *sample += 0.0008 * dice.noise();
+    }
+    Audio::from_samples(out).unwrap()
+}
+
 /// A template of a synthesised voice, made of three takes.
 pub fn template(engine: &Engine, name: &str) -> (Template, Vec<Audio>) {
     let mut enrolment = engine.enrol(Speech::SamePhrase);
