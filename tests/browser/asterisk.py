@@ -18,7 +18,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from helpers import until
+from helpers import free_port, until
 
 PACKAGES = ["asterisk"]
 USER, PASSWORD = "countersign", "a-password-of-this-asterisk"
@@ -42,12 +42,6 @@ def missing() -> str | None:
     if not shutil.which("debootstrap", path=os.environ.get("PATH", "") + ":/usr/sbin"):
         return "debootstrap is not installed: `cargo xtask test` installs it on Debian"
     return None
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def root() -> Path:

@@ -8,13 +8,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
 
-from helpers import until
+from helpers import free_port, until
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 PASSWORDS = {"SUPERUSER": ("postgres", "a-password-of-the-superuser"), "REPLICATION": ("replicator", "a-password-of-standbys")}
@@ -50,12 +49,6 @@ def own(folder: Path) -> Path:
             if parent.stat().st_mode & 0o011 != 0o011 and parent != Path("/"):
                 parent.chmod(parent.stat().st_mode | 0o011)
     return folder
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 class Service:
@@ -181,7 +174,14 @@ class Cluster:
         return found[0] if len(found) == 1 else None
 
     def synchronous(self) -> bool:
-        return any(it.get("sync_standby") for _, it in self.seen())
+        """Whether a standby that runs may take over: as etcd has it, since what the standby itself says may
+        be some seconds old."""
+        primary = self.primary()
+        if not primary:
+            return False
+        with urllib.request.urlopen(f"http://127.0.0.1:{primary.api}/cluster", timeout=2) as reply:  # noqa: S310
+            meant = {it["name"] for it in json.load(reply)["members"] if it["role"] == "sync_standby"}
+        return any(member.name in meant and it.get("sync_standby") and it.get("state") in ("running", "streaming") for member, it in self.seen())
 
     def standbys(self) -> int:
         return sum(1 for _, it in self.seen() if it.get("role") == "replica" and it.get("state") in ("running", "streaming"))
@@ -193,9 +193,6 @@ class Cluster:
 
     def through_haproxy(self) -> str:
         return f"postgres://{APP[0]}@127.0.0.1:{self.database}/countersign"
-
-    def said(self) -> str:
-        return "\n".join(service.said() for service in self.services)
 
     def close(self) -> None:
         for service in (self.haproxy, *self.members):

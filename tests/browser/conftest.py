@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import pytest
@@ -47,7 +48,13 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 # ── The program under test ─────────────────────────────────────────────────────────────────────
 
-PROGRAMS = pytest.StashKey[list[Program]]()
+class Speaks(Protocol):
+    """Whatever keeps what it said."""
+
+    def said(self) -> str: ...
+
+
+PROGRAMS = pytest.StashKey[list[Speaks]]()
 
 
 def pytest_sessionfinish() -> None:
@@ -85,7 +92,7 @@ def run_demo(request: pytest.FixtureRequest, folder: Path) -> Iterator[Demo]:
     assert not list(d.scratch.iterdir()), "the demo left something in its temporary folder"
 
 
-def keep_words(request: pytest.FixtureRequest, program: Program) -> None:
+def keep_words(request: pytest.FixtureRequest, program: Speaks) -> None:
     """What the program says is shown if a test fails."""
     request.node.stash.setdefault(PROGRAMS, []).append(program)
 

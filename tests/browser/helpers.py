@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -41,6 +42,28 @@ def until(what: str, probe: Callable[[], T | None], seconds: float = 20) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what}" + (f" (last: {last})" if last else ""))
         pause.wait(0.03)
+
+
+_given: set[int] = set()
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port for a program of a test, given once. It lies below those that the system takes for outgoing
+    connections: a program that is killed and comes back has to find it free, and whoever tries to reach it
+    meanwhile must not be connected with themselves."""
+    places = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    end = int(places.read_text().split()[0]) if places.exists() else 32_768
+    dice = random.SystemRandom()
+    while True:
+        port = dice.randrange(10_000, end)
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def binary() -> str:

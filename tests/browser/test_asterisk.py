@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from asterisk import Asterisk, PASSWORD, USER, free_port, missing
-from helpers import Http, none_of, until
+from asterisk import Asterisk, PASSWORD, USER, missing
+from helpers import Http, free_port, none_of, until
 from installation import PERSONAL, World
 from terminal import Terminal
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import APP, Cluster, free_port, missing
+from cluster import APP, Cluster, missing
 from conftest import keep_words
-from helpers import Http, Reply, until
+from helpers import Http, Reply, free_port, until
 from installation import PUBLIC, World
 from twilio_world import Caller
 
@@ -53,6 +53,8 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Clu
         (pytest.fail if needed else pytest.skip)(f"not installed: {', '.join(lacks)}; `cargo xtask test` installs them on Debian")
     ports = [free_port() for _ in range(3)]
     cluster = Cluster(tmp_path / "cluster", ports)
+    for service in cluster.services:
+        keep_words(request, service)
     world = None
     try:
         cluster.start()
@@ -71,9 +73,6 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Clu
             keep_words(request, world.start())
         config.write_text(plain)
         yield cluster, world
-    except BaseException:
-        print(cluster.said())
-        raise
     finally:
         if world:
             world.close()

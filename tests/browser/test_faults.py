@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import Service, as_its_user, descendants, free_port, own, programs
+from cluster import Service, as_its_user, descendants, own, programs
 from conftest import keep_words
-from helpers import Http, until
+from helpers import Http, free_port, until
 from installation import CUSTOMERS, Server, World
 from test_log import called
 

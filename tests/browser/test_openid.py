@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from html import unescape
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from conftest import keep_words
-from helpers import Http, none_of
+from helpers import Http, free_port, none_of
 from installation import PERSONAL, PUBLIC, World
 
 HERE = Path(__file__).parent.parent / "node"
@@ -31,12 +30,6 @@ def node_packages() -> Path:
         needed = os.environ.get("CI") == "true"
         (pytest.fail if needed else pytest.skip)("COUNTERSIGN_NODE_PACKAGES is not set: run `cargo xtask test --only browser`")
     return Path(path or "")
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Programs:

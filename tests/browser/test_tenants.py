@@ -12,9 +12,8 @@ import pyotp
 import pytest
 from playwright.sync_api import expect
 
-from cluster import free_port
 from conftest import Open, keep_words, screenshot
-from helpers import Http, Program, Reply, command, until
+from helpers import Http, Program, Reply, command, free_port, until
 from installation import CUSTOMERS, Installation
 from twilio.request_validator import RequestValidator
 from twilio_world import TOKEN, Caller, FakeTwilio

@@ -14,18 +14,12 @@ import pytest
 from playwright.sync_api import expect
 
 from conftest import Open, screenshot
-from helpers import Http, binary, environment, until
+from helpers import Http, binary, environment, free_port, until
 from installation import World
 from terminal import Terminal
 from voice_world import again, people, person, write
 
 MAYA = "+12025550171"
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +65,7 @@ class Office:
 
 @pytest.fixture
 def office(tmp_path: Path, calibration: Path) -> Iterator[Office]:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     more = f"""
 [sip]
 listen = "127.0.0.1:{port}"
