@@ -70,6 +70,19 @@ pub fn test(filter: Option<&str>, postgres: Option<&str>) -> Result<String, Fail
     Ok(format!("{tests}; doc tests: {docs}"))
 }
 
+/// The test that plays every scenario over telephones with sound, and what it is called.
+pub const ON_THE_LINE: &str = "every_scenario_on_the_line";
+
+/// Runs it by itself: sound goes on in its own time, and a machine that is busy with a thousand other tests
+/// tells of the machine.
+pub fn on_the_line(postgres: Option<&str>) -> Result<String, Failure> {
+    let mut command = cargo(&["test", "--workspace", "--test", "scenarios"]);
+    command.envs(postgres.map(|address| (POSTGRES, address))).args(["--", "--ignored", ON_THE_LINE]);
+    let came = counted(&mut command)?;
+    // A name that nothing has is no failure to cargo.
+    if came.starts_with("1 passed") { Ok(came) } else { Err(format!("{ON_THE_LINE} was not run: {came}").into()) }
+}
+
 fn counted(command: &mut Command) -> Result<String, Failure> {
     let heard = shell::listen(command, |line| line.starts_with("test result:") || line.starts_with("Summary ["))?;
     let result = closing(&heard.lines);

@@ -57,6 +57,12 @@ pub fn run(args: &TestArgs) -> Result<ExitCode, Failure> {
             *note = cargo::test(filter, server.as_ref().map(Postgres::address).as_deref())?;
             Ok(())
         });
+        if filter.is_none_or(|filter| cargo::ON_THE_LINE.contains(filter)) {
+            steps.step("on the line", "every scenario over telephones with sound, while nothing else runs", |note| {
+                *note = cargo::on_the_line(server.as_ref().map(Postgres::address).as_deref())?;
+                Ok(())
+            });
+        }
     }
     if wants(Part::Browser) {
         browser(&mut steps, ready.is_some(), filter, server.as_ref());

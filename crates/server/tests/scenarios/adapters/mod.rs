@@ -43,7 +43,7 @@ async fn every_scenario_over_every_adapter() {
 
 /// Those whose calls have sound, or the messages of a switch, in their own time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "takes one to two minutes of its own time, and sound needs a machine that is not too busy"]
+#[ignore = "takes one to two minutes of its own time, without other tests beside it: `cargo xtask test` runs it by itself"]
 async fn every_scenario_on_the_line() {
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kind.by_ear()).collect();
     shown("every_scenario_on_the_line", &suite(&kinds).await);
