@@ -10,7 +10,7 @@ use crate::guard::{Guard, Judged};
 use crate::headers::{content_type, incoming, is_sdp, notified};
 use crate::settings::Rate;
 
-pub use crate::headers::{fragment, user_part};
+pub use crate::headers::{IDENTITIES, fragment, user_part};
 
 /// What the guard makes of a datagram.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 /// More identities than this are not looked at (RFC 8224 knows no limit). More than whoever verifies
 /// takes: nobody pushes a signature that does not hold out of sight with others before it.
-const IDENTITIES: usize = 16;
+pub const IDENTITIES: usize = 16;
 
 /// The characters of a header's value that are outside of quotes, and where they are: a display name
 /// may hold anything (RFC 3261 §25.1, `quoted-string`).

@@ -79,7 +79,7 @@ fn request(input: &[u8]) -> Result<(), String> {
         Seen::Passed(incoming, again) => {
             let plain = |text: &str| text.len() <= 128 && !text.chars().any(char::is_control);
             holds(plain(&incoming.from) && plain(&incoming.to) && incoming.asserted.iter().all(|user| plain(user)), "a user part that is none")?;
-            holds(incoming.identity.len() <= 8 && !incoming.call_id.is_empty(), "more than is looked at, or a call without a name")?;
+            holds(incoming.identity.len() <= fuzz::IDENTITIES && !incoming.call_id.is_empty(), "more than is looked at, or a call without a name")?;
             // What passed is what it was, when it is written and read again.
             match fuzz::datagram(again.as_bytes()) {
                 Seen::Passed(second, _) => holds(second.from == incoming.from && second.asserted == incoming.asserted && second.call_id == incoming.call_id, "read again it says something else"),
