@@ -1,6 +1,7 @@
 """Speaks the script of the prompts with SVOX Pico: one WAV file of 16 kHz for each line.
 
-`countersign prompts script --json` gives the lines on standard input; see README.md.
+`countersign prompts script --json` gives the lines on standard input; what a manifest has that is named
+behind the folder is left out. See README.md.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 import wave
 from array import array
 from pathlib import Path
@@ -54,10 +56,14 @@ def without_afterthought(sound: bytes) -> bytes:
 
 def main() -> None:
     to = Path(sys.argv[1])
+    there = tomllib.loads(Path(sys.argv[2]).read_text())["recordings"] if sys.argv[2:] else []
+    known = {(recording["lang"], recording["text"]) for recording in there}
     voice = NanoTTS()
     for line in sys.stdin:
         wanted = json.loads(line)
         lang = wanted["lang"]
+        if (lang, wanted["text"]) in known:
+            continue
         sound = without_afterthought(voice.speak(spoken(lang, wanted["text"]), voice=VOICES[lang], speed=SPEED[lang]))
         path = to / lang / f"{wanted['id']}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
