@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{action::Action, id::ChallengeId, time::Timestamp};
+use crate::{action::Action, id::ChallengeId, time::Timestamp, voice::{Fault, Row}};
 
 /// A language we speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -177,6 +177,17 @@ pub enum Prompt {
     VoiceTooLoud,
     /// Other words, another voice, or a recording: say it anew, the same words.
     VoiceNotTheSame,
+    /// A good answer; another is asked for.
+    VoiceThanks,
+    /// "Thank you. Now some digits, so that no recording is of any use."
+    VoiceDigitsToo,
+    /// "After the tone, say these digits, with a pause after each".
+    VoiceDigits {
+        /// Which.
+        row: Row,
+    },
+    /// The digits ran into each other: a longer pause after each.
+    VoiceNotApart,
     /// The voice is on file.
     VoiceKept,
     /// "As you like: nothing changes", after a no.
@@ -185,6 +196,20 @@ pub enum Prompt {
     VoiceNotNow,
     /// Nobody is free; the customer will be rung at the number on file, or should call again.
     NobodyFree,
+}
+
+impl Prompt {
+    /// What a caller is told about an answer that is not good enough.
+    pub(crate) fn about(fault: Fault) -> Self {
+        match fault {
+            Fault::NoSpeech | Fault::Failed => Self::VoiceNoSpeech,
+            Fault::TooShort => Self::VoiceTooShort,
+            Fault::TooNoisy => Self::VoiceTooNoisy,
+            Fault::Overdriven => Self::VoiceTooLoud,
+            Fault::OtherWords | Fault::SameRecording | Fault::OtherVoice => Self::VoiceNotTheSame,
+            Fault::NotApart => Self::VoiceNotApart,
+        }
+    }
 }
 
 /// One instruction to the telephone.

@@ -49,6 +49,26 @@ impl Random {
         }
         Secret::new(out)
     }
+
+    /// The ten digits in an order, each of the orders equally likely (Fisher and Yates).
+    pub fn order(&mut self) -> [u8; 10] {
+        let mut order: [u8; 10] = std::array::from_fn(|n| u8::try_from(n).unwrap_or_default());
+        let mut bytes = Vec::new();
+        for last in (1..order.len()).rev() {
+            let among = u8::try_from(last + 1).unwrap_or(1);
+            // The largest multiple in a byte: rejecting the rest removes the bias.
+            let most = u8::MAX - u8::MAX % among;
+            let byte = loop {
+                match bytes.pop() {
+                    Some(byte) if byte < most => break byte,
+                    Some(_) => {}
+                    None => bytes.extend(self.block()),
+                }
+            };
+            order.swap(last, usize::from(byte % among));
+        }
+        order
+    }
 }
 
 /// HMAC-SHA-256 under `key`. HMAC accepts keys of every length (RFC 2104), so this cannot fail.
@@ -74,5 +94,19 @@ mod tests {
         assert!(counts.iter().all(|&n| (1_410..=1_790).contains(&n)), "{counts:?}");
         let one = Random::new([9; 32]).digits(6);
         assert_eq!(one.expose(), Random::new([9; 32]).digits(6).expose());
+    }
+
+    #[test]
+    fn orders_are_evenly_spread() {
+        let (mut random, mut at) = (Random::new([5; 32]), [[0u32; 10]; 10]);
+        for _ in 0..16_000 {
+            let order = random.order();
+            let mut sorted = order;
+            sorted.sort_unstable();
+            assert_eq!(sorted, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+            order.iter().zip(&mut at).for_each(|(digit, place)| place[usize::from(*digit)] += 1);
+        }
+        // Each digit at each place 1,600 times, ± 5 standard deviations.
+        assert!(at.iter().flatten().all(|n| (1_410..=1_790).contains(n)), "{at:?}");
     }
 }

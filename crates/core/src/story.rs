@@ -146,6 +146,21 @@ pub fn sentence(event: &Event, reader: Reader) -> String {
         // How alike it was would tell a forger what to do better.
         Event::VoiceCompared { .. } if reader == Reader::Anyone => "The voice was compared. Nothing is proved by that.".into(),
         Event::VoiceCompared { comparison, .. } => compared(comparison),
+        Event::DigitsAsked { saying, .. } => format!("Digits were asked for, to be {}.", if saying.learning.is_some() { "learnt" } else { "compared" }),
+        Event::DigitsTake { fault, .. } => match fault {
+            None => "The digits were said: a good answer.".into(),
+            Some(fault) => format!("The digits were said: not good enough, {}.", take(*fault)),
+        },
+        Event::DigitsKept { held, .. } => {
+            let held = if *held && reader == Reader::Lead { " It only looks done: HELD for review." } else { "" };
+            format!("How the voice says digits is on file.{held}")
+        }
+        Event::DigitsChecked { .. } if reader == Reader::Anyone => "The digits were compared. Nothing is proved by that.".into(),
+        Event::DigitsChecked { checked, .. } => {
+            let nearer = checked.nearer.map(|n| format!(", {n} others nearer")).unwrap_or_default();
+            let outcome = if checked.outcome == Heard::Alike { "as asked for" } else { outcome(checked.outcome) };
+            format!("The digits were compared: {outcome}{nearer}. Nothing is proved by that.")
+        }
         Event::VoiceStopped { why } => format!("Nobody listens any more: {}.", stopped(*why)),
         Event::VoiceRemoved { agent, .. } => format!("{agent} had the voice taken off the file, as the caller wanted."),
         Event::Marked { agent, fraud: true, note } => format!("{agent} marked this call as FRAUD (reason: {note})."),
@@ -230,6 +245,7 @@ fn asked(stage: Stage) -> &'static str {
         Stage::Remote => "On the line of the program that asked.",
         Stage::VoiceConsent => "Asked whether the voice may be taken.",
         Stage::VoiceTaking | Stage::VoiceSaying => "Asked to say the phrase.",
+        Stage::VoiceDigits => "Asked to say digits.",
         Stage::Music => "Asked for the hold music.",
         Stage::Waiting => "Waits.",
         Stage::Talking => "Back with the agent.",
@@ -260,16 +276,17 @@ fn take(fault: Fault) -> &'static str {
         Fault::OtherWords => "other words than before",
         Fault::SameRecording => "a recording of a take before",
         Fault::OtherVoice => "another voice than before",
+        Fault::NotApart => "digits that run into each other",
         Fault::Failed => "it could not be listened to",
     }
 }
 
-/// With the numbers: for the lead, who looks after them.
-fn compared(comparison: &Comparison) -> String {
-    let outcome = match comparison.outcome {
+fn outcome(outcome: Heard) -> &'static str {
+    match outcome {
         Heard::Alike => "alike",
         Heard::Unlike => "not alike",
         Heard::OtherWords => "other words",
+        Heard::OtherDigits => "OTHER digits",
         Heard::KnownRecording => "a RECORDING that is on file",
         Heard::Synthetic => "SYNTHETIC speech",
         Heard::NoSpeech => "not compared, no speech",
@@ -279,7 +296,12 @@ fn compared(comparison: &Comparison) -> String {
         Heard::NotCalibrated => "not compared, not calibrated",
         Heard::OtherNetwork => "not compared, enrolled with another speaker network: enrol again",
         Heard::Failed => "not compared, it failed",
-    };
+    }
+}
+
+/// With the numbers: for the lead, who looks after them.
+fn compared(comparison: &Comparison) -> String {
+    let outcome = outcome(comparison.outcome);
     let number = |name: &str, value: Option<i64>| value.map(|v| format!(", {name} {}{}.{:03}", if v < 0 { "-" } else { "" }, v.abs() / 1000, v.abs() % 1000)).unwrap_or_default();
     let numbers = [number("score", comparison.score), number("threshold", comparison.threshold), number("likelihood", comparison.likelihood), number("spoof", comparison.spoof)].concat();
     let learnt = if comparison.learnt { " The template learnt from it." } else { "" };

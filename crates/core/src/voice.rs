@@ -10,12 +10,18 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{id::AgentId, prompt::Lang, time::{Span, Timestamp}};
+use crate::{id::AgentId, prompt::Lang, random::Random, time::{Span, Timestamp}};
 
 /// Takes that make a template.
 pub const TAKES: u8 = 3;
 /// Comparisons that an agent may ask for on one call: nobody tries out clones.
 pub const MAX_COMPARISONS: u8 = 3;
+/// Digits that are asked for in a row.
+pub const ROW: usize = 5;
+/// Rows of digits that are learnt: two of them have all ten digits, and each digit is said three times.
+pub const ROWS: u8 = 6;
+/// Answers that may be given to learn [`ROWS`] of them, good and bad ones.
+pub const ROW_TRIES: u8 = ROWS + 4;
 
 /// How voices are asked for. `None` where a call wants one: nobody's voice is taken here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +34,9 @@ pub struct Settings {
     pub tries: u8,
     /// The adapters that can hear. A call through another goes on as if voices were not set up.
     pub adapters: Vec<String>,
+    /// Besides the phrase, digits are asked for that are drawn anew each time: a recording of an earlier
+    /// call says others.
+    pub digits: bool,
 }
 
 impl Settings {
@@ -91,6 +100,8 @@ pub enum Fault {
     SameRecording,
     /// Another voice than before, or another telephone.
     OtherVoice,
+    /// Digits that run into each other, or not as many as were asked for.
+    NotApart,
     /// Nobody could listen.
     Failed,
 }
@@ -105,6 +116,8 @@ pub enum Outcome {
     Unlike,
     /// Other words than those of enrolment.
     OtherWords,
+    /// Other digits than those that were asked for: perhaps a recording of an earlier call.
+    OtherDigits,
     /// A recording that is stored, sent again.
     KnownRecording,
     /// A model for it says: synthetic.
@@ -132,7 +145,8 @@ impl Outcome {
             Self::Alike => Likeness::Alike,
             Self::Unlike | Self::OtherWords | Self::KnownRecording | Self::Synthetic => Likeness::NotAlike,
             // "Not enough speech", "too noisy" and "not calibrated" are answers of their own, never a pass.
-            Self::NoSpeech | Self::TooShort | Self::TooNoisy | Self::Overdriven | Self::NotCalibrated | Self::OtherNetwork | Self::Failed => Likeness::NotCompared,
+            // Nobody measured digits on calls of their own: they take a good word away, and accuse nobody.
+            Self::OtherDigits | Self::NoSpeech | Self::TooShort | Self::TooNoisy | Self::Overdriven | Self::NotCalibrated | Self::OtherNetwork | Self::Failed => Likeness::NotCompared,
         }
     }
     /// Somebody is at work: no slip and no cold.
@@ -214,6 +228,88 @@ impl Comparison {
     }
 }
 
+/// Digits that a caller is asked to say. They are no secret: they are said aloud, and asked for once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Row([u8; ROW]);
+
+impl Row {
+    /// Each from 0 to 9.
+    pub fn digits(&self) -> &[u8; ROW] { &self.0 }
+
+    /// Five digits that differ from each other: equal ones would run together.
+    pub(crate) fn drawn(random: &mut Random) -> Self { Self::both(random).0 }
+
+    /// All ten digits, in two rows.
+    pub(crate) fn both(random: &mut Random) -> (Self, Self) {
+        let order = random.order();
+        let (first, second) = order.split_at(ROW);
+        let row = |half: &[u8]| Self(std::array::from_fn(|n| half.get(n).copied().unwrap_or_default()));
+        (row(first), row(second))
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { self.0.iter().try_for_each(|digit| write!(f, "{digit}")) }
+}
+
+impl From<Row> for String {
+    fn from(row: Row) -> Self { row.to_string() }
+}
+
+impl TryFrom<String> for Row {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).map(|byte| byte - b'0').collect();
+        if digits.len() != text.len() {
+            return Err("not a row of digits");
+        }
+        digits.try_into().map(Self).map_err(|_| "not a row of five digits")
+    }
+}
+
+/// A caller is asked to say digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saying {
+    /// Which.
+    pub row: Row,
+    /// The other half of the ten, which is asked for next while they are learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Row>,
+    /// In which language.
+    pub lang: Lang,
+    /// They are learnt, and not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning: Option<Learning>,
+    /// Others were asked for before and not recognised: it is the last time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+}
+
+/// How far learning digits is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learning {
+    /// Rows that were learnt.
+    pub taken: u8,
+    /// Answers that are left, good and bad ones.
+    pub left: u8,
+    /// It only looks so: nothing is kept.
+    pub held: bool,
+}
+
+/// What came of checking digits. A signal, never a proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// [`Outcome::Alike`]: those that were asked for. [`Outcome::OtherDigits`]: not those.
+    pub outcome: Outcome,
+    /// How good the sound was.
+    #[serde(default)]
+    pub quality: Quality,
+    /// How many other rows were nearer to the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearer: Option<u16>,
+}
+
 /// Why listening ended without a template or a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -254,6 +350,12 @@ pub struct State {
     pub enrolling: Option<Enrolling>,
     /// A comparison under way: in which language the phrase is said.
     pub asking: Option<Lang>,
+    /// Digits that are to be said, after the phrase.
+    #[serde(default)]
+    pub saying: Option<Saying>,
+    /// What the phrase came to, until the digits have been said.
+    #[serde(default)]
+    pub phrase: Option<Outcome>,
     /// Comparisons that were asked for.
     pub asked: u8,
     /// What came of the last one.
@@ -266,11 +368,11 @@ pub struct State {
 
 impl State {
     /// Whether the caller is with the machine because of it.
-    pub fn is_going_on(&self) -> bool { self.enrolling.is_some() || self.asking.is_some() }
+    pub fn is_going_on(&self) -> bool { self.enrolling.is_some() || self.asking.is_some() || self.saying.is_some() }
 
     /// Another account is meant: what was compared with the one before says nothing about it. That
     /// somebody played recordings goes on being true.
     pub(crate) fn forget(&mut self) {
-        (self.last, self.stopped) = (None, false);
+        (self.last, self.phrase, self.stopped) = (None, None, false);
     }
 }

@@ -56,6 +56,7 @@ pub mod token;
 pub mod upstream;
 pub mod vault;
 pub mod voice;
+mod voice_digits;
 pub mod voice_months;
 pub mod voice_undo;
 pub mod watch;

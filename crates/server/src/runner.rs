@@ -492,6 +492,7 @@ impl Runner {
             }
             Ask::VoiceTake { call, account, taken, held, until, sound } => self.voice_take(voice::Taken { call, account, taken, held, until, sound }, docs).await?,
             Ask::VoiceCompare { call, account, learn, sound } => self.voice_compare(call, account, learn, sound, docs).await?,
+            Ask::VoiceDigits { account, row, learning, seed, sound } => self.voice_digits(account, row, learning, seed, sound, docs).await?,
             // Answered where the line is known.
             Ask::History { dialled, .. } => Answer::History { history: History::default(), dialled },
             Ask::Attest { transaction, kind, presented } => {

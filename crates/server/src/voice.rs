@@ -22,11 +22,13 @@ use countersign_voice::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use crate::{
     amend::{Extra, Notify},
     record::AccountEvent,
     runner::{RunError, Runner},
+    voice_digits,
 };
 
 /// The kind under which templates are kept, by account.
@@ -62,6 +64,9 @@ pub struct VoiceSettings {
     /// Takes at enrolment, good and bad ones.
     #[serde(default = "six")]
     pub tries: u8,
+    /// Digits are asked for after the phrase, drawn anew each time, against recordings of an earlier call.
+    #[serde(default)]
+    pub digits: bool,
 }
 
 fn two_years() -> u32 { 730 }
@@ -136,7 +141,7 @@ impl VoiceSettings {
     /// As the machine takes them, for callers through these adapters.
     pub fn params(&self, adapters: Vec<String>) -> voice::Settings {
         let days = self.expires_days.clamp(1, LONGEST);
-        voice::Settings { text: self.consent_text.clone(), life: Span::days(i64::from(days)), tries: self.tries, adapters }
+        voice::Settings { text: self.consent_text.clone(), life: Span::days(i64::from(days)), tries: self.tries, adapters, digits: self.digits }
     }
 
     /// What cannot be meant.
@@ -160,7 +165,7 @@ impl VoiceSettings {
 
 /// The engine, and what was measured here.
 pub struct Voices {
-    engine: Engine,
+    pub(crate) engine: Engine,
     calibration: Option<Calibration>,
     /// Of the calibration: by it scores of two of them are kept apart.
     name: String,
@@ -288,7 +293,7 @@ impl Voices {
     }
 }
 
-fn fault(problem: &Problem) -> Fault {
+pub(crate) fn fault(problem: &Problem) -> Fault {
     match problem {
         Problem::NoSpeech(_) => Fault::NoSpeech,
         Problem::TooShort(_) => Fault::TooShort,
@@ -302,7 +307,7 @@ fn fault(problem: &Problem) -> Fault {
 fn thousandths(value: f32) -> i64 { (f64::from(value) * 1000.0).round() as i64 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers as of `as`: what is too large becomes the largest, what is negative becomes 0")]
-fn told(quality: &Quality) -> voice::Quality {
+pub(crate) fn told(quality: &Quality) -> voice::Quality {
     voice::Quality { length: (quality.seconds * 1000.0) as u32, speech: (quality.speech * 1000.0) as u32, snr: (quality.snr * 10.0) as u16 }
 }
 
@@ -333,9 +338,23 @@ fn compared(v: &Verification) -> Comparison {
 pub(crate) struct Kept {
     account: AccountId,
     bytes: Secret,
+    /// How the voice says digits: beside the template, so that whatever takes one away takes both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digits: Option<Secret>,
 }
 
-pub(crate) fn kept(account: AccountId, bytes: &[u8]) -> Kept { Kept { account, bytes: Secret::new(BASE64.encode(bytes)) } }
+pub(crate) fn kept(account: AccountId, bytes: &[u8], digits: Option<&[u8]>) -> Kept {
+    let sealed = |bytes: &[u8]| Secret::new(BASE64.encode(bytes));
+    Kept { account, bytes: sealed(bytes), digits: digits.map(sealed) }
+}
+
+/// What is kept of a voice, opened. Wiped when it is dropped.
+pub(crate) struct Opened {
+    /// The takes, or the template.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// The digits, if some were learnt.
+    pub digits: Option<Zeroizing<Vec<u8>>>,
+}
 
 /// Takes of a call away.
 pub fn forget_takes(call: CallId) -> DocWrite { DocWrite::Delete { kind: TAKES, id: call.0.to_vec() } }
@@ -366,7 +385,7 @@ impl Runner {
     }
 
     /// Listens aside, two at a time: a flood waits instead of taking the machine.
-    async fn listen<T: Send + 'static>(&self, job: impl FnOnce(&Voices) -> T + Send + 'static) -> Result<Option<T>, RunError> {
+    pub(crate) async fn listen<T: Send + 'static>(&self, job: impl FnOnce(&Voices) -> T + Send + 'static) -> Result<Option<T>, RunError> {
         let Some((voices, at_once)) = self.voices.get() else { return Ok(None) };
         let _permit = at_once.acquire().await.map_err(|_| RunError::Busy)?;
         let voices = voices.clone();
@@ -380,9 +399,10 @@ impl Runner {
     }
 
     /// `None`: it is another account's, damaged, or of a customer who was erased.
-    pub(crate) async fn opened(&self, kind: &'static str, id: &[u8], account: AccountId, body: &[u8]) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, RunError> {
+    pub(crate) async fn opened(&self, kind: &'static str, id: &[u8], account: AccountId, body: &[u8]) -> Result<Option<Opened>, RunError> {
         let kept: Option<Kept> = self.unseal_about(kind, id, body).await?;
-        Ok(kept.filter(|kept| kept.account == account).and_then(|kept| BASE64.decode(kept.bytes.expose()).ok()).map(zeroize::Zeroizing::new))
+        let open = |sealed: &Secret| BASE64.decode(sealed.expose()).ok().map(Zeroizing::new);
+        Ok(kept.filter(|kept| kept.account == account).and_then(|kept| Some(Opened { bytes: open(&kept.bytes)?, digits: kept.digits.as_ref().and_then(open) })))
     }
 
     /// Answers [`countersign_core::call::Ask::VoiceTake`].
@@ -399,19 +419,19 @@ impl Runner {
                 return Ok(Answer::VoiceTaken { fault: Some(Fault::Failed), quality: voice::Quality::default(), held });
             }
         }
-        let looked = self.listen(move |voices| voices.take(before.as_ref().map(|b| b.as_slice()), &sound)).await?;
+        let looked = self.listen(move |voices| voices.take(before.as_ref().map(|b| b.bytes.as_slice()), &sound)).await?;
         let (take, quality) = looked.unwrap_or((Take::Faulty(Fault::Failed), voice::Quality::default()));
         let fault = match take {
             Take::Faulty(fault) => Some(fault),
             Take::More(bytes) => {
-                let body = self.seal_about(TAKES, &call.0, account, &kept(account, &bytes)).await?;
+                let body = self.seal_about(TAKES, &call.0, account, &kept(account, &bytes, None)).await?;
                 let erased = body.is_none().then_some(Fault::Failed);
                 docs.extend(body.map(|body| DocWrite::Put { kind: TAKES, id: call.0.to_vec(), expected: Expect::Any, body, due: Some((self.now() + TAKES_LIFE).0) }));
                 erased
             }
             Take::Complete(_) if held => None,
             Take::Complete(bytes) => {
-                let body = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &bytes)).await?;
+                let body = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &bytes, None)).await?;
                 let erased = body.is_none().then_some(Fault::Failed);
                 docs.extend(body.map(|body| DocWrite::Put { kind: TEMPLATE, id: account.0.to_vec(), expected: Expect::Any, body, due: Some(until.0) }));
                 erased
@@ -423,16 +443,16 @@ impl Runner {
     /// Answers [`countersign_core::call::Ask::VoiceCompare`].
     pub(crate) async fn voice_compare(&self, call: CallId, account: AccountId, learn: bool, sound: Sound, docs: &mut Vec<DocWrite>) -> Result<Answer, RunError> {
         let learn = learn.then(|| Occasion { id: call.0, at: self.now().0 });
-        let failed = Answer::VoiceCompared(Comparison::only(Outcome::Failed));
+        let failed = Answer::VoiceCompared { comparison: Comparison::only(Outcome::Failed), digits: false };
         let Some(doc) = self.store.doc(TEMPLATE, &account.0).await? else { return Ok(failed) };
-        let Some(template) = self.opened(TEMPLATE, &account.0, account, &doc.body).await? else { return Ok(failed) };
-        let Some((comparison, learnt)) = self.listen(move |voices| voices.compare(&template, learn, &sound)).await? else { return Ok(failed) };
+        let Some(Opened { bytes, digits }) = self.opened(TEMPLATE, &account.0, account, &doc.body).await? else { return Ok(failed) };
+        let Some((comparison, learnt)) = self.listen(move |voices| voices.compare(&bytes, learn, &sound)).await? else { return Ok(failed) };
         if let Some(bytes) = learnt
-            && let Some(body) = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &bytes)).await?
+            && let Some(body) = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &bytes, digits.as_ref().map(|d| d.as_slice()))).await?
         {
             docs.push(DocWrite::Put { kind: TEMPLATE, id: account.0.to_vec(), expected: Expect::Version(doc.version), body, due: doc.due });
         }
-        Ok(Answer::VoiceCompared(comparison))
+        Ok(Answer::VoiceCompared { comparison, digits: voice_digits::are_whole(digits.as_ref().map(|d| d.as_slice())) })
     }
 
     /// Takes a voice off the file, outside of a call.

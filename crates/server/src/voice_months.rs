@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign_core::{call::Event, time::Timestamp, voice::Likeness};
+use countersign_core::{call::Event, time::Timestamp, voice::{Likeness, Outcome}};
 use countersign_voice::drift::{Counts, Moved, Reference};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,12 @@ pub struct Month {
     pub sum: i64,
     /// … and the sum of their squares, in millionths.
     pub squares: i64,
+    /// Digits that such callers said, …
+    #[serde(default)]
+    pub digits: u32,
+    /// … and those of them that were recognised as what was asked for.
+    #[serde(default)]
+    pub digits_right: u32,
     /// By calibration, how many of the genuine scored in each tenth of it.
     #[serde(default)]
     pub tenths: BTreeMap<String, Counts>,
@@ -62,7 +68,7 @@ pub struct Months(pub BTreeMap<Name, Month>);
 impl Months {
     /// Takes one event in.
     pub fn take(&mut self, at: Timestamp, event: &Event) {
-        if !matches!(event, Event::VoiceEnrolled { held: false, .. } | Event::VoiceCompared { .. }) {
+        if !matches!(event, Event::VoiceEnrolled { held: false, .. } | Event::VoiceCompared { .. } | Event::DigitsChecked { proved: true, .. }) {
             return;
         }
         let name: Name = at.to_string().chars().take(7).collect();
@@ -87,6 +93,10 @@ impl Months {
                     }
                 }
             }
+            Event::DigitsChecked { checked, .. } => {
+                month.digits += u32::from(matches!(checked.outcome, Outcome::Alike | Outcome::OtherDigits));
+                month.digits_right += u32::from(checked.outcome == Outcome::Alike);
+            }
             _ => {}
         }
         while self.0.len() > KEEP {
@@ -97,7 +107,7 @@ impl Months {
 
 #[cfg(test)]
 mod tests {
-    use countersign_core::{id::AccountId, time::Span, voice::{Comparison, Outcome, Place}};
+    use countersign_core::{id::AccountId, time::Span, voice::{Checked, Comparison, Place, Quality}};
     use countersign_voice::drift::Level;
 
     use super::*;
@@ -124,10 +134,15 @@ mod tests {
         months.take(JUNE, &compared(Outcome::Unlike, Some(-9_000), false));
         months.take(JUNE, &compared(Outcome::KnownRecording, Some(9_000), true));
         months.take(JUNE, &compared(Outcome::NotCalibrated, Some(1), false));
+        for (outcome, proved) in [(Outcome::Alike, true), (Outcome::OtherDigits, true), (Outcome::NoSpeech, true), (Outcome::OtherDigits, false)] {
+            let checked = Checked { outcome, quality: Quality::default(), nearer: None };
+            months.take(JUNE, &Event::DigitsChecked { account: AccountId([1; 16]), checked, again: false, proved });
+        }
         let of = |name: &str| months.0[name].clone();
         let june = of("2026-06");
         assert_eq!((june.asked, june.compared, june.alike, june.alarms, june.genuine), (203, 202, 200, 1, 200));
         assert_eq!(june.genuine(), Some((4_500, 287)));
+        assert_eq!((june.digits, june.digits_right), (2, 1), "those that were heard, of callers who are known");
         // Who had not proved anything, and what was an alarm, is not among them.
         assert_eq!(june.tenths["ours"], [20; 10]);
         let reference = Reference { edges: [4.1, 4.2, 4.3, 4.4, 4.5, 4.6, 4.7, 4.8, 4.9], counts: [30; 10] };

@@ -51,12 +51,12 @@ impl Runner {
             enrolled = events.iter().any(|r| r.at == voice.since && matches!(&r.event, Event::VoiceEnrolled { account: of, held: false, .. } if *of == account));
         }
         let doc = self.store.doc(TEMPLATE, &account.0).await?;
-        let bytes = match &doc {
+        let opened = match &doc {
             Some(doc) => self.opened(TEMPLATE, &account.0, account, &doc.body).await?,
             None => None,
         };
         // What cannot be read is not compared with either.
-        let learnt = bytes.and_then(|bytes| Template::from_bytes(&bytes).ok()).and_then(|mut template| {
+        let learnt = opened.as_ref().and_then(|opened| Template::from_bytes(&opened.bytes).ok()).and_then(|mut template| {
             let is = |id: [u8; 16], at: i64| suspect.call.is_some_and(|call| call.0 == id) || suspect.since.is_some_and(|since| at >= since.0);
             template.unlearn(|occasion| is(occasion.id, occasion.at)).then_some(template)
         });
@@ -74,7 +74,9 @@ impl Runner {
                 back.events.push(AccountEvent::VoiceRemoved { why: "suspect".into() });
             }
             (Some(template), Some(doc)) => {
-                let body = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &template.to_bytes())).await?;
+                // Digits come on file at enrolment alone: nothing was learnt of them since.
+                let digits = opened.as_ref().and_then(|opened| opened.digits.as_ref()).map(|digits| digits.as_slice());
+                let body = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &template.to_bytes(), digits)).await?;
                 back.docs.extend(body.map(|body| put(&doc, body, doc.due)));
                 back.events.push(AccountEvent::VoiceUnlearnt { call: suspect.call });
             }

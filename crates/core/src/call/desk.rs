@@ -3,7 +3,7 @@
 use super::{
     Alert, Attempt, Closed, Command, Deny, Effect, Ending, Event, LevelCause, MAX_MISSES, Purpose, Queue, Rejected, Stage,
     Turn,
-    input::Ask,
+    ask::Ask,
 };
 use crate::{
     account::Brief,

@@ -74,6 +74,10 @@ impl Call {
                 let lang = self.voice.asking.unwrap_or(lang);
                 vec![Directive::Say { prompt: Prompt::VoiceSayAgain, lang }, Directive::Record { seconds: RECORD }]
             }
+            Stage::VoiceDigits => match &self.voice.saying {
+                Some(saying) => vec![Directive::Say { prompt: Prompt::VoiceDigits { row: saying.row }, lang: saying.lang }, Directive::Record { seconds: RECORD }],
+                None => Vec::new(),
+            },
             Stage::Music => vec![say(Prompt::ChooseMusic), gather(1, 8, false)],
             Stage::Waiting => vec![Directive::Hold { music: self.music.unwrap_or_default() }],
             Stage::Talking => vec![Directive::Bridge],

@@ -2,7 +2,7 @@
 //! there, calls that we make, and programs of the company that have the caller on their line.
 
 use super::{
-    Alert, Approval, Attempt, Closed, Deny, Effect, Ending, Event, LevelCause, Link, Origin, Rejected, Stage, Turn, input::Ask,
+    Alert, Approval, Attempt, Closed, Deny, Effect, Ending, Event, LevelCause, Link, Origin, Rejected, Stage, Turn, ask::Ask,
 };
 use crate::{
     account::Brief,

@@ -408,6 +408,40 @@ pub enum Event {
         #[serde(default)]
         proved: bool,
     },
+    /// The caller is asked to say digits that were drawn for this, after the phrase.
+    DigitsAsked {
+        /// With whose voice they have to do.
+        account: AccountId,
+        /// Which, and how far learning them is.
+        saying: voice::Saying,
+    },
+    /// An answer from which digits are learnt.
+    DigitsTake {
+        /// Why it is not good enough; `None`: it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<voice::Fault>,
+        /// How good the sound was.
+        quality: voice::Quality,
+    },
+    /// All ten digits are on file, beside the template.
+    DigitsKept {
+        /// Whose.
+        account: AccountId,
+        /// It only looks so.
+        held: bool,
+    },
+    /// Digits were compared with those on file. A signal, never a proof.
+    DigitsChecked {
+        /// With whose.
+        account: AccountId,
+        /// What came of it.
+        checked: voice::Checked,
+        /// Others are asked for, once.
+        again: bool,
+        /// The caller had proved otherwise who they are: by these it is seen how often the right people are
+        /// not understood.
+        proved: bool,
+    },
     /// Listening ended without a template or a comparison.
     VoiceStopped {
         /// Why.

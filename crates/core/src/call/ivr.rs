@@ -2,7 +2,8 @@
 
 use super::{
     Attempt, Closed, Deny, Ending, Event, Origin, Purpose, Rejected, Stage, Turn,
-    input::{Ask, Keys},
+    ask::Ask,
+    input::Keys,
 };
 use crate::{
     account::Brief,
@@ -117,7 +118,7 @@ impl Turn<'_, '_> {
             Stage::KeyingServiceCode | Stage::KeyingToken => self.out.ask = Some(Ask::Redeem { code: Secret::new(text) }),
             Stage::Proving => return self.prove_keys(&text),
             Stage::Approving | Stage::Linking => self.waiting_keys(&text),
-            Stage::VoiceConsent | Stage::VoiceTaking | Stage::VoiceSaying => self.voice_keys(&text),
+            Stage::VoiceConsent | Stage::VoiceTaking | Stage::VoiceSaying | Stage::VoiceDigits => self.voice_keys(&text),
             Stage::Confirming => return self.confirm(&text),
             Stage::Music => {
                 let music = choice(&text, &Music::ALL).unwrap_or_default();
@@ -169,7 +170,7 @@ impl Turn<'_, '_> {
             Stage::Approving | Stage::Linking => {}
             // Silence is no consent; and where somebody should be heard, nobody can be.
             Stage::VoiceConsent if self.call.silences >= MAX_SILENCES => self.stop_voice(Stopped::Declined),
-            Stage::VoiceTaking | Stage::VoiceSaying => self.stop_voice(Stopped::NotHeard),
+            Stage::VoiceTaking | Stage::VoiceSaying | Stage::VoiceDigits => self.stop_voice(Stopped::NotHeard),
             Stage::Confirming if self.call.silences >= MAX_SILENCES => {
                 self.say(Prompt::Goodbye);
                 self.end(Ending::NotReached);

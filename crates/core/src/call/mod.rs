@@ -4,7 +4,9 @@
 //! it is emitted. So the state is the fold of the events by construction, and nothing can happen
 //! that the record does not hold.
 
+mod ask;
 mod desk;
+mod digits;
 mod directives;
 mod elsewhere;
 mod event;
@@ -21,10 +23,11 @@ mod voice;
 mod tests;
 
 pub use self::{
+    ask::{Answer, Ask, Purpose},
     event::{Closed, EVENT_VERSION, Event, LevelCause, Recorded, encode},
     guard::{Attempt, Check, Deny, Guard},
     input::{
-        Alert, Answer, Approval, Ask, Command, Cx, Effect, Input, Outputs, Params, Purpose, Rejected,
+        Alert, Approval, Command, Cx, Effect, Input, Outputs, Params, Rejected,
     },
     prove::usable_kinds,
     stage::{Ending, Origin, Queue, Stage},
@@ -179,7 +182,8 @@ impl Turn<'_, '_> {
             Answer::Verified(_) => self.call.challenge.as_ref().is_some_and(|c| c.hash.is_none()),
             Answer::Redeemed { .. } => matches!(stage, Stage::KeyingServiceCode | Stage::KeyingToken),
             Answer::VoiceTaken { .. } => stage == Stage::VoiceTaking,
-            Answer::VoiceCompared(_) => stage == Stage::VoiceSaying,
+            Answer::VoiceCompared { .. } => stage == Stage::VoiceSaying,
+            Answer::DigitsTaken { .. } | Answer::DigitsChecked(_) => stage == Stage::VoiceDigits,
             Answer::History { .. } => true,
         };
         if !awaited {
@@ -198,7 +202,9 @@ impl Turn<'_, '_> {
                 Ok(())
             }
             Answer::VoiceTaken { fault, quality, held } => self.voice_taken(fault, quality, held),
-            Answer::VoiceCompared(comparison) => self.voice_compared(comparison),
+            Answer::VoiceCompared { comparison, digits } => self.voice_compared(comparison, digits),
+            Answer::DigitsTaken { fault, quality } => self.digits_taken(fault, quality),
+            Answer::DigitsChecked(checked) => self.digits_checked(checked),
             Answer::History { history, dialled } => {
                 self.history(history);
                 if self.call.stage == Stage::Ringing {

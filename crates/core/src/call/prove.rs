@@ -1,7 +1,7 @@
 //! Challenges: asking for a factor, judging what comes back, raising assurance. The only caller of
 //! [`Turn::proved`] holds a [`Proof`], which only the factor code can make.
 
-use super::{Alert, Attempt, Challenge, Check, Closed, Deny, Effect, Ending, Event, LevelCause, Rejected, Stage, Turn, input::Ask};
+use super::{Alert, Attempt, Challenge, Check, Closed, Deny, Effect, Ending, Event, LevelCause, Rejected, Stage, Turn, ask::Ask};
 use crate::{
     action::{Action, Level, Request},
     factor::{self, FactorKind, Owner, Proof, Spend, Verdict},

@@ -46,6 +46,8 @@ pub enum Stage {
     VoiceTaking,
     /// Asked to say the phrase, for a comparison.
     VoiceSaying,
+    /// Asked to say digits, to be learnt or compared.
+    VoiceDigits,
     /// Asked for the hold music.
     Music,
     /// Waiting in a queue.

@@ -387,6 +387,7 @@ impl Call {
             }
             voice @ (Event::VoiceOffered { .. } | Event::VoiceConsented { .. } | Event::VoiceTake { .. } | Event::VoiceEnrolled { .. } | Event::VoiceAsked { .. }
             | Event::VoiceCompared { .. } | Event::VoiceStopped { .. } | Event::VoiceRemoved { .. }) => self.apply_voice(voice),
+            digits @ (Event::DigitsAsked { .. } | Event::DigitsTake { .. } | Event::DigitsKept { .. } | Event::DigitsChecked { .. }) => self.apply_digits(digits),
             Event::Marked { fraud, .. } => self.fraud = *fraud,
             Event::Queued { queue, .. } => self.wait(*queue, recorded.at),
             Event::Accepted { agent, role } => {

@@ -1,18 +1,20 @@
 //! Voices on a call: consent, takes, comparisons. A signal: nothing here raises assurance, and nothing
 //! here holds or makes a proof.
 
-use super::{Call, Effect, Event, Rejected, Stage, Turn, input::Ask};
+use super::{Call, Effect, Event, Rejected, Stage, Turn, ask::Ask};
 use crate::{
     action::{Action, Level, Outcome as Decided, Request, Verb, WayOut},
     id::{AccountId, AgentId, ChangeId},
     message::{Change, PermittedChange},
     prompt::Prompt,
-    voice::{Comparison, Enrolling, Fault, MAX_COMPARISONS, OnFile, Quality, Settings, Sound, Stopped, TAKES},
+    voice::{Comparison, Enrolling, Fault, Likeness, MAX_COMPARISONS, OnFile, Quality, Settings, Sound, Stopped, TAKES},
 };
 
 impl Stage {
     /// Whether the caller is with the machine because of their voice.
-    pub fn is_voice(self) -> bool { matches!(self, Self::VoiceConsent | Self::VoiceTaking | Self::VoiceSaying) }
+    pub fn is_voice(self) -> bool { matches!(self, Self::VoiceConsent) || self.is_listening() }
+    /// Whether the caller is asked to say something that is listened to.
+    pub fn is_listening(self) -> bool { matches!(self, Self::VoiceTaking | Self::VoiceSaying | Self::VoiceDigits) }
 }
 
 impl Call {
@@ -55,6 +57,11 @@ impl Call {
             }
             Event::VoiceStopped { .. } => {
                 self.voice.stopped = self.voice.asking.is_some();
+                // A phrase without its digits is no comparison; but what was not alike stays so, or a key
+                // in time would make it undone.
+                if let Some(phrase) = self.voice.phrase.take() {
+                    (self.voice.last, self.voice.stopped) = (Some(phrase).filter(|it| it.likeness() != Likeness::Alike), true);
+                }
                 self.heard_out();
             }
             Event::VoiceRemoved { .. } => self.settled = true,
@@ -72,8 +79,8 @@ impl Call {
     }
 
     /// Nobody listens any more: the caller is with their agent again.
-    fn heard_out(&mut self) {
-        (self.voice.enrolling, self.voice.asking) = (None, None);
+    pub(super) fn heard_out(&mut self) {
+        (self.voice.enrolling, self.voice.asking, self.voice.saying) = (None, None, None);
         if self.stage.is_voice() {
             self.stage = Stage::Talking;
         }
@@ -202,6 +209,11 @@ impl Turn<'_, '_> {
                 let learn = calm && self.call.level >= Level::Authenticated && self.call.voice.alarm.is_none();
                 self.out.ask = Some(Ask::VoiceCompare { call: self.call.id, account, learn, sound });
             }
+            Stage::VoiceDigits => {
+                let on_file = self.principal.as_ref().is_some_and(|b| Some(b.id) == account && b.voice.is_some());
+                let may_enrol = self.may_enrol().is_some();
+                self.said_digits(account, on_file, may_enrol, sound);
+            }
             _ => return Err(Rejected::OutOfTurn),
         }
         Ok(())
@@ -224,8 +236,10 @@ impl Turn<'_, '_> {
                 self.out.effects.push(Effect::Change(PermittedChange { id: change, account, change: Change::Voice(on_file) }));
             }
             self.emit(Event::VoiceEnrolled { account, change, until, held });
-            self.say(Prompt::VoiceKept);
-            self.say(Prompt::BackToAgent);
+            if !self.learn_digits(account, held) {
+                self.say(Prompt::VoiceKept);
+                self.say(Prompt::BackToAgent);
+            }
             return Ok(());
         }
         if enrolling.left < TAKES - enrolling.taken || fault == Some(Fault::Failed) {
@@ -234,21 +248,20 @@ impl Turn<'_, '_> {
         }
         self.say(match fault {
             None => Prompt::VoiceOnceMore,
-            Some(Fault::NoSpeech | Fault::Failed) => Prompt::VoiceNoSpeech,
-            Some(Fault::TooShort) => Prompt::VoiceTooShort,
-            Some(Fault::TooNoisy) => Prompt::VoiceTooNoisy,
-            Some(Fault::Overdriven) => Prompt::VoiceTooLoud,
-            Some(Fault::OtherWords | Fault::SameRecording | Fault::OtherVoice) => Prompt::VoiceNotTheSame,
+            Some(fault) => Prompt::about(fault),
         });
         Ok(())
     }
 
     /// A voice was compared. The caller hears the same whatever came of it.
-    pub(super) fn voice_compared(&mut self, comparison: Comparison) -> Result<(), Rejected> {
+    pub(super) fn voice_compared(&mut self, comparison: Comparison, digits: bool) -> Result<(), Rejected> {
         let account = self.call.principal.ok_or(Rejected::OutOfTurn)?;
+        let lang = self.call.voice.asking.unwrap_or_else(|| self.call.language());
         let proved = self.call.level >= Level::Authenticated;
         self.emit(Event::VoiceCompared { account, comparison, proved });
-        self.say(Prompt::BackToAgent);
+        if !self.ask_digits(account, lang, digits) {
+            self.say(Prompt::BackToAgent);
+        }
         Ok(())
     }
 
@@ -257,9 +270,12 @@ impl Turn<'_, '_> {
         if !self.call.voice.is_going_on() {
             return;
         }
+        let enrolled = self.call.voice.saying.as_ref().is_some_and(|saying| saying.learning.is_some());
         self.emit(Event::VoiceStopped { why });
         match why {
             Stopped::CallMoved => return,
+            // The voice is on file; only its digits are not.
+            _ if enrolled => self.say(Prompt::VoiceKept),
             Stopped::Declined => self.say(Prompt::VoiceAsYouLike),
             Stopped::NotHeard | Stopped::Tries | Stopped::AgentLeft | Stopped::NotPermitted => self.say(Prompt::VoiceNotNow),
         }

@@ -6,6 +6,7 @@
 )]
 
 mod desk;
+mod digits;
 mod identification;
 mod limits;
 mod properties;

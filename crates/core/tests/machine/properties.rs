@@ -92,11 +92,11 @@ enum Desk {
     End,
 }
 
-const FAULTS: [Fault; 8] = [
-    Fault::NoSpeech, Fault::TooShort, Fault::TooNoisy, Fault::Overdriven, Fault::OtherWords, Fault::SameRecording, Fault::OtherVoice, Fault::Failed,
+const FAULTS: [Fault; 9] = [
+    Fault::NoSpeech, Fault::TooShort, Fault::TooNoisy, Fault::Overdriven, Fault::OtherWords, Fault::SameRecording, Fault::OtherVoice, Fault::NotApart, Fault::Failed,
 ];
-const OUTCOMES: [Outcome; 12] = [
-    Outcome::Alike, Outcome::Unlike, Outcome::OtherWords, Outcome::KnownRecording, Outcome::Synthetic, Outcome::NoSpeech, Outcome::TooShort,
+const OUTCOMES: [Outcome; 13] = [
+    Outcome::Alike, Outcome::Unlike, Outcome::OtherWords, Outcome::OtherDigits, Outcome::KnownRecording, Outcome::Synthetic, Outcome::NoSpeech, Outcome::TooShort,
     Outcome::TooNoisy, Outcome::Overdriven, Outcome::NotCalibrated, Outcome::OtherNetwork, Outcome::Failed,
 ];
 
@@ -246,7 +246,7 @@ fn input(shell: &mut Shell, op: Op) -> Option<Do> {
             (_, Stage::Approving) => return Some(onward_elsewhere(shell)),
             (_, Stage::Linking) => return Some(Do::Linked(Who::Pia, true)),
             (_, Stage::Dialing) => return Some(Do::Answered),
-            (_, Stage::VoiceTaking | Stage::VoiceSaying) => return Some(Do::Recorded(None, Outcome::Alike)),
+            (_, Stage::VoiceTaking | Stage::VoiceSaying | Stage::VoiceDigits) => return Some(Do::Recorded(None, Outcome::Alike)),
             (_, Stage::Remote) => return Some(if shell.call.link.is_some() { Do::Linked(Who::Liam, true) } else { onward_elsewhere(shell) }),
             (_, Stage::Menu) => "0".into(),
             (_, Stage::KeyingServiceCode) => shell.portal_code(Who::Dina),
@@ -299,6 +299,7 @@ fn onward_elsewhere(shell: &Shell) -> Do {
     match shell.call.challenge.as_ref().map(|c| c.kind) {
         Some(FactorKind::Provider) => Do::Provided(Some(who)),
         Some(FactorKind::Passkey) => Do::Approve(who, None, Reply::Signed),
+        Some(_) if shell.call.n.is_multiple_of(5) => Do::Approve(who, None, Reply::NotMe),
         Some(_) => Do::Approve(who, None, Reply::Right),
         None => Do::Collected,
     }
@@ -367,13 +368,13 @@ fn exhaust(shell: &mut Shell, n: u8) {
 
 /// How far the call has come before chance takes over.
 #[derive(Debug, Clone)]
-enum Start { Cold(Do), AtAgent(Do), Opened(Who), Proved(Who, Option<Who>), Listening(bool) }
+enum Start { Cold(Do), AtAgent(Do), Opened(Who), Proved(Who, Option<Who>), Listening(bool, bool) }
 
 fn start() -> impl Strategy<Value = Start> {
     let known = || prop::sample::select(vec![Who::Ana, Who::Liam, Who::Grace, Who::Dina, Who::Pia]);
     prop_oneof![
         5 => begin().prop_map(Start::Cold), 2 => begin_elsewhere().prop_map(Start::Cold), 2 => begin().prop_map(Start::AtAgent), 2 => who().prop_map(Start::Opened),
-        2 => any::<bool>().prop_map(Start::Listening),
+        2 => any::<(bool, bool)>().prop_map(|(compares, digits)| Start::Listening(compares, digits)),
         4 => (known(), prop_oneof![2 => Just(None), 1 => Just(Some(Who::Tina))]).prop_map(|(w, s)| Start::Proved(w, s)),
     ]
 }
@@ -399,8 +400,9 @@ impl Start {
                     shell.ok(Do::Desk(agent, role, Command::Claim { kind, value: who.claim(kind).into() }));
                 }
             }
-            // A strong caller who is asked for consent, or for the phrase.
-            Self::Listening(compares) => {
+            // A strong caller who is asked for consent, or for the phrase; and for digits after it.
+            Self::Listening(compares, digits) => {
+                shell.params.voice.as_mut().unwrap().digits = digits;
                 if compares {
                     shell.profile_mut(Who::Ana).voice = Some(crate::world::voice(START));
                 }
@@ -480,13 +482,14 @@ fn runner(cases: u32, seed: u64) -> TestRunner {
     TestRunner::new(ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, max_shrink_iters: 4_000, ..ProptestConfig::default() })
 }
 
-const EVENTS: [&str; 49] = [
+const EVENTS: [&str; 53] = [
     "Started", "Asked", "Silence", "LanguageChosen", "MusicChosen", "IntentConfirmed", "Claimed", "Contradicted", "Identified",
     "Switched", "SpeaksFor", "SpeakRefused", "Challenged", "ChallengeFailed", "ChallengeClosed", "FactorUnavailable",
     "ServiceCodeFailed", "ServiceCodeThrottled", "Proved", "LevelChanged", "Delivered", "RiskScored", "Queued", "Accepted",
     "Compared", "CompareThrottled", "Revealed", "Decided", "Performed", "SentOnline", "HandedOver", "AccountFrozen", "SummarySent", "Ended",
     "LinkOpened", "LinkClosed", "Disowned", "Rang", "Answered", "Signalled", "Marked", "VoiceOffered",
     "VoiceConsented", "VoiceTake", "VoiceEnrolled", "VoiceAsked", "VoiceCompared", "VoiceStopped", "VoiceRemoved",
+    "DigitsAsked", "DigitsTake", "DigitsKept", "DigitsChecked",
 ];
 
 /// Whatever callers, agents, clocks, networks and other nodes do.

@@ -22,7 +22,7 @@ use countersign_core::{
     speech::Heard,
     time::{Span, Timestamp},
     view::{AgentView, Viewer, agent_view},
-    voice::{Comparison, Fault, Outcome, Quality, Sound},
+    voice::{Checked, Comparison, Fault, Outcome, Quality, Sound},
 };
 
 use crate::{
@@ -420,7 +420,11 @@ impl Shell {
             let Some(ask) = out.ask else { return Ok((call, whole, right)) };
             let answer = match (ask, what) {
                 (Ask::VoiceTake { held, .. }, Do::Recorded(fault, _)) => Answer::VoiceTaken { fault: *fault, quality: Quality::default(), held },
-                (Ask::VoiceCompare { .. }, Do::Recorded(_, outcome)) => Answer::VoiceCompared(Comparison::only(*outcome)),
+                (Ask::VoiceCompare { .. }, Do::Recorded(_, outcome)) => {
+                    Answer::VoiceCompared { comparison: Comparison::only(*outcome), digits: self.params.voice.as_ref().is_some_and(|v| v.digits) }
+                }
+                (Ask::VoiceDigits { learning: Some(_), .. }, Do::Recorded(fault, _)) => Answer::DigitsTaken { fault: *fault, quality: Quality::default() },
+                (Ask::VoiceDigits { .. }, Do::Recorded(_, outcome)) => Answer::DigitsChecked(Checked { outcome: *outcome, quality: Quality::default(), nearer: None }),
                 (ask, _) => self.answer(ask),
             };
             if let Answer::Verified(Verdict::Proven { proof, .. }) | Answer::Redeemed { verdict: Verdict::Proven { proof, .. }, .. } = &answer {
@@ -453,7 +457,7 @@ impl Shell {
                 Some((shown, live)) => Answer::Redeemed { verdict: factor::redeem(live, shown, self.now), account: self.brief(Some(live.account)) },
                 None => Answer::Redeemed { verdict: Verdict::Wrong, account: None },
             },
-            Ask::VoiceTake { .. } | Ask::VoiceCompare { .. } => panic!("nobody said anything"),
+            Ask::VoiceTake { .. } | Ask::VoiceCompare { .. } | Ask::VoiceDigits { .. } => panic!("nobody said anything"),
             Ask::History { dialled, .. } => Answer::History { history: self.history.clone(), dialled },
             Ask::Attest { transaction, kind, presented } => {
                 let signer = world::ALL.into_iter().map(Who::id).find(|id| hex::encode(id.0) == presented.expose());

@@ -218,7 +218,7 @@ pub fn knows(who: Who, kind: FactorKind, presented: &Secret) -> Option<bool> {
 
 /// Whose voices are taken, and how.
 pub fn voices() -> voice::Settings {
-    voice::Settings { text: "2026-05".into(), life: Span::days(365), tries: 5, adapters: vec!["test".into()] }
+    voice::Settings { text: "2026-05".into(), life: Span::days(365), tries: 5, adapters: vec!["test".into()], digits: false }
 }
 
 /// A voice on file.

@@ -14,6 +14,7 @@ use countersign_core::{
     prompt::{Lang, Prompt},
     secret::Secret,
     time::Timestamp,
+    voice::Row,
 };
 use fluent_bundle::{FluentArgs, FluentValue};
 
@@ -104,6 +105,8 @@ enum Value {
     Key(u8),
     /// A code, digit by digit.
     Code(Secret),
+    /// Digits to be said after us, with a rest after each.
+    Digits(Row),
     /// A telephone number, and the word for plus.
     Number(String, String),
     /// Phrases, each a sentence of its own if there are several.
@@ -120,6 +123,7 @@ impl Value {
             Self::Name(name) => name.clone().into(),
             Self::Key(key) => FluentValue::from(*key),
             Self::Code(code) => spelled(code).into(),
+            Self::Digits(row) => row.digits().map(|digit| digit.to_string()).join(", ").into(),
             Self::Number(number, plus) => dictated(number, plus).into(),
             Self::Phrases(phrases) => phrases.join(". ").into(),
             Self::Date(day, _) => FluentValue::from(*day),
@@ -141,6 +145,7 @@ impl Value {
             Self::Name(name) => vec![Part::Words(name.clone())],
             Self::Key(key) => vec![Part::Spelled(vec![vec![key.to_string()]])],
             Self::Code(code) => vec![Part::Spelled(groups(&letters(&code.expose().split_whitespace().collect::<String>())))],
+            Self::Digits(row) => vec![Part::Spelled(row.digits().iter().map(|digit| vec![digit.to_string()]).collect())],
             Self::Number(number, plus) => {
                 let groups = number.split(|c: char| !c.is_alphanumeric() && c != '+').filter(|group| !group.is_empty());
                 // Letters are said as what is to be pressed for them.
@@ -255,6 +260,7 @@ impl Texts {
             }
             Prompt::StepUp { action } => Some(("action", Value::Phrases(vec![self.action(lang, action)]))),
             Prompt::ApproveInPortal { code } | Prompt::ApproveAtProvider { code } => Some(("code", self.travelling(*code, Alphabet::Known))),
+            Prompt::VoiceDigits { row } => Some(("digits", Value::Digits(*row))),
             Prompt::TypeInPortal { code } => Some(("code", self.travelling(*code, Alphabet::Spoken))),
             _ => None,
         };
@@ -379,6 +385,7 @@ impl Texts {
         let values = [
             ("key", Value::Key(1)),
             ("code", Value::Code(Secret::new("407192"))),
+            ("digits", Value::Made("4, 0, 7, 1, 9".into(), vec![Part::Spelled("40719".chars().map(|digit| vec![digit.to_string()]).collect())])),
             ("day", Value::Made(day.text, day.sentences.into_iter().flat_map(|s| s.parts).collect())),
             ("action", Value::Phrases(vec![self.text(lang, "action-change-phone", &FluentArgs::new())])),
             ("done", Value::Phrases(vec![self.text(lang, "done-change-phone", &FluentArgs::new())])),
@@ -389,7 +396,7 @@ impl Texts {
 
     /// A message with nothing in its places.
     fn bare(&self, lang: Lang, id: &str) -> Said {
-        let names = ["key", "code", "day", "action", "done", "weekday", "month", "date"];
+        let names = ["key", "code", "digits", "day", "action", "done", "weekday", "month", "date"];
         self.compose(lang, id, &names.map(|name| (name, Value::Made(String::new(), Vec::new()))))
     }
 }

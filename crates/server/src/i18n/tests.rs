@@ -1,4 +1,4 @@
-use countersign_core::{factor::FactorKind, id::ChallengeId};
+use countersign_core::{factor::FactorKind, id::ChallengeId, voice::Row};
 
 use super::{said::dictated, *};
 
@@ -45,7 +45,8 @@ fn prompts() -> Vec<Prompt> {
         Prompt::CallBack, Prompt::WeCall, Prompt::WeRingBack, Prompt::RingingBack, Prompt::OnlineOnly,
         Prompt::SayVerbalPassword, Prompt::NotUnderstood,
         Prompt::VoiceConsent, Prompt::VoiceSay, Prompt::VoiceSayAgain, Prompt::VoiceOnceMore, Prompt::VoiceNoSpeech, Prompt::VoiceTooShort,
-        Prompt::VoiceTooNoisy, Prompt::VoiceTooLoud, Prompt::VoiceNotTheSame, Prompt::VoiceKept, Prompt::VoiceAsYouLike, Prompt::VoiceNotNow,
+        Prompt::VoiceTooNoisy, Prompt::VoiceTooLoud, Prompt::VoiceNotTheSame, Prompt::VoiceKept, Prompt::VoiceThanks,
+        Prompt::VoiceDigitsToo, Prompt::VoiceDigits { row: Row::try_from(String::from("31752")).unwrap() }, Prompt::VoiceNotApart, Prompt::VoiceAsYouLike, Prompt::VoiceNotNow,
     ];
     all.extend(actions().into_iter().map(|action| Prompt::StepUp { action }));
     all

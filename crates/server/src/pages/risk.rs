@@ -45,6 +45,8 @@ impl VoiceRow {
         let one = |n: i64| format!("{}{}.{:02}", if n < 0 { "−" } else { "" }, n.abs() / 1000, n.abs() % 1000 / 10);
         self.month.genuine().map_or_else(|| "–".to_owned(), |(mean, spread)| format!("{} ± {}", one(mean), one(spread)))
     }
+    /// How many of the digits that the genuine said were recognised.
+    pub fn digits(&self) -> String { share(self.month.digits_right, self.month.digits) }
     /// The population stability index.
     pub fn index(&self) -> String { self.drift.map_or_else(|| "–".to_owned(), |drift| format!("{:.2}", drift.stability_index)) }
     /// What to make of it, in a word.

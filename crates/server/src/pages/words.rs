@@ -153,6 +153,7 @@ pub fn stage(stage: &Stage) -> &'static str {
         Stage::Remote => "on another line",
         Stage::VoiceConsent => "being asked whether the voice may be kept",
         Stage::VoiceTaking | Stage::VoiceSaying => "saying the phrase. You hear nothing; stay on the line",
+        Stage::VoiceDigits => "saying digits. You hear nothing; stay on the line",
         Stage::Music => "choosing music",
         Stage::Waiting => "waiting",
         Stage::Talking => "talking",

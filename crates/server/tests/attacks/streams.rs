@@ -23,7 +23,7 @@ use crate::common::{
 };
 
 fn setup() -> Setup {
-    let voice = Settings { text: "2026-05".into(), life: Span::days(730), tries: 6, adapters: vec![twilio::NAME.into()] };
+    let voice = Settings { text: "2026-05".into(), life: Span::days(730), tries: 6, adapters: vec![twilio::NAME.into()], digits: false };
     Setup { params: Params { voice: Some(voice), ..Params::default() }, ..Setup::default() }
 }
 

@@ -44,6 +44,7 @@ mod streams;
 mod switches;
 mod tapes;
 mod voice;
+mod voice_digits;
 mod voice_network;
 mod voice_undo;
 /// The sounds of the voice crate's own tests.

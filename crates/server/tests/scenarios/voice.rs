@@ -34,7 +34,7 @@ pub fn calibrated() -> Arc<Voices> {
     VOICES.get_or_init(|| Arc::new(Voices::new(None, Some(calibration(&Engine::built_in().unwrap())), None).unwrap())).clone()
 }
 
-pub fn settings(adapters: &[&str]) -> Settings { Settings { text: "2026-05".into(), life: Span::days(730), tries: 6, adapters: adapters.iter().map(|a| (*a).to_owned()).collect() } }
+pub fn settings(adapters: &[&str]) -> Settings { Settings { text: "2026-05".into(), life: Span::days(730), tries: 6, adapters: adapters.iter().map(|a| (*a).to_owned()).collect(), digits: false } }
 
 pub async fn world_with(voices: Option<Arc<Voices>>, setup: Setup) -> World {
     let world = World::with(Setup { params: Params { voice: Some(settings(&[sip::NAME])), ..Params::default() }, ..setup }).await;
@@ -507,7 +507,7 @@ fn a_calibration_that_cannot_be_used_is_told() {
     let folder = std::env::temp_dir().join(format!("countersign-voice-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("calibration.json");
-    let settings = VoiceSettings { calibration: Some(path.clone()), speaker: None, synthetic: None, consent_text: "2026-05".into(), expires_days: 730, tries: 6 };
+    let settings = VoiceSettings { calibration: Some(path.clone()), speaker: None, synthetic: None, consent_text: "2026-05".into(), expires_days: 730, tries: 6, digits: false };
     let told = || Voices::load(&settings).err().unwrap().to_string();
     assert!(told().contains("voice.calibration") && told().contains("cannot be read"));
     std::fs::write(&path, "threshold = 1").unwrap();

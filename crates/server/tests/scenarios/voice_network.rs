@@ -99,7 +99,7 @@ fn a_network_that_is_not_what_its_manifest_says_stops_the_start() {
         fs::write(&path, manifest).unwrap();
         fs::write(path.with_extension("onnx"), file).unwrap();
     };
-    let settings = VoiceSettings { calibration: None, speaker: Some(path.clone()), synthetic: None, consent_text: "2026-05".into(), expires_days: 730, tries: 6 };
+    let settings = VoiceSettings { calibration: None, speaker: Some(path.clone()), synthetic: None, consent_text: "2026-05".into(), expires_days: 730, tries: 6, digits: false };
     let measured = VoiceSettings { calibration: Some(at.clone()), ..settings.clone() };
     let told = |settings: &VoiceSettings| Voices::load(settings).err().unwrap().to_string();
     assert!(told(&settings).contains("voice.speaker") && told(&settings).contains("cannot be read"));

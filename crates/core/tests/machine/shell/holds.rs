@@ -87,6 +87,10 @@ impl Shell {
                 let kept = done.effects.iter().any(|e| matches!(e, Effect::Change(c) if matches!(c.change, Change::Voice(_)) && c.account == *account));
                 assert_eq!(kept, !held);
             }
+            if let Event::DigitsAsked { account, saying } = event {
+                let on_file = self.profile(*account).is_some_and(|p| p.voice.is_some());
+                assert!(after.principal == Some(*account) && (on_file || saying.learning.is_some_and(|l| l.held)), "digits of somebody without a voice on file");
+            }
             if let Event::VoiceCompared { account, .. } = event {
                 assert!(self.profile(*account).is_some_and(|p| p.voice.is_some()), "compared without consent");
             }

@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use countersign_core::{
-    call::{Call, Event, Input, Recorded, Stage},
+    call::{Call, Event, Input, Recorded},
     id::CallId,
     prompt::Directive,
     secret::Secret,
@@ -81,10 +81,10 @@ pub(super) async fn taking(runner: &Runner, id: CallId) -> Result<Option<Take>, 
 
 fn taken(id: CallId, events: &[Recorded]) -> Option<Take> {
     let call = Call::fold(id, events);
-    if call.adapter != NAME || !matches!(call.stage, Stage::VoiceTaking | Stage::VoiceSaying) {
+    if call.adapter != NAME || !call.stage.is_listening() {
         return None;
     }
-    let asked = events.iter().rev().find(|r| matches!(r.event, Event::VoiceConsented { .. } | Event::VoiceTake { .. } | Event::VoiceAsked { .. }))?;
+    let asked = events.iter().rev().find(|r| matches!(r.event, Event::VoiceConsented { .. } | Event::VoiceTake { .. } | Event::VoiceAsked { .. } | Event::DigitsAsked { .. } | Event::DigitsTake { .. }))?;
     let seconds = call.directives(None, Default::default()).iter().find_map(|d| if let Directive::Record { seconds } = d { Some(*seconds) } else { None })?;
     Some(Take { number: asked.n, since: asked.at, longest: Duration::from_secs(u64::from(seconds)) })
 }
