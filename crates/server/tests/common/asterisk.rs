@@ -96,9 +96,14 @@ impl Rig {
         let rings = Arc::new(Rings::new(NAME, adapter.clone(), 10));
         rings.start(world.app.clone());
         let running = tokio::spawn(adapter.run()).abort_handle();
-        // Asterisk gives nobody a call who is not connected.
+        // Asterisk gives nobody a call who is not connected, and what is on record when we come back is taken
+        // for calls of before.
         let mut changed = ari.changed.subscribe();
-        while ari.state().events.is_none() {
+        let is_back = || {
+            let state = ari.state();
+            state.events.is_some() && state.asked.contains("GET /applications/…")
+        };
+        while !is_back() {
             changed.changed().await.unwrap();
         }
         Self { ari, rings, tasks: [serving, running] }

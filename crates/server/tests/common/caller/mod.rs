@@ -214,6 +214,14 @@ impl Kind {
         }
     }
 
+    /// Whoever is to be rung is rung by a telephone system that is there: one that comes back later takes
+    /// what has been ordered of nobody for calls that rang while it was gone.
+    pub async fn connect(self, world: &World) {
+        if self == Self::Asterisk {
+            world.rigs.asterisk(world).await;
+        }
+    }
+
     /// Answers a call of ours.
     pub async fn answer(self, world: &World, id: CallId) -> Box<dyn Caller> {
         match self {

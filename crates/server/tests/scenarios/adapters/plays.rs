@@ -299,6 +299,7 @@ async fn walmart_call_me(kind: Kind) -> Came {
         return Cannot("it takes calls and rings nobody: have [jambonz], [http] or [twilio] ring");
     }
     let world = World::with(kind.setup()).await;
+    kind.connect(&world).await;
     let mut robin = world.robin().await;
     let chidi = Portal::enter(&world, "10004713").await;
     let contact = chidi.home().await.body.split("name=\"contact\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
