@@ -118,6 +118,11 @@ pub struct RiskPage {
     pub routes: Vec<(String, u8)>,
 }
 
+impl RiskPage {
+    /// Whether digits were ever asked for: no column for what is not switched on.
+    pub fn digits(&self) -> bool { self.voices.iter().any(|row| row.month.digits > 0) }
+}
+
 #[derive(Template)]
 #[template(path = "admin_risk.html")]
 struct Page<'a> {

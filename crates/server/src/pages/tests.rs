@@ -153,7 +153,7 @@ fn every_page() -> Vec<String> {
     let risk_view = risk::RiskPage {
         now: NOW, habits: vec!["misses"], agents: vec![risk::AgentRow { name: text.clone(), calls: 3, counts: vec![20], unusual: vec![text.clone()] }],
         denied: vec![risk::Denied { line: "0a".repeat(16), by: text.clone(), at: NOW, call: Some(CALL) }], configured: 1, shadow: true, listens: true,
-        voices: vec![risk::VoiceRow { name: "2026-05".into(), month: crate::voice_months::Month { asked: 9, compared: 8, genuine: 6, sum: -9_000, squares: 60_000_000, ..Default::default() }, drift: Some(countersign_voice::drift::Moved { count: 60, stability_index: 0.5, chance: 0.3 }) }],
+        voices: vec![risk::VoiceRow { name: "2026-05".into(), month: crate::voice_months::Month { asked: 9, compared: 8, genuine: 6, sum: -9_000, squares: 60_000_000, digits: 4, digits_right: 3, ..Default::default() }, drift: Some(countersign_voice::drift::Moved { count: 60, stability_index: 0.5, chance: 0.3 }) }],
         reference: risk::Reference::There,
         points: vec![(text.clone(), "odd_hour", 5, 5), (text.clone(), "odd_country", 0, 15)], routes: vec![("specialist".into(), 50)],
     };
