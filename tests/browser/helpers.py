@@ -53,9 +53,9 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     meanwhile must not be connected with themselves."""
     places = Path("/proc/sys/net/ipv4/ip_local_port_range")
     end = int(places.read_text().split()[0]) if places.exists() else 32_768
-    dice = random.SystemRandom()
+    dice, first = random.SystemRandom(), 10_000 if end > 12_000 else 1_025
     while True:
-        port = dice.randrange(10_000, end)
+        port = dice.randrange(first, max(end, 2_000))
         with socket.socket(socket.AF_INET, kind) as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -353,9 +353,9 @@ pub struct State {
     /// Digits that are to be said, after the phrase.
     #[serde(default)]
     pub saying: Option<Saying>,
-    /// What the phrase came to, until the digits have been said.
+    /// The phrase was alike, and its digits have not been said yet.
     #[serde(default)]
-    pub phrase: Option<Outcome>,
+    pub phrase_alike: bool,
     /// Comparisons that were asked for.
     pub asked: u8,
     /// What came of the last one.
@@ -370,9 +370,25 @@ impl State {
     /// Whether the caller is with the machine because of it.
     pub fn is_going_on(&self) -> bool { self.enrolling.is_some() || self.asking.is_some() || self.saying.is_some() }
 
+    /// What a comparison came to. One that says nothing does not undo that a voice was not alike: somebody
+    /// else would have themselves compared once more, and say nothing.
+    pub(crate) fn settle(&mut self, outcome: Outcome) {
+        let not_alike = self.last.is_some_and(|last| last.likeness() == Likeness::NotAlike);
+        if !(not_alike && outcome.likeness() == Likeness::NotCompared) {
+            self.last = Some(outcome);
+        }
+    }
+
+    /// A comparison was left before its end: it is none, and nothing is better by it.
+    pub(crate) fn leave(&mut self) {
+        self.phrase_alike = false;
+        self.stopped = true;
+        self.last = self.last.filter(|last| last.likeness() != Likeness::Alike);
+    }
+
     /// Another account is meant: what was compared with the one before says nothing about it. That
     /// somebody played recordings goes on being true.
     pub(crate) fn forget(&mut self) {
-        (self.last, self.phrase, self.stopped) = (None, None, false);
+        (self.last, self.phrase_alike, self.stopped) = (None, false, false);
     }
 }

@@ -37,7 +37,7 @@ use crate::{
     record, seen,
     vault::{Vault, VaultError},
     voice::{self, Voices},
-    voice_undo,
+    voice_digits, voice_undo,
     watch::Watch,
 };
 
@@ -492,7 +492,7 @@ impl Runner {
             }
             Ask::VoiceTake { call, account, taken, held, until, sound } => self.voice_take(voice::Taken { call, account, taken, held, until, sound }, docs).await?,
             Ask::VoiceCompare { call, account, learn, sound } => self.voice_compare(call, account, learn, sound, docs).await?,
-            Ask::VoiceDigits { account, row, learning, seed, sound } => self.voice_digits(account, row, learning, seed, sound, docs).await?,
+            Ask::VoiceDigits { call, account, row, learning, seed, sound } => self.voice_digits(voice_digits::Said { call, account, row, learning, seed, sound }, docs).await?,
             // Answered where the line is known.
             Ask::History { dialled, .. } => Answer::History { history: History::default(), dialled },
             Ask::Attest { transaction, kind, presented } => {
@@ -565,7 +565,8 @@ impl Runner {
             commit.appends.push(Append { stream: Stream { kind: record::CALL, id: call.id.0 }, expected: live.call.n, events });
             self.keep_line(live, call, &mut commit);
             // Takes are kept from one to the next, and not a moment longer.
-            if live.call.voice.enrolling.is_some() && call.voice.enrolling.is_none() {
+            let takes = |call: &Call| call.voice.enrolling.is_some() || call.voice.saying.is_some();
+            if takes(&live.call) && (!takes(call) || live.call.voice.enrolling.is_some() && call.voice.enrolling.is_none()) {
                 commit.docs.push(voice::forget_takes(call.id));
             }
         }

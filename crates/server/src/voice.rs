@@ -36,7 +36,7 @@ pub const TEMPLATE: &str = "voice";
 /// The kind under which takes are kept between one and the next, by call.
 pub const TAKES: &str = "voice-takes";
 /// Takes of a call that nobody ended are swept after this.
-const TAKES_LIFE: Span = Span::hours(1);
+pub(crate) const TAKES_LIFE: Span = Span::hours(1);
 /// Voices that are listened to at once: each takes some 15 ms of a core, and a model for synthetic speech
 /// up to a second and 260 MB.
 const AT_ONCE: usize = 2;
@@ -341,11 +341,15 @@ pub(crate) struct Kept {
     /// How the voice says digits: beside the template, so that whatever takes one away takes both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     digits: Option<Secret>,
+    /// On which call the template came: its digits are learnt there and nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    enrolled: Option<CallId>,
 }
 
-pub(crate) fn kept(account: AccountId, bytes: &[u8], digits: Option<&[u8]>) -> Kept {
-    let sealed = |bytes: &[u8]| Secret::new(BASE64.encode(bytes));
-    Kept { account, bytes: sealed(bytes), digits: digits.map(sealed) }
+/// As it is sealed.
+pub(crate) fn kept(account: AccountId, voice: &Opened) -> Kept {
+    let sealed = |bytes: &Zeroizing<Vec<u8>>| Secret::new(BASE64.encode(bytes));
+    Kept { account, bytes: sealed(&voice.bytes), digits: voice.digits.as_ref().map(sealed), enrolled: voice.enrolled }
 }
 
 /// What is kept of a voice, opened. Wiped when it is dropped.
@@ -354,6 +358,13 @@ pub(crate) struct Opened {
     pub bytes: Zeroizing<Vec<u8>>,
     /// The digits, if some were learnt.
     pub digits: Option<Zeroizing<Vec<u8>>>,
+    /// On which call the template came.
+    pub enrolled: Option<CallId>,
+}
+
+impl Opened {
+    /// Nothing but this.
+    pub fn only(bytes: Vec<u8>) -> Self { Self { bytes: Zeroizing::new(bytes), digits: None, enrolled: None } }
 }
 
 /// Takes of a call away.
@@ -402,7 +413,7 @@ impl Runner {
     pub(crate) async fn opened(&self, kind: &'static str, id: &[u8], account: AccountId, body: &[u8]) -> Result<Option<Opened>, RunError> {
         let kept: Option<Kept> = self.unseal_about(kind, id, body).await?;
         let open = |sealed: &Secret| BASE64.decode(sealed.expose()).ok().map(Zeroizing::new);
-        Ok(kept.filter(|kept| kept.account == account).and_then(|kept| Some(Opened { bytes: open(&kept.bytes)?, digits: kept.digits.as_ref().and_then(open) })))
+        Ok(kept.filter(|kept| kept.account == account).and_then(|kept| Some(Opened { bytes: open(&kept.bytes)?, digits: kept.digits.as_ref().and_then(open), enrolled: kept.enrolled })))
     }
 
     /// Answers [`countersign_core::call::Ask::VoiceTake`].
@@ -424,14 +435,14 @@ impl Runner {
         let fault = match take {
             Take::Faulty(fault) => Some(fault),
             Take::More(bytes) => {
-                let body = self.seal_about(TAKES, &call.0, account, &kept(account, &bytes, None)).await?;
+                let body = self.seal_about(TAKES, &call.0, account, &kept(account, &Opened::only(bytes))).await?;
                 let erased = body.is_none().then_some(Fault::Failed);
                 docs.extend(body.map(|body| DocWrite::Put { kind: TAKES, id: call.0.to_vec(), expected: Expect::Any, body, due: Some((self.now() + TAKES_LIFE).0) }));
                 erased
             }
             Take::Complete(_) if held => None,
             Take::Complete(bytes) => {
-                let body = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &bytes, None)).await?;
+                let body = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &Opened { enrolled: Some(call), ..Opened::only(bytes) })).await?;
                 let erased = body.is_none().then_some(Fault::Failed);
                 docs.extend(body.map(|body| DocWrite::Put { kind: TEMPLATE, id: account.0.to_vec(), expected: Expect::Any, body, due: Some(until.0) }));
                 erased
@@ -445,10 +456,10 @@ impl Runner {
         let learn = learn.then(|| Occasion { id: call.0, at: self.now().0 });
         let failed = Answer::VoiceCompared { comparison: Comparison::only(Outcome::Failed), digits: false };
         let Some(doc) = self.store.doc(TEMPLATE, &account.0).await? else { return Ok(failed) };
-        let Some(Opened { bytes, digits }) = self.opened(TEMPLATE, &account.0, account, &doc.body).await? else { return Ok(failed) };
+        let Some(Opened { bytes, digits, enrolled }) = self.opened(TEMPLATE, &account.0, account, &doc.body).await? else { return Ok(failed) };
         let Some((comparison, learnt)) = self.listen(move |voices| voices.compare(&bytes, learn, &sound)).await? else { return Ok(failed) };
         if let Some(bytes) = learnt
-            && let Some(body) = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &bytes, digits.as_ref().map(|d| d.as_slice()))).await?
+            && let Some(body) = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &Opened { bytes: Zeroizing::new(bytes), digits: digits.clone(), enrolled })).await?
         {
             docs.push(DocWrite::Put { kind: TEMPLATE, id: account.0.to_vec(), expected: Expect::Version(doc.version), body, due: doc.due });
         }

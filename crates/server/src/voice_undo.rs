@@ -19,7 +19,7 @@ use crate::{
     calls::note,
     record::{self, AccountEvent},
     runner::{RunError, Runner},
-    voice::{TEMPLATE, kept},
+    voice::{Opened, TEMPLATE, kept},
 };
 
 /// What of a voice is not to be trusted.
@@ -74,9 +74,9 @@ impl Runner {
                 back.events.push(AccountEvent::VoiceRemoved { why: "suspect".into() });
             }
             (Some(template), Some(doc)) => {
-                // Digits come on file at enrolment alone: nothing was learnt of them since.
-                let digits = opened.as_ref().and_then(|opened| opened.digits.as_ref()).map(|digits| digits.as_slice());
-                let body = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &template.to_bytes(), digits)).await?;
+                // Digits are learnt on the call of the enrolment alone: they are as good as that is.
+                let (digits, enrolled) = opened.map(|opened| (opened.digits, opened.enrolled)).unwrap_or_default();
+                let body = self.seal_about(TEMPLATE, &account.0, account, &kept(account, &Opened { digits, enrolled, ..Opened::only(template.to_bytes()) })).await?;
                 back.docs.extend(body.map(|body| put(&doc, body, doc.due)));
                 back.events.push(AccountEvent::VoiceUnlearnt { call: suspect.call });
             }

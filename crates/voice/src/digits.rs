@@ -218,7 +218,7 @@ impl Digits {
     /// Whether an answer is about as near to these digits as the person's takes are to one another.
     fn near_enough(&self, digits: &[u8], answer: &Cepstra) -> bool {
         match (self.own_scale(), self.distance(digits, answer)) {
-            (Some(own), Some(far)) => far <= FURTHER * own,
+            (Some(own), Some(far)) => own.is_finite() && far <= FURTHER * own,
             _ => false,
         }
     }

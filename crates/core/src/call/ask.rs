@@ -87,6 +87,8 @@ pub enum Ask {
     },
     /// Are these the digits? Either they are learnt, beside the template, or compared with those learnt.
     VoiceDigits {
+        /// For the enrolment of which call, if they are learnt.
+        call: CallId,
         /// Whose.
         account: AccountId,
         /// Which were asked for.

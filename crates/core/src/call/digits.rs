@@ -7,7 +7,7 @@ use crate::{
     action::Level,
     id::AccountId,
     prompt::{Lang, Prompt},
-    voice::{Checked, Fault, Learning, Likeness, Outcome, Quality, ROW_TRIES, ROWS, Row, Saying, Sound, Stopped},
+    voice::{Checked, Fault, Learning, Outcome, Quality, ROW_TRIES, ROWS, Row, Saying, Sound, Stopped},
 };
 
 impl Call {
@@ -15,27 +15,21 @@ impl Call {
     pub(super) fn apply_digits(&mut self, event: &Event) {
         match event {
             Event::DigitsAsked { saying, .. } => {
-                // What the phrase came to is not told before the digits were said.
-                if saying.learning.is_none() && !saying.again {
-                    self.voice.phrase = self.voice.last.take();
-                }
                 self.voice.saying = Some(saying.clone());
                 self.stage = Stage::VoiceDigits;
             }
             Event::DigitsTake { fault, .. } => {
                 if let Some(learning) = self.voice.saying.as_mut().and_then(|saying| saying.learning.as_mut()) {
                     learning.left = learning.left.saturating_sub(1);
-                    learning.taken += u8::from(fault.is_none());
+                    learning.taken = learning.taken.saturating_add(u8::from(fault.is_none()));
                 }
             }
             Event::DigitsChecked { again: true, .. } => {}
             Event::DigitsChecked { checked, .. } => {
-                let phrase = self.voice.phrase.take();
-                // The word of the phrase stands, unless it was good and the digits are not.
-                self.voice.last = match phrase {
-                    Some(phrase) if phrase.likeness() == Likeness::Alike => Some(checked.outcome),
-                    phrase => phrase,
-                };
+                // Where the phrase was not alike, or could not be compared, that stays the word.
+                if std::mem::take(&mut self.voice.phrase_alike) {
+                    self.voice.settle(checked.outcome);
+                }
                 self.heard_out();
             }
             Event::DigitsKept { .. } => self.heard_out(),
@@ -45,7 +39,7 @@ impl Call {
 }
 
 impl Turn<'_, '_> {
-    fn wants_digits(&self) -> bool { self.cx.params.voice.as_ref().is_some_and(|settings| settings.digits) }
+    pub(super) fn wants_digits(&self) -> bool { self.cx.params.voice.as_ref().is_some_and(|settings| settings.digits) }
 
     /// A voice was put on file: learns how it says digits, if that is set up. Says whether it does.
     pub(super) fn learn_digits(&mut self, account: AccountId, held: bool) -> bool {
@@ -64,23 +58,19 @@ impl Turn<'_, '_> {
     }
 
     /// The phrase was said to be compared: asks for digits, whatever came of it. Whoever tries out a
-    /// forgery would learn from not being asked. Says whether it does.
-    pub(super) fn ask_digits(&mut self, account: AccountId, lang: Lang, on_file: bool) -> bool {
-        if !on_file || !self.wants_digits() {
-            return false;
-        }
+    /// forgery would learn from not being asked.
+    pub(super) fn ask_digits(&mut self, account: AccountId, lang: Lang) {
         let row = Row::drawn(&mut self.random);
         self.say(Prompt::VoiceDigitsToo);
         self.emit(Event::DigitsAsked { account, saying: Saying { row, next: None, lang, learning: None, again: false } });
-        true
     }
 
     /// The caller said digits, or something else.
-    pub(super) fn said_digits(&mut self, account: Option<AccountId>, on_file: bool, may_enrol: bool, sound: Sound) {
+    pub(super) fn said_digits(&mut self, account: Option<AccountId>, on_file: bool, may_enrol: Option<bool>, sound: Sound) {
         let asked = account.zip(self.call.voice.saying.clone());
         // Asked again at every answer: assurance may be over, the account frozen, or the voice taken back.
         let holds = |saying: &Saying| match saying.learning {
-            Some(Learning { held, .. }) => may_enrol && (on_file || held),
+            Some(Learning { held, .. }) => may_enrol.is_some() && (on_file || held),
             None => on_file && !self.call.frozen,
         };
         let Some((account, Saying { row, learning, .. })) = asked.filter(|(_, saying)| holds(saying)) else {
@@ -88,7 +78,7 @@ impl Turn<'_, '_> {
             return;
         };
         let seed = self.random.block().iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte));
-        self.out.ask = Some(Ask::VoiceDigits { account, row, learning, seed, sound });
+        self.out.ask = Some(Ask::VoiceDigits { call: self.call.id, account, row, learning, seed, sound });
     }
 
     /// An answer was learnt from, or not.

@@ -407,6 +407,9 @@ pub enum Event {
         /// The caller had proved otherwise who they are: whoever measures scores takes these as genuine.
         #[serde(default)]
         proved: bool,
+        /// Digits are asked for before a good word is one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        digits: bool,
     },
     /// The caller is asked to say digits that were drawn for this, after the phrase.
     DigitsAsked {

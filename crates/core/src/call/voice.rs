@@ -7,7 +7,7 @@ use crate::{
     id::{AccountId, AgentId, ChangeId},
     message::{Change, PermittedChange},
     prompt::Prompt,
-    voice::{Comparison, Enrolling, Fault, Likeness, MAX_COMPARISONS, OnFile, Quality, Settings, Sound, Stopped, TAKES},
+    voice::{Comparison, Enrolling, Fault, Learning, MAX_COMPARISONS, OnFile, Outcome, Quality, Settings, Sound, Stopped, TAKES},
 };
 
 impl Stage {
@@ -48,19 +48,23 @@ impl Call {
                 self.voice.stopped = false;
                 self.stage = Stage::VoiceSaying;
             }
-            Event::VoiceCompared { comparison, .. } => {
-                self.voice.last = Some(comparison.outcome);
+            Event::VoiceCompared { comparison, digits, .. } => {
+                // A good word is none before the digits were said. Any other counts at once.
+                match comparison.outcome {
+                    Outcome::Alike if *digits => self.voice.phrase_alike = true,
+                    outcome => self.voice.settle(outcome),
+                }
                 if comparison.outcome.is_alarm() {
                     self.voice.alarm = Some(comparison.outcome);
                 }
                 self.heard_out();
             }
             Event::VoiceStopped { .. } => {
-                self.voice.stopped = self.voice.asking.is_some();
-                // A phrase without its digits is no comparison; but what was not alike stays so, or a key
-                // in time would make it undone.
-                if let Some(phrase) = self.voice.phrase.take() {
-                    (self.voice.last, self.voice.stopped) = (Some(phrase).filter(|it| it.likeness() != Likeness::Alike), true);
+                let compares = self.voice.saying.as_ref().is_some_and(|saying| saying.learning.is_none());
+                if self.voice.asking.is_some() || compares {
+                    self.voice.leave();
+                } else {
+                    self.voice.stopped = false;
                 }
                 self.heard_out();
             }
@@ -206,12 +210,13 @@ impl Turn<'_, '_> {
                 };
                 // What somebody says under threat, on a frozen account or in a fraud is nothing to learn from.
                 let calm = !self.call.duress && !self.call.disowned && !self.call.fraud && self.principal.as_ref().is_some_and(|b| !b.frozen);
-                let learn = calm && self.call.level >= Level::Authenticated && self.call.voice.alarm.is_none();
+                let heard_otherwise = self.call.voice.alarm.is_some() || self.call.voice.last == Some(Outcome::OtherDigits);
+                let learn = calm && self.call.level >= Level::Authenticated && !heard_otherwise;
                 self.out.ask = Some(Ask::VoiceCompare { call: self.call.id, account, learn, sound });
             }
             Stage::VoiceDigits => {
                 let on_file = self.principal.as_ref().is_some_and(|b| Some(b.id) == account && b.voice.is_some());
-                let may_enrol = self.may_enrol().is_some();
+                let may_enrol = self.may_enrol();
                 self.said_digits(account, on_file, may_enrol, sound);
             }
             _ => return Err(Rejected::OutOfTurn),
@@ -258,8 +263,11 @@ impl Turn<'_, '_> {
         let account = self.call.principal.ok_or(Rejected::OutOfTurn)?;
         let lang = self.call.voice.asking.unwrap_or_else(|| self.call.language());
         let proved = self.call.level >= Level::Authenticated;
-        self.emit(Event::VoiceCompared { account, comparison, proved });
-        if !self.ask_digits(account, lang, digits) {
+        let digits = digits && self.wants_digits();
+        self.emit(Event::VoiceCompared { account, comparison, proved, digits });
+        if digits {
+            self.ask_digits(account, lang);
+        } else {
             self.say(Prompt::BackToAgent);
         }
         Ok(())
@@ -270,12 +278,13 @@ impl Turn<'_, '_> {
         if !self.call.voice.is_going_on() {
             return;
         }
-        let enrolled = self.call.voice.saying.as_ref().is_some_and(|saying| saying.learning.is_some());
+        let learning = self.call.voice.saying.as_ref().and_then(|saying| saying.learning);
+        let on_file = self.principal.as_ref().is_some_and(|brief| brief.voice.is_some()) && !self.call.frozen;
         self.emit(Event::VoiceStopped { why });
         match why {
             Stopped::CallMoved => return,
             // The voice is on file; only its digits are not.
-            _ if enrolled => self.say(Prompt::VoiceKept),
+            _ if learning.is_some_and(|Learning { held, .. }| held || on_file) => self.say(Prompt::VoiceKept),
             Stopped::Declined => self.say(Prompt::VoiceAsYouLike),
             Stopped::NotHeard | Stopped::Tries | Stopped::AgentLeft | Stopped::NotPermitted => self.say(Prompt::VoiceNotNow),
         }

@@ -22,7 +22,7 @@ use countersign_core::{
     speech::Heard,
     time::{Span, Timestamp},
     view::{AgentView, Viewer, agent_view},
-    voice::{Checked, Comparison, Fault, Outcome, Quality, Sound},
+    voice::{Checked, Comparison, Fault, Likeness, Outcome, Quality, Sound},
 };
 
 use crate::{

@@ -150,7 +150,7 @@ fn no_command_carries_a_destination() {
             Ask::Find { claim: _, purpose: _ } | Ask::Compare { account: _, field: _, value: _ } => None,
             Ask::Verify { account: _, authenticator: _, kind: _, presented: _ } | Ask::Redeem { code: _ } => None,
             Ask::VoiceTake { call: _, account: _, taken: _, held: _, until: _, sound: _ } | Ask::VoiceCompare { call: _, account: _, learn: _, sound: _ }
-            | Ask::VoiceDigits { account: _, row: _, learning: _, seed: _, sound: _ } => None,
+            | Ask::VoiceDigits { call: _, account: _, row: _, learning: _, seed: _, sound: _ } => None,
             Ask::Attest { transaction: _, kind: _, presented: _ } | Ask::History { number: _, account: _, started: _, dialled: _ } => None,
         }
     }

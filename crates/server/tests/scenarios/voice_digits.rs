@@ -9,7 +9,7 @@ use countersign_core::{
     time::Span,
     voice::{Checked, Outcome, Row, Stopped},
 };
-use countersign_server::{telephony::sip, voice::TEMPLATE};
+use countersign_server::{outbox::provider::Channel, telephony::sip, voice::{TAKES, TEMPLATE}};
 
 use crate::{
     common::{Setup, World, desk::Desk, people::*},
@@ -150,4 +150,71 @@ async fn digits_go_with_the_voice() {
     assert_eq!(kept(&world, TEMPLATE).await, 0);
     call.says(&said(row(&prompts).digits(), 91)).await;
     assert_eq!((call.stopped().await, kept(&world, TEMPLATE).await), (Some(Stopped::NotPermitted), 0));
+}
+
+/// The same answers, and what is said to them, on a call of a customer who keys this PIN.
+async fn answers(pin: &str) -> (World, Caller, Vec<Option<Prompt>>) {
+    let world = world().await;
+    let mut desk = world.robin().await;
+    let mut caller = Caller::dial(&world, SOFIA_LINE).await;
+    caller.waits(pin).await;
+    desk.call = caller.id;
+    desk.act("accept", &[]).await;
+    if caller.stage().await != Stage::Talking {
+        desk = world.sam().await;
+        desk.call = caller.id;
+        desk.act("accept", &[]).await.ok();
+    }
+    desk.prove("sms_code", "change:phone").await.ok();
+    let code = world.deliver().await.iter().find(|l| l.channel == Channel::Sms).unwrap().code();
+    caller.press(&code).await;
+    desk.act("voice-enrol", &[]).await.ok();
+    caller.press("1").await;
+    let mut prompts = Vec::new();
+    for seed in 1..=3 {
+        prompts = caller.says(&ana(seed)).await;
+    }
+    let mut said = Vec::new();
+    for seed in 0..8 {
+        let asked = row(&prompts);
+        // In between a row of other digits than those that are asked for, and one too few.
+        let digits: Vec<u8> = match seed {
+            2 => asked.digits().iter().map(|digit| (digit + 3) % 10).collect(),
+            5 => asked.digits()[..4].to_vec(),
+            _ => asked.digits().to_vec(),
+        };
+        prompts = caller.says(&crate::voices::said(&digits, 100 + seed)).await;
+        said.push(prompts.iter().find(|p| !matches!(p, Prompt::VoiceDigits { .. })).cloned());
+    }
+    (world, caller, said)
+}
+
+/// Whoever forces her to enrol hears nothing of it, whatever they have her say; and nothing of it is kept.
+#[tokio::test]
+async fn under_duress_digits_are_heard_as_ever_and_nothing_is_kept() {
+    let (calm_world, calm, heard) = answers("5093").await;
+    assert_eq!((&heard[2], &heard[5]), (&Some(Prompt::VoiceNotTheSame), &Some(Prompt::VoiceNotApart)));
+    let (world, forced, under) = answers("5099").await;
+    assert_eq!(under, heard);
+    let kept_of = |events: Vec<Event>| events.into_iter().find_map(|e| if let Event::DigitsKept { held, .. } = e { Some(held) } else { None });
+    assert_eq!((kept_of(calm.events().await), kept_of(forced.events().await)), (Some(false), Some(true)));
+    assert_eq!((kept(&calm_world, TEMPLATE).await, kept(&world, TEMPLATE).await, kept(&world, TAKES).await), (1, 0, 0));
+}
+
+/// Digits belong to the enrolment that they were learnt for: a voice that was enrolled anew on another call
+/// meanwhile is not given them.
+#[tokio::test]
+async fn digits_are_not_given_to_another_enrolment() {
+    let world = world().await;
+    let mut robin = world.robin().await;
+    let (mut thief, prompts) = asked_for_digits(&world, &mut robin).await;
+    let prompts = thief.says(&said(row(&prompts).digits(), 90)).await;
+    world.deliver().await;
+    let mut sam = world.sam().await;
+    let (mut owner, asked) = asked_for_digits(&world, &mut sam).await;
+    thief.says(&said(row(&prompts).digits(), 91)).await;
+    assert_eq!(thief.stopped().await, Some(Stopped::Tries), "it could not be kept");
+    assert!(!thief.events().await.iter().any(|e| matches!(e, Event::DigitsKept { .. })));
+    // The owner's go on.
+    assert_eq!(says_all(&mut owner, asked).await, [Prompt::VoiceKept, Prompt::BackToAgent]);
 }

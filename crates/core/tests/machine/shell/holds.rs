@@ -81,6 +81,11 @@ impl Shell {
         if done.has(|e| matches!(e, Event::VoiceOffered { .. } | Event::VoiceEnrolled { .. })) {
             assert!(before.level == Level::Strong && before.delegate.is_none());
         }
+        // What was not alike stays so until a comparison is wholly alike, as long as the same account is meant.
+        let word = |call: &Call| call.voice.last.map(Outcome::likeness);
+        if word(before) == Some(Likeness::NotAlike) && (before.subject, before.principal) == (after.subject, after.principal) {
+            assert!(matches!(word(after), Some(Likeness::NotAlike | Likeness::Alike)), "{:?} after {:?}", after.voice.last, before.voice.last);
+        }
         for event in &done.events {
             if let Event::VoiceEnrolled { account, held, .. } = event {
                 assert!(before.voice.enrolling.as_ref().is_some_and(|e| e.consented && e.taken == 2) && after.principal == Some(*account));
