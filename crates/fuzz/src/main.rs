@@ -30,22 +30,23 @@ fn main() -> ExitCode {
     }
     println!("seed {seed}, {} s for each of {} targets\n", args.seconds, wanted.len());
     println!("{:<18} {:>11} {:>10} {:>11}  what is tried", "target", "inputs", "inputs/s", "slowest");
-    let mut finds = Vec::new();
+    let mut finds = 0;
     for mut target in wanted {
         let ran = run(&mut target, seed, Limit::Time(Duration::from_secs(args.seconds)));
         #[expect(clippy::cast_precision_loss, reason = "nobody tries 2^52 inputs")]
         let rate = ran.inputs as f64 / ran.took.as_secs_f64().max(1e-9);
         println!("{:<18} {:>11} {:>10.0} {:>8.1} ms  {}", target.name, ran.inputs, rate, ran.slowest.as_secs_f64() * 1e3, target.what);
-        finds.extend(ran.find.map(|find| (target.name, find)));
-    }
-    for (name, find) in &finds {
+        let Some(find) = ran.find else { continue };
+        // At once: the next target may bring the process down.
+        let name = target.name;
+        finds += 1;
         let place = match keep(&corpus(), name, &find.input) {
             Ok(file) => format!("kept as {}", file.display()),
             Err(e) => format!("and cannot be kept: {e}"),
         };
-        println!("\n{name}: {}\n  {} bytes, {place}. The normal tests play it back from now on.", find.why, find.input.len());
+        println!("\n{name}: {}\n  {} bytes, {place}. The normal tests play it back from now on.\n", find.why, find.input.len());
     }
-    if finds.is_empty() {
+    if finds == 0 {
         println!("\nNothing was found.");
         ExitCode::SUCCESS
     } else {

@@ -118,7 +118,7 @@ mod tests {
         // Tenths of a whole score, from 4 to 5.
         let tenth = score.map(|score| u8::try_from(((score - 4_000) / 100).clamp(0, 9)).unwrap());
         let place = tenth.map(|tenth| Place { calibration: "ours".into(), tenth });
-        Event::VoiceCompared { account: AccountId([1; 16]), comparison: Comparison { score, place, ..Comparison::only(outcome) }, proved }
+        Event::VoiceCompared { account: AccountId([1; 16]), comparison: Comparison { score, place, ..Comparison::only(outcome) }, proved, digits: false }
     }
 
     #[test]
