@@ -124,7 +124,8 @@ impl Runner {
                     Some(doc) if !held => (Opened { digits: Some(digits), ..voice }, Expect::Version(doc.version), doc.due),
                     _ => (Opened { bytes: digits, ..voice }, Expect::Any, Some((self.now() + TAKES_LIFE).0)),
                 };
-                let body = self.seal_about(kind, &id, account, &kept(account, &voice)).await?;
+                let voice = kept(account, &voice);
+                let body = if held { self.seal_about(TAKES, &id, account, &voice).await? } else { self.seal_about(TEMPLATE, &id, account, &voice).await? };
                 let erased = body.is_none().then_some(Fault::Failed);
                 docs.extend(body.map(|body| DocWrite::Put { kind, id: id.to_vec(), expected, body, due }));
                 erased
