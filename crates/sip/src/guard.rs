@@ -158,7 +158,9 @@ fn check(request: &Request, reliable: bool) -> Result<(), (u16, Option<Header>)>
     let from = request.from_header().map_err(|_| bad())?;
     request.to_header().and_then(|to| to.tag()).map_err(|_| bad())?;
     let cseq = request.cseq_header().map_err(|_| bad())?;
+    // Words without blanks (RFC 3261 §25.1, `callid`).
     if call_id.value().is_empty()
+        || !call_id.value().bytes().all(|byte| byte.is_ascii_graphic())
         || call_id.value().len() > CALL_ID
         || !matches!(from.tag(), Ok(Some(_)))
         || cseq.seq().is_err()
@@ -328,6 +330,20 @@ mod tests {
             assert_eq!(with(&format!("{line}\r\n")), 400, "{line}");
         }
         assert_eq!(with("Via: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKb\r\n"), 0, "one for each proxy");
+    }
+
+    #[test]
+    fn a_call_is_named_by_words_without_blanks() {
+        let named = |name: &str| {
+            let mut request = plain();
+            request.headers.retain(|header| !matches!(header, Header::CallId(_)));
+            request.headers.push(Header::CallId(name.into()));
+            verdict(&request)
+        };
+        assert_eq!((named("f81d4fae-7dec@192.0.2.7"), named("{x}:1")), (0, 0));
+        for name in ["", " ", "a b", "\t", "\n ", "a\r\nVia: x", "ä"] {
+            assert_eq!(named(name), 400, "{name:?}");
+        }
     }
 
     #[test]
