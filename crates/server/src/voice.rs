@@ -302,6 +302,16 @@ pub(crate) fn fault(problem: &Problem) -> Fault {
     }
 }
 
+/// The same of an answer that is to be compared.
+pub(crate) fn unusable(problem: &Problem) -> Outcome {
+    match problem {
+        Problem::NoSpeech(_) => Outcome::NoSpeech,
+        Problem::TooShort(_) => Outcome::TooShort,
+        Problem::TooNoisy(_) => Outcome::TooNoisy,
+        Problem::Clipped(_) => Outcome::Overdriven,
+    }
+}
+
 /// Whole numbers for the record: a number that is none, or beyond all sense, becomes a bound.
 #[expect(clippy::cast_possible_truncation, reason = "numbers as of `as`: what is too large becomes the largest, what is none becomes 0")]
 fn thousandths(value: f32) -> i64 { (f64::from(value) * 1000.0).round() as i64 }
@@ -318,10 +328,7 @@ fn compared(v: &Verification) -> Comparison {
         Verdict::OtherPhrase => Outcome::OtherWords,
         Verdict::KnownRecording => Outcome::KnownRecording,
         Verdict::Synthetic => Outcome::Synthetic,
-        Verdict::Unusable(Problem::NoSpeech(_)) => Outcome::NoSpeech,
-        Verdict::Unusable(Problem::TooShort(_)) => Outcome::TooShort,
-        Verdict::Unusable(Problem::TooNoisy(_)) => Outcome::TooNoisy,
-        Verdict::Unusable(Problem::Clipped(_)) => Outcome::Overdriven,
+        Verdict::Unusable(problem) => unusable(problem),
         Verdict::NotCalibrated => Outcome::NotCalibrated,
     };
     Comparison {

@@ -8,12 +8,12 @@ use countersign_core::{
     voice::{Checked, Fault, Learning, Outcome, Quality, ROWS, Row, Sound},
 };
 use countersign_store::{DocWrite, Expect};
-use countersign_voice::{Audio, Digits, DigitsTake, DigitsVerdict, Problem};
+use countersign_voice::{Audio, Digits, DigitsTake, DigitsVerdict};
 use zeroize::Zeroizing;
 
 use crate::{
     runner::{RunError, Runner},
-    voice::{Opened, TAKES, TAKES_LIFE, TEMPLATE, Voices, fault, kept, told},
+    voice::{Opened, TAKES, TAKES_LIFE, TEMPLATE, Voices, fault, kept, told, unusable},
 };
 
 /// What was said when digits were asked for.
@@ -58,10 +58,7 @@ impl Voices {
         let outcome = match &check.verdict {
             DigitsVerdict::AsAsked => Outcome::Alike,
             DigitsVerdict::Others => Outcome::OtherDigits,
-            DigitsVerdict::Unusable(Problem::NoSpeech(_)) => Outcome::NoSpeech,
-            DigitsVerdict::Unusable(Problem::TooShort(_)) => Outcome::TooShort,
-            DigitsVerdict::Unusable(Problem::TooNoisy(_)) => Outcome::TooNoisy,
-            DigitsVerdict::Unusable(Problem::Clipped(_)) => Outcome::Overdriven,
+            DigitsVerdict::Unusable(problem) => unusable(problem),
             DigitsVerdict::NotLearnt => Outcome::Failed,
         };
         Checked { outcome, quality: told(&check.quality), nearer: check.nearer.map(|n| u16::try_from(n).unwrap_or(u16::MAX)) }

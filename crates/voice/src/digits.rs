@@ -17,7 +17,7 @@ pub const TAKES: usize = 3;
 /// Sequences at random that an answer is compared with, besides the one that was asked for.
 pub const OTHERS: usize = 39;
 /// An answer may be so many times as far from what was asked for as the person's own takes are from one
-/// another at most. Chosen on two people and tried on a third: `docs/voice.md` has the figures.
+/// another at most. Chosen on two people and tried on two others: `docs/voice.md` has the figures.
 pub const FURTHER: f32 = 1.15;
 /// What takes at enrolment are compared with is the same for everybody: nobody is kept out by it.
 const SEED: u64 = 1;

@@ -66,14 +66,14 @@ impl Turn<'_, '_> {
     }
 
     /// The caller said digits, or something else.
-    pub(super) fn said_digits(&mut self, account: Option<AccountId>, on_file: bool, may_enrol: Option<bool>, sound: Sound) {
+    pub(super) fn said_digits(&mut self, account: Option<AccountId>, sound: Sound) {
         let asked = account.zip(self.call.voice.saying.clone());
         // Asked again at every answer: assurance may be over, the account frozen, or the voice taken back.
-        let holds = |saying: &Saying| match saying.learning {
-            Some(Learning { held, .. }) => may_enrol.is_some() && (on_file || held),
-            None => on_file && !self.call.frozen,
+        let holds = |account: AccountId, saying: &Saying| match saying.learning {
+            Some(Learning { held, .. }) => self.may_enrol().is_some() && (held || self.voice_on_file(account)),
+            None => self.voice_on_file(account) && !self.call.frozen,
         };
-        let Some((account, Saying { row, learning, .. })) = asked.filter(|(_, saying)| holds(saying)) else {
+        let Some((account, Saying { row, learning, .. })) = asked.filter(|(account, saying)| holds(*account, saying)) else {
             self.stop_voice(Stopped::NotPermitted);
             return;
         };

@@ -106,7 +106,7 @@ impl Turn<'_, '_> {
     }
 
     /// Whether a voice may come on file now. `Some(true)`: it only looks so.
-    fn may_enrol(&self) -> Option<bool> {
+    pub(super) fn may_enrol(&self) -> Option<bool> {
         // Who has defrauded somebody may have proved everything.
         if self.call.level < Level::Strong || self.call.principal != self.call.subject || self.call.fraud {
             return None;
@@ -117,6 +117,9 @@ impl Turn<'_, '_> {
             Decided::StepUp { .. } | Decided::Refuse { .. } => None,
         }
     }
+
+    /// Whether this speaker's voice is on file now.
+    pub(super) fn voice_on_file(&self, account: AccountId) -> bool { self.principal.as_ref().is_some_and(|b| b.id == account && b.voice.is_some()) }
 
     /// Has the text of consent read out. Only a caller who proved who they are with two kinds of proofs
     /// is asked at all: whoever enrols in another's name is heard as them for years.
@@ -203,8 +206,7 @@ impl Turn<'_, '_> {
                 self.out.ask = Some(Ask::VoiceTake { call: self.call.id, account, taken: enrolling.taken, held, until, sound });
             }
             Stage::VoiceSaying => {
-                let on_file = self.principal.as_ref().is_some_and(|b| Some(b.id) == account && b.voice.is_some());
-                let Some(account) = account.filter(|_| on_file && !self.call.frozen) else {
+                let Some(account) = account.filter(|account| self.voice_on_file(*account) && !self.call.frozen) else {
                     self.stop_voice(Stopped::NotPermitted);
                     return Ok(());
                 };
@@ -214,11 +216,7 @@ impl Turn<'_, '_> {
                 let learn = calm && self.call.level >= Level::Authenticated && !heard_otherwise;
                 self.out.ask = Some(Ask::VoiceCompare { call: self.call.id, account, learn, sound });
             }
-            Stage::VoiceDigits => {
-                let on_file = self.principal.as_ref().is_some_and(|b| Some(b.id) == account && b.voice.is_some());
-                let may_enrol = self.may_enrol();
-                self.said_digits(account, on_file, may_enrol, sound);
-            }
+            Stage::VoiceDigits => self.said_digits(account, sound),
             _ => return Err(Rejected::OutOfTurn),
         }
         Ok(())

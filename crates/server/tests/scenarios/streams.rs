@@ -13,7 +13,7 @@ use countersign_voice::Audio;
 use crate::{
     common::{Setup, World, desk::Desk, people::*, phone::Phone, stream::{self, Stream}},
     voice::{ana, calibrated, kept, settings},
-    voices::resent,
+    voices::{resent, said},
 };
 
 fn setup() -> Setup { Setup { params: Params { voice: Some(settings(&[twilio::NAME])), ..Params::default() }, ..Setup::default() } }
@@ -75,6 +75,44 @@ async fn stopped(world: &World, phone: &Phone) -> Option<Stopped> {
 }
 
 async fn stage(world: &World, phone: &Phone) -> Stage { world.app.runner.call(phone.id).await.unwrap().unwrap().call.stage }
+
+/// Digits are heard as the phrase is: each row is a take of its own, with an address of its own.
+#[tokio::test]
+async fn digits_through_twilio() {
+    let mut setup = setup();
+    setup.params.voice.as_mut().unwrap().digits = true;
+    let world = world_with(setup).await;
+    let mut robin = world.robin().await;
+    let mut phone = consenting(&world, &mut robin).await;
+    for seed in 1..=3 {
+        phone.speaks(&samples(&ana(seed))).await;
+    }
+    let asked = async |phone: &Phone| world.events(phone.id).await.into_iter().rev().find_map(|e| if let Event::DigitsAsked { saying, .. } = e { Some(saying.row) } else { None }).unwrap();
+    for seed in 0..6 {
+        phone.hears("please say these digits");
+        assert!(phone.is_listened_to());
+        let row = asked(&phone).await;
+        phone.hears(&row.digits().map(|digit| digit.to_string()).join(", "));
+        phone.speaks(&samples(&said(row.digits(), 300 + seed))).await;
+    }
+    phone.is_bridged();
+    assert!(world.events(phone.id).await.iter().any(|e| matches!(e, Event::DigitsKept { held: false, .. })));
+    robin.end().await.ok();
+    phone.hang_up().await;
+    world.deliver().await;
+    // Another day: the phrase, and digits that are not those that are asked for, twice.
+    world.pass(Span::hours(30));
+    let mut robin = world.robin().await;
+    let mut phone = at(&world, &mut robin).await;
+    robin.act("voice-compare", &[]).await.ok();
+    phone.listen().await.speaks(&samples(&ana(50))).await;
+    for seed in 0..2 {
+        let other: Vec<u8> = asked(&phone).await.digits().iter().map(|digit| (digit + 3) % 10).collect();
+        phone.speaks(&samples(&said(&other, 400 + seed))).await;
+    }
+    phone.is_bridged();
+    robin.panel().await.shows("Voice: <b>could not be compared</b>");
+}
 
 #[tokio::test]
 async fn vanguard_voice_through_twilio() {

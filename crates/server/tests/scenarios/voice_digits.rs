@@ -9,7 +9,7 @@ use countersign_core::{
     time::Span,
     voice::{Checked, Outcome, Row, Stopped},
 };
-use countersign_server::{outbox::provider::Channel, telephony::sip, voice::{TAKES, TEMPLATE}};
+use countersign_server::{telephony::sip, voice::{TAKES, TEMPLATE}};
 
 use crate::{
     common::{Setup, World, desk::Desk, people::*},
@@ -155,21 +155,7 @@ async fn digits_go_with_the_voice() {
 /// The same answers, and what is said to them, on a call of a customer who keys this PIN.
 async fn answers(pin: &str) -> (World, Caller, Vec<Option<Prompt>>) {
     let world = world().await;
-    let mut desk = world.robin().await;
-    let mut caller = Caller::dial(&world, SOFIA_LINE).await;
-    caller.waits(pin).await;
-    desk.call = caller.id;
-    desk.act("accept", &[]).await;
-    if caller.stage().await != Stage::Talking {
-        desk = world.sam().await;
-        desk.call = caller.id;
-        desk.act("accept", &[]).await.ok();
-    }
-    desk.prove("sms_code", "change:phone").await.ok();
-    let code = world.deliver().await.iter().find(|l| l.channel == Channel::Sms).unwrap().code();
-    caller.press(&code).await;
-    desk.act("voice-enrol", &[]).await.ok();
-    caller.press("1").await;
+    let (_desk, mut caller) = Caller::sofia_consents(&world, pin).await;
     let mut prompts = Vec::new();
     for seed in 1..=3 {
         prompts = caller.says(&ana(seed)).await;
