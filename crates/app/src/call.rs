@@ -27,8 +27,6 @@ use crate::{
 const LONGEST: usize = 3_600 * RATE;
 /// The largest file that is said into the line, in bytes: a minute at 48,000 samples a second.
 const LARGEST: u64 = 6 << 20;
-/// After this tone the other side listens.
-const TONE: f64 = 880.0;
 
 /// `call`.
 #[derive(clap::Args)]
@@ -82,7 +80,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Failure> {
     let line = phone.call(&args.to).await.map_err(|e| refused(e, &args.to))?;
     anstream::println!("{STRONG}Answered{STRONG:#} {DIM}after {:.1} s. Type keys and a line end, or @FILE to say a WAV file; an empty line hangs up.{DIM:#}", began.elapsed().as_secs_f64());
     let began = Instant::now();
-    let mut talk = Talk { known, recogniser: None, spelled: false, saying: None, tone: false, record: args.record.is_some(), heard: Vec::new(), keys: 0 };
+    let mut talk = Talk { known, recogniser: None, spelled: false, saying: None, tones: 0, record: args.record.is_some(), heard: Vec::new(), keys: 0 };
     let ended = talk.go(&line).await;
     let heard = line.ear(Clone::clone);
     let seconds = began.elapsed().as_secs();
@@ -129,8 +127,8 @@ struct Talk {
     spelled: bool,
     /// Until when something is said into the line.
     saying: Option<Instant>,
-    /// The tone is heard.
-    tone: bool,
+    /// The tones that are shown: after one the other side listens.
+    tones: u64,
     record: bool,
     heard: Vec<i16>,
     keys: usize,
@@ -189,12 +187,12 @@ impl Talk {
                         line.speak(None);
                         self.saying = None;
                     }
-                    let tone = line.ear(|ear| ear.hears(TONE));
-                    if tone && !self.tone {
+                    let tones = line.ear(|ear| ear.tones);
+                    self.listen(line);
+                    for _ in self.tones..tones {
                         self.line(format_args!("{DIM}… a tone{DIM:#}"));
                     }
-                    self.tone = tone;
-                    self.listen(line);
+                    self.tones = tones;
                     let said = line.said();
                     if let Some(to) = said.refer {
                         self.line(format_args!("The other side transfers us to {to}."));

@@ -22,6 +22,8 @@ const FRESH: usize = RATE * 30;
 /// Distances of packets that are kept, at most.
 const GAPS: usize = 100_000;
 const TICK: Duration = Duration::from_millis(20);
+/// The tone after which the other side listens, in hertz: what Countersign plays.
+const TONE: f64 = 880.0;
 
 /// What a line has heard so far.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,12 @@ pub struct Ear {
     pub gaps: Vec<u16>,
     /// The law of the last packet.
     pub law: Option<Law>,
+    /// How often the tone after which the other side listens (880 Hz) has begun. It is short, so it is
+    /// looked for in every packet: whoever looks now and then would miss it.
+    pub tones: u64,
+    /// The packet with which the last of them was heard.
+    tone_at: u64,
+    toning: bool,
     tail: VecDeque<i16>,
     /// What nobody has taken yet: see [`Ear::take`].
     fresh: Vec<u8>,
@@ -64,6 +72,21 @@ impl Ear {
         let (one, two) = samples.iter().fold((0.0, 0.0), |(one, two), sample| (sample + turn * one - two, one));
         let power = one * one + two * two - turn * one * two;
         power / (energy * samples.len() as f64 / 2.0) > 0.7
+    }
+
+    /// Whether the tone after which the other side listens began within the last second.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.tones > 0 && self.packets - self.tone_at < 50
+    }
+
+    fn look_for_tone(&mut self) {
+        let toning = self.hears(TONE);
+        if toning && !self.toning {
+            self.tones += 1;
+            self.tone_at = self.packets;
+        }
+        self.toning = toning;
     }
 
     /// Whether the last 200 ms were silent, and there were such.
@@ -250,6 +273,7 @@ impl Inner {
                     while self.ear.tail.len() > TAIL {
                         self.ear.tail.pop_front();
                     }
+                    self.ear.look_for_tone();
                 }
             }
         }

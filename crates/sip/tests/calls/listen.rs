@@ -78,3 +78,17 @@ async fn an_agent_is_deaf_and_is_not_heard() {
     let Told::Heard(_, loud) = stage.next().await else { panic!("nothing was heard") };
     assert!(loud > 500 && desk.ear(|ear| !ear.hears(500.0)), "{loud}");
 }
+
+/// Whoever looks late, or never while it sounds, still knows that it sounded: it lasts a fifth of a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tone_before_listening_is_not_missed() {
+    let asked = || Step::Play(vec![tone(600.0, 300), Clip::silence(Duration::from_millis(100)), Clip::tone(880.0, 0.2, Duration::from_millis(200), Duration::from_millis(100))]);
+    let mut stage = Stage::playing(vec![asked(), listen(300)], vec![vec![asked(), listen(1500)], vec![Step::HangUp]]).await;
+    let phone = phone().await;
+    let line = phone.call(&stage.uri()).await.unwrap();
+    stage.incoming().await;
+    assert!(matches!(stage.next().await, Told::Heard(..)));
+    assert!(line.ear(|ear| ear.tones == 1 && ear.is_asked()));
+    assert!(matches!(stage.next().await, Told::Heard(..)));
+    assert!(line.ear(|ear| ear.tones == 2 && !ear.is_asked()), "it was asked more than a second ago");
+}

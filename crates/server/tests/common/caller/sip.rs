@@ -13,7 +13,7 @@ use countersign_server::{
 };
 use countersign_sip::{
     Clip, Gateway,
-    caller::{Line, Phone, PhoneSettings, Recogniser},
+    caller::{Ear, Line, Phone, PhoneSettings, Recogniser},
 };
 use countersign_stir::{Attest, Original};
 use tokio::{sync::Semaphore, task::AbortHandle, time::timeout};
@@ -168,7 +168,7 @@ impl End for Handset {
 
     async fn say(&mut self, samples: Vec<i16>) {
         // After the tone, once, and then silence.
-        assert!(self.line().until(LIMIT, |ear| ear.hears(880.0)).await, "no tone");
+        assert!(self.line().until(LIMIT, Ear::is_asked).await, "no tone");
         self.line().speak(Some(Clip::from_samples(samples.into_iter().chain(std::iter::repeat_n(0, 240_000))).unwrap()));
     }
 }
