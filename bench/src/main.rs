@@ -94,6 +94,9 @@ struct Cli {
     /// Accounts of the largest record: 10000000 takes 50 GB in PostgreSQL
     #[arg(long, default_value_t = 1_000_000)]
     accounts_most: u64,
+    /// Accounts in the database alone, and not in a file as well
+    #[arg(long, requires = "postgres")]
+    accounts_in_postgresql: bool,
     /// Telephone calls in all, at our gateway and at Asterisk
     #[arg(long, default_value_t = 2_000)]
     phone_calls: usize,
@@ -222,9 +225,10 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
         out.insert("voice".into(), voice::measure(cli.length())?);
     }
     if cli.wants(Part::Accounts) {
-        let mut seen = vec![accounts::measure(&site.server, &dir, &rest, None, cli.accounts_most, cli.length() / 4).await?];
-        if let Some(postgres) = &cli.postgres {
-            seen.push(accounts::measure(&site.server, &dir, &rest, Some(postgres), cli.accounts_most, cli.length() / 4).await?);
+        let stores = [(!cli.accounts_in_postgresql).then_some(None), cli.postgres.as_deref().map(Some)];
+        let mut seen = Vec::new();
+        for postgres in stores.into_iter().flatten() {
+            seen.push(accounts::measure(&site.server, &dir, &rest, postgres, cli.accounts_most, cli.length() / 4).await?);
         }
         out.insert("accounts".into(), Value::Array(seen));
     }

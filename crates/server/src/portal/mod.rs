@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use axum::{
     Form, Router,
     extract::{Path, Query, State},
-    http::{HeaderMap, header},
+    http::{HeaderMap, StatusCode, header},
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -76,7 +76,8 @@ pub fn routes() -> Router<App> {
         .route("/me", get(home))
         .merge(phone::routes())
         .route("/me/service-code", get(code))
-        .route("/me/enter", get(enter))
+        // Who only asks whether there is something there, as previews and checkers of links do, does not spend the link.
+        .route("/me/enter", get(enter).head(|| async { StatusCode::METHOD_NOT_ALLOWED }))
         .route("/me/freeze", post(freeze))
         .route("/me/sign-out", post(sign_out))
         .route("/undo/{token}", get(link_page).post(link_do))
