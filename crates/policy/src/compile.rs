@@ -17,7 +17,7 @@ use crate::{
     facts::{Reads, Situation},
     finding::Finding,
     lint::public,
-    scan::{Chunk, chunks},
+    scan::{Chunk, Of, chunks, too_deep},
     sources::SCHEMA_FILE,
     tree,
 };
@@ -76,6 +76,9 @@ pub(crate) struct People {
 pub(crate) fn compile(schema: &str, files: &[(String, String)]) -> (Option<Compiled>, Vec<Finding>) {
     let mut findings = Vec::new();
     let schema_fault = |message: String| Finding::error(SCHEMA_FILE, schema, 0..1, message);
+    if let Some((at, why)) = too_deep(schema, Of::Schema) {
+        return (None, vec![Finding::error(SCHEMA_FILE, schema, at, why)]);
+    }
     let parsed = match Schema::from_cedarschema_str(schema) {
         Ok((parsed, _)) => Some(parsed),
         Err(error) => {
@@ -105,6 +108,10 @@ pub(crate) fn compile(schema: &str, files: &[(String, String)]) -> (Option<Compi
 
 /// One file: its policies, or why there are none.
 fn read_file(index: usize, name: &str, text: &str, rules: &mut Vec<Rule>, findings: &mut Vec<Finding>) {
+    if let Some((at, why)) = too_deep(text, Of::Policies) {
+        findings.push(Finding::error(name, text, at, why).help("write several policies, or name what is compared"));
+        return;
+    }
     let set = match PolicySet::from_str(text) {
         Ok(set) => set,
         Err(errors) => {

@@ -81,6 +81,47 @@ pub(crate) fn chunks(text: &str) -> Vec<Chunk> {
         .collect()
 }
 
+/// Brackets within brackets, and operators of one policy, that are read. Cedar goes into each of them
+/// with a call of its own, and a stack that is full ends the process; one of 2 MiB takes more than these
+/// even without optimisation.
+const DEEPEST: usize = 40;
+const OPERATORS: usize = 400;
+
+/// A kind of text of Cedar's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    Policies,
+    Schema,
+}
+
+/// Where a text goes deeper than it is read, and what is wrong there.
+pub(crate) fn too_deep(text: &str, of: Of) -> Option<(Range<usize>, String)> {
+    let (mut depth, mut operators) = (0_usize, 0_usize);
+    tokens(text).into_iter().find_map(|token| {
+        match token.kind {
+            Kind::Mark(';') => operators = 0,
+            Kind::Mark('(' | '{') => depth += 1,
+            // Of a set, or of a field by its name.
+            Kind::Mark('[') => (depth, operators) = (depth + 1, operators + 1),
+            Kind::Mark('<') if of == Of::Schema => depth += 1,
+            Kind::Mark(')' | ']' | '}') => depth = depth.saturating_sub(1),
+            Kind::Mark('>') if of == Of::Schema => depth = depth.saturating_sub(1),
+            // `&&` and `||` count twice.
+            Kind::Mark('.' | '+' | '-' | '*' | '!' | '&' | '|') => operators += 1,
+            Kind::Word if text.get(token.span.clone()) == Some("if") => operators += 1,
+            _ => {}
+        }
+        let why = if depth > DEEPEST {
+            format!("brackets nest more than {DEEPEST} deep here")
+        } else if operators > OPERATORS {
+            format!("one policy with more than {OPERATORS} operators")
+        } else {
+            return None;
+        };
+        Some((token.span, why))
+    })
+}
+
 fn tokens(text: &str) -> Vec<Token> {
     let mut out = Vec::new();
     let mut chars = text.char_indices().peekable();

@@ -219,3 +219,29 @@ fn findings_look_like_a_compiler_s() {
     2 errors, 0 warnings
     "#);
 }
+
+/// Cedar goes into what nests with a call of its own: what is too deep for a stack is refused before, and what is
+/// not is read, on a stack as small as those of threads.
+#[test]
+fn what_nests_too_deep_is_told_and_ends_nothing() {
+    type Made = fn(usize) -> String;
+    let kinds: [(&str, usize, Made); 8] = [
+        ("brackets nest", 30, |n| format!("{}true{}", "(".repeat(n), ")".repeat(n))),
+        ("brackets nest", 30, |n| format!("{}1{} == 1", "{a:".repeat(n), "}".repeat(n))),
+        ("brackets nest", 30, |n| format!("{}1{} == 1", "[".repeat(n), "]".repeat(n))),
+        ("brackets nest", 30, |n| format!("{}1{}", "context.proofs.contains(".repeat(n), ")".repeat(n))),
+        ("operators", 199, |n| format!("{}true", "true && ".repeat(n))),
+        ("operators", 399, |n| format!("{}1 == 1", "1 + ".repeat(n))),
+        ("operators", 399, |n| format!("context{} == 1", ".a".repeat(n))),
+        ("operators", 399, |n| format!("{}true", "if true then true else ".repeat(n))),
+    ];
+    for (why, read, made) in kinds {
+        let policy = |n| format!("@id(\"deep\")\npermit(principal, action, resource) when {{ {} }};", made(n));
+        assert!(!findings(&policy(read)).iter().any(|f| f.message.contains(why)), "{}", policy(3));
+        let all = findings(&policy(20_000));
+        assert!(all.iter().any(|f| f.severity == Severity::Error && f.line == 3 && f.message.contains(why)), "{}: {all:?}", policy(3));
+    }
+    let schema = format!("type Deep = {}Long{};", "Set<".repeat(20_000), ">".repeat(20_000));
+    let all = lint::check(&schema, &[]);
+    assert!(all.iter().any(|f| f.message.contains("brackets nest")), "{all:?}");
+}
