@@ -160,6 +160,23 @@ fn a_calibration_holds_its_target_and_says_how_sure_it_is() {
     );
 }
 
+/// Its name is the hash of what is written: a number that is read otherwise would make it another.
+#[test]
+fn every_rate_is_read_as_it_was_written() {
+    let mut calibration = calibrate(&trials(10, 10, 20, 4.0, 3), &goal(0.02, Speech::Free)).unwrap();
+    let mut bits = 1_u64;
+    let random = std::iter::repeat_with(|| {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from_bits(bits)
+    });
+    let rates = [1e-45, 0.1 + 0.2, f64::MIN_POSITIVE, 5e-324].into_iter().chain(random.filter(|rate| (0.0..=1.0).contains(rate)).take(10_000));
+    for rate in rates {
+        calibration.false_accepts.value = rate;
+        let read = Calibration::from_json(&calibration.to_json()).unwrap();
+        assert_eq!((read.false_accepts.value.to_bits(), read.name()), (rate.to_bits(), calibration.name()), "{rate:e}");
+    }
+}
+
 #[test]
 fn a_target_needs_trials() {
     let trials = trials(10, 10, 20, 4.0, 3);
