@@ -11,7 +11,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::LazyLock,
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use countersign_voice::{Audio, Calibration, Speech, score::Fusion};
@@ -27,6 +27,7 @@ impl Folder {
         fs::create_dir_all(&folder).unwrap();
         Self(fs::canonicalize(folder).unwrap())
     }
+    fn name(&self) -> &str { self.0.to_str().unwrap() }
     fn path(&self, name: &str) -> String { self.0.join(name).display().to_string() }
     fn write(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.0.join(name);
@@ -75,9 +76,16 @@ fn person(number: usize) -> Vec<f32> {
 
 fn take(number: usize, seed: u64) -> Audio { common::again(&person(number), seed) }
 
-/// Twelve people with six calls each of one phrase, in several formats: written once.
-static PEOPLE: LazyLock<Folder> = LazyLock::new(|| {
-    let folder = Folder::new("people");
+/// Twelve people with six calls each of one phrase, in several formats: written once for whoever needs
+/// them at the same time, and gone with the last of them.
+fn people() -> Arc<Folder> {
+    // With their number: the last ones may be about to go while the next are written.
+    static PEOPLE: Mutex<(Weak<Folder>, u32)> = Mutex::new((Weak::new(), 0));
+    let mut people = PEOPLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(folder) = people.0.upgrade() {
+        return folder;
+    }
+    let folder = Arc::new(Folder::new(&format!("people-{}", people.1)));
     for number in 0..12 {
         for seed in 0..6 {
             let audio = take(number, 1000 + number as u64 * 50 + seed);
@@ -89,17 +97,16 @@ static PEOPLE: LazyLock<Folder> = LazyLock::new(|| {
             };
         }
     }
+    *people = (Arc::downgrade(&folder), people.1 + 1);
     folder
-});
-
-fn people() -> String { PEOPLE.0.display().to_string() }
-fn people_ref() -> &'static str { PEOPLE.0.to_str().unwrap() }
+}
 
 #[test]
 fn voices_are_told_apart_with_figures_and_a_drawing() {
+    let people = people();
     let folder = Folder::new("figures");
     let svg = folder.path("det.svg");
-    let (code, out, err) = voice(&["evaluate", &people(), "--svg", &svg, "--repetitions", "100"]);
+    let (code, out, err) = voice(&["evaluate", people.name(), "--svg", &svg, "--repetitions", "100"]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let line = out.lines().find(|line| line.starts_with("same phrase")).unwrap();
     assert!(line.contains("12       36        396"), "{out}");
@@ -108,7 +115,7 @@ fn voices_are_told_apart_with_figures_and_a_drawing() {
     let image = fs::read_to_string(&svg).unwrap();
     assert!(image.contains("<title id=\"t\">") && image.contains("same phrase, 12 people: equal error"), "{image}");
 
-    let (code, json, _) = voice(&["evaluate", &people(), "--json", "--repetitions", "100"]);
+    let (code, json, _) = voice(&["evaluate", people.name(), "--json", "--repetitions", "100"]);
     assert_eq!(code, 0);
     let report: Value = serde_json::from_str(&json).unwrap();
     let kind = &report["kinds"][0];
@@ -127,9 +134,10 @@ const GOLDEN_REFUSED: f64 = 0.667;
 
 #[test]
 fn a_calibration_is_made_kept_and_used() {
+    let people = people();
     let folder = Folder::new("calibrate");
     let file = folder.path("voice-calibration.json");
-    let (code, out, err) = voice(&["calibrate", &people(), "--false-accepts", "5%", "--condition", "synthesised\x1b[31m", "--out", &file]);
+    let (code, out, err) = voice(&["calibrate", people.name(), "--false-accepts", "5%", "--condition", "synthesised\x1b[31m", "--out", &file]);
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("12 people are few") && out.contains("Nothing says which languages"), "{out}");
     let text = fs::read_to_string(&file).unwrap();
@@ -138,7 +146,7 @@ fn a_calibration_is_made_kept_and_used() {
     assert!(calibration.false_accepts.value <= 0.05 && calibration.phrase_threshold.is_some());
     assert!(!text.contains('\u{1b}') && !text.contains("\\u001b"), "nothing that steers a terminal is kept");
     // Again: the same, and it may take its own place.
-    assert_eq!(voice(&["calibrate", &people(), "--false-accepts", "5%", "--condition", "synthesised\x1b[31m", "--out", &file]).0, 0);
+    assert_eq!(voice(&["calibrate", people.name(), "--false-accepts", "5%", "--condition", "synthesised\x1b[31m", "--out", &file]).0, 0);
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
     assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nothing is left beside it");
 
@@ -165,13 +173,14 @@ fn a_calibration_is_made_kept_and_used() {
 
 #[test]
 fn a_network_of_ones_own_is_measured_and_used() {
+    let people = people();
     let folder = Folder::new("own");
     let (manifest, file) = common::other_network();
     let speaker = folder.write("own/speaker.toml", manifest.as_bytes());
     folder.write("own/speaker.onnx", &file);
     let out = folder.path("c.json");
     let calibrate = |more: &[&str]| {
-        let mut args = vec!["calibrate", people_ref(), "--false-accepts", "5%", "--condition", "own", "--speaker", &speaker, "--out", &out];
+        let mut args = vec!["calibrate", people.name(), "--false-accepts", "5%", "--condition", "own", "--speaker", &speaker, "--out", &out];
         args.extend(more);
         voice(&args)
     };
@@ -205,12 +214,12 @@ fn a_network_of_ones_own_is_measured_and_used() {
     let learnt = Calibration::from_json(&fs::read_to_string(&out).unwrap()).unwrap();
     let weights = learnt.weights.unwrap();
     assert!(weights != Fusion::NETWORK_ALONE && weights.embedding > 0.0 && weights.mixture >= 0.0 && weights.distance <= 0.0, "{weights:?}");
-    let (code, _, err) = calibrate(&["--weights-from", people_ref()]);
+    let (code, _, err) = calibrate(&["--weights-from", people.name()]);
     assert!(code == 1 && err.contains("is in both folders"), "{err}");
     // What is no speaker network is not used as one.
     let spoof = folder.write("own/spoof.toml", manifest.replacen("\"embedding\"", "\"spoof\"\ngenuine = 1", 1).as_bytes());
     folder.write("own/spoof.onnx", &file);
-    let (code, _, err) = voice(&["evaluate", people_ref(), "--speaker", &spoof]);
+    let (code, _, err) = voice(&["evaluate", people.name(), "--speaker", &spoof]);
     assert!(code == 1 && err.contains("for something else"), "{err}");
     fs::write(folder.path("own/speaker.onnx"), &file[..file.len() - 1]).unwrap();
     let (code, _, err) = calibrate(&[]);
@@ -316,9 +325,10 @@ fn a_model_for_synthetic_speech_gets_a_threshold_and_a_word_about_it() {
 
 #[test]
 fn what_cannot_be_shown_is_not_calibrated() {
+    let people = people();
     let folder = Folder::new("few");
     let file = folder.path("c.json");
-    let calibrate = |share: &str, out: &str| voice(&["calibrate", &people(), "--false-accepts", share, "--condition", "tests", "--out", out]);
+    let calibrate = |share: &str, out: &str| voice(&["calibrate", people.name(), "--false-accepts", share, "--condition", "tests", "--out", out]);
     let (code, out, _) = calibrate("1%", &file);
     assert_eq!(code, 1);
     assert!(out.contains("12 people who say the same phrase make 66 pairs") && out.contains("300 are needed: record 13 more, 25 in all") && out.contains("4.6% can be shown"), "{out}");

@@ -57,7 +57,7 @@ use countersign_server::{
     intel::{Intel, NumberIntelligence, Use},
     keyring::Master,
     metrics::Metrics,
-    oauth::{OAuth, clients::ClientSettings},
+    oauth::clients::ClientSettings,
     push::{self, Push, address::Rules},
     outbox::{Outbox, twilio as rest},
     ring_back::RingBack,
@@ -320,7 +320,7 @@ impl World {
             runner.hub.register(handset::NAME, handsets.clone());
         }
         let rings = if setup.by_sip { Some(telephony_sip::NAME) } else { setup.rings };
-        let oauth = OAuth::new(house.url, &setup.openid).unwrap();
+        let oauth = openid::load(house.url, &setup.openid);
         let lines = if setup.twilio_alone { Default::default() } else { lines::all(setup, &runner, &texts, &agents) };
         let push = Arc::new(Push::new(runner.clone(), Rules { loopback: true, ..Rules::default() }, house.url).unwrap());
         let app = App(Arc::new(Parts {

@@ -1,6 +1,6 @@
 //! Programs that have the caller on a line of their own, and ask by OpenID.
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::{path::Path, sync::{Arc, OnceLock, atomic::{AtomicU64, Ordering}}};
 
 use aws_lc_rs::{rand::SystemRandom, signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair}};
 use axum::{body::Body, http::{Request, header}};
@@ -11,7 +11,7 @@ use countersign_core::{
     id::{AccountId, CallId, ChallengeId},
     secret::Secret,
 };
-use countersign_server::oauth::clients::{ClientSettings, Delivery, Grant};
+use countersign_server::oauth::{OAuth, clients::{ClientSettings, Delivery, Grant}};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -53,13 +53,21 @@ pub fn other_key() -> &'static Pair {
     KEY.get_or_init(|| make("bot-1"))
 }
 
-fn bot_file() -> PathBuf {
-    static FILE: OnceLock<PathBuf> = OnceLock::new();
-    FILE.get_or_init(|| {
-        let file = std::env::temp_dir().join(format!("countersign-bot-{}.json", std::process::id()));
-        std::fs::write(&file, json!({ "keys": [bot_key().public] }).to_string()).unwrap();
-        file
-    }).clone()
+/// Stands for the file with the bot's key, which is there while it is read.
+const BOT_FILE: &str = "the bot's keys";
+
+/// What a server makes of these at its start.
+pub fn load(url: &str, programs: &[ClientSettings]) -> Option<Arc<OAuth>> {
+    static FILES: AtomicU64 = AtomicU64::new(0);
+    let file = std::env::temp_dir().join(format!("countersign-bot-{}-{}.json", std::process::id(), FILES.fetch_add(1, Ordering::SeqCst)));
+    std::fs::write(&file, json!({ "keys": [bot_key().public] }).to_string()).unwrap();
+    let mut programs = programs.to_vec();
+    for keys in programs.iter_mut().filter_map(|program| program.jwks_file.as_mut()).filter(|keys| **keys == Path::new(BOT_FILE)) {
+        keys.clone_from(&file);
+    }
+    let oauth = OAuth::new(url, &programs);
+    std::fs::remove_file(&file).unwrap();
+    oauth.unwrap()
 }
 
 pub fn settings(id: &str, name: &str) -> ClientSettings {
@@ -75,7 +83,7 @@ pub fn everybody() -> Vec<ClientSettings> {
     vec![
         settings("till", "The till"),
         settings("other", "The other till"),
-        ClientSettings { secret_sha256: None, jwks_file: Some(bot_file()), ..settings("bot", "The bot") },
+        ClientSettings { secret_sha256: None, jwks_file: Some(BOT_FILE.into()), ..settings("bot", "The bot") },
         ClientSettings { grants: vec![Grant::Device], ..settings("kiosk", "The kiosk") },
         ClientSettings { require_user_code: true, ..settings("bank", "The bank") },
     ]
