@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -190,6 +191,10 @@ match=127.0.0.1
         out = (self.folder / "out").read_text(errors="replace")
         log = self.folder / "log" / "messages"
         return f"--- Asterisk\n{out[-4000:]}\n{log.read_text(errors='replace')[-6000:] if log.exists() else ''}"
+
+    def wrote(self) -> str:
+        """What it has said, without the numbers of its threads: one of them may look like a PIN."""
+        return re.sub(r"(DEBUG|VERBOSE|NOTICE|WARNING|ERROR)\[\d+\]", r"\1", self.said())
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:

@@ -139,7 +139,7 @@ def test_a_whole_call(asterisk: Asterisk, world: World, call) -> None:  # noqa: 
     assert (asterisk.variable("AGENT_UP") != "", asterisk.variable("AGENT_HEARD")) == (True, ""), "no key of the caller has reached the agent"
     assert "The agent ended the call" in story(world, live) or "by the agent" in story(world, live)
     none_of([*PERSONAL, "6402", PASSWORD], world.said(), "what the server wrote")
-    none_of(["6402"], asterisk.said(), "what Asterisk wrote")
+    none_of(["6402"], asterisk.wrote(), "what Asterisk wrote")
 
 
 def test_a_call_goes_on_when_we_are_gone_for_a_moment(asterisk: Asterisk, world: World, call) -> None:  # noqa: ANN001

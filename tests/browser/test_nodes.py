@@ -66,14 +66,18 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
         keep_words(request, world.start())
     finished: list[str] = []
     wrong: list[BaseException] = []
+    killed: list[Server] = []
 
     def play(seed: int) -> None:
         dice = random.Random(seed)
         try:
-            for _ in range(4):
+            # Until enough nodes have died under them.
+            mine = 0
+            while mine < 4 or len(killed) < 2:
                 caller = Persistent(world, MAYA, dice)
                 caller.proves_by_pin("9999", "6402")
                 finished.append(caller.sid)
+                mine += 1
         except BaseException as e:  # noqa: BLE001
             wrong.append(e)
 
@@ -81,7 +85,6 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
     for player in players:
         player.start()
     dice = random.Random(5)
-    killed: list[Server] = []
     while any(player.is_alive() for player in players) and len(killed) < 8:
         time.sleep(dice.uniform(0.1, 0.5))
         victim = dice.choice(world.servers)
@@ -92,7 +95,7 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
     for player in players:
         player.join(timeout=120)
     assert not wrong, wrong
-    assert len(finished) == 16 and len(killed) >= 2, (len(finished), len(killed))
+    assert len(finished) >= 16 and len(killed) >= 2, (len(finished), len(killed))
 
     # One node is enough to finish what the others began.
     sequencer(world)
@@ -104,7 +107,7 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
     for line in lines:
         if line["stream"].startswith("call/"):
             calls.setdefault(line["stream"], []).append(line["event"])
-    assert len(calls) == 16
+    assert len(calls) == len(finished)
     for events in calls.values():
         assert [e["n"] for e in events] == list(range(1, len(events) + 1)), "no gap, nothing twice"
         kinds = Counter(e["type"] for e in events)

@@ -124,6 +124,8 @@ def test_slow_down_is_heeded(world: World) -> None:
 def test_a_restart_loses_no_answer(world: World) -> None:
     caller = ring(world)
     question = world.provider.asked()
+    polls = world.provider.moods()["polls"]
+    until("the question is on record: it is looked after", lambda: world.provider.moods()["polls"] > polls, seconds=30)
     world.server.kill()
     world.provider.tell("/approve", id=question["id"], account="u20008811")
     world.start()

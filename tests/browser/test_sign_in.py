@@ -3,6 +3,7 @@ between could try."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -11,7 +12,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from conftest import Open, keep_words
-from helpers import Http
+from helpers import Http, until
 from openid_world import World, run
 
 CALLBACK = "/me/sign-in/callback"
@@ -116,7 +117,10 @@ def test_whoever_is_nobody_fills_nothing(world: World) -> None:
     def size() -> int:
         return sum(f.stat().st_size for f in world.installation.record.parent.glob("record.db*"))
 
-    Http(world.public).get("/me/sign-in/provider")
+    http = Http(world.public)
+    http.get("/me/sign-in/provider")
+    events = len(world.installation.run("audit", "export").stdout.splitlines())
+    until("what was imported is in the log", lambda: re.search(rf"(?m)^countersign_log_entries {events}$", http.get("/metrics").text), seconds=30)
     before = size()
     assert before
     for _ in range(200):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -10,8 +11,9 @@ from playwright.sync_api import Browser, Playwright, expect
 
 from conftest import FLAGS, Handset, Open, chromium
 from helpers import Demo, until
+from voice_world import write
 
-# A microphone that beeps, nobody to ask for it, and connections within this machine.
+# A microphone that hears a tone (its own beep is so short that a look now and then misses it), nobody to ask for it, and connections within this machine.
 TALK = [
     "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--allow-loopback-in-peer-connection",
     "--disable-features=WebRtcHideLocalIpsWithMdns", "--autoplay-policy=no-user-gesture-required",
@@ -19,11 +21,12 @@ TALK = [
 
 
 @pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
+def browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     path = chromium()
     if path is None:
         pytest.skip("Chromium is not installed: `cargo xtask test` installs it on Debian")
-    b = playwright.chromium.launch(executable_path=path, args=FLAGS + TALK)
+    tone = write(tmp_path_factory.mktemp("microphone") / "tone.wav", [math.sin(n * math.tau * 440 / 8000) / 2 for n in range(8000)])
+    b = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *TALK, f"--use-file-for-fake-audio-capture={tone}"])
     yield b
     b.close()
 

@@ -17,6 +17,12 @@ use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// A port for a program, below those that the system gives away: nobody takes it until the program has.
+fn free(ip: IpAddr) -> u16 {
+    let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), ip);
+    (0..10_000).map(|n| 10_000 + ((seed % 14_000 + n * 7919) % 14_000) as u16).find(|port| UdpSocket::bind((ip, *port)).is_ok()).expect("a port")
+}
+
 /// Asks for keys, plays, and hangs up.
 struct Asks(mpsc::UnboundedSender<String>);
 
@@ -152,7 +158,7 @@ async fn sipp_is_rung_and_answers() {
     let (gateway, mut told) = gateway().await;
     let folder = folder("rung");
     std::fs::write(folder.join("callee.xml"), answers()).unwrap();
-    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = free(Ipv4Addr::LOCALHOST.into());
     let mut command = Command::new(sipp);
     command.current_dir(&folder).args(["-sf", "callee.xml", "-i", "127.0.0.1", "-m", "1", "-timeout", "40s", "-nostdin", "-p", &port.to_string()]).env("TERM", "dumb");
     let ends = tokio::task::spawn_blocking(move || command.output());
@@ -248,8 +254,7 @@ impl Baresip {
             println!("skipped: baresip needs an address that is not loopback");
             return None;
         };
-        let free = || UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port();
-        let (port, console, folder) = (free(), free(), folder(name));
+        let (port, console, folder) = (free(ip), free(ip), folder(name));
         let modules = ["/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules"].into_iter().find(|path| Path::new(path).is_dir())?;
         let config = format!(
             "sip_listen {ip}:{port}\naudio_source aufile,{tone}\naudio_player aufile,{out}\naudio_alert aufile,{out}\nausrc_srate 8000\nauplay_srate 8000\n\
@@ -346,7 +351,7 @@ impl Kamailio {
     fn start(name: &str, gateway: &Gateway) -> Option<Self> {
         let program = program("kamailio")?;
         let modules = std::fs::read_dir("/usr/lib").ok()?.filter_map(|entry| Some(entry.ok()?.path().join("kamailio/modules"))).find(|path| path.is_dir())?;
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free(Ipv4Addr::LOCALHOST.into());
         let folder = folder(name);
         let config = format!(
             "debug=0\nlog_stderror=yes\nchildren=2\ndisable_tcp=yes\nlisten=udp:127.0.0.1:{port}\nmpath=\"{modules}\"\n\

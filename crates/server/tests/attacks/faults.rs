@@ -209,7 +209,7 @@ async fn a_busy_store_says_so() {
         commits += 1;
         let commit = Commit { now: world.now().0, command: Some(format!("waits/{commits}")), ..Commit::default() };
         waiting.push(tokio::spawn(async move { store.commit(commit).await }));
-        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let (path, fields) = (other.action(), other.fields(&[("Digits", "7318")]));
     let step = send(&world.router, webhook(&path, &fields)).await;

@@ -222,7 +222,7 @@ async fn nothing_inside_is_ever_asked() {
 
 #[tokio::test]
 async fn a_server_that_plays_games_is_left_alone() {
-    let scene = Scene::with(Limits { timeout: Duration::from_millis(400), ..Limits::default() }, Duration::from_secs(10)).await;
+    let scene = Scene::with(Limits { timeout: Duration::from_secs(3), ..Limits::default() }, Duration::from_secs(10)).await;
     let world = scene.world().await;
     scene.server.puts("/away", Page::Redirect(GOOD));
     scene.server.puts("/inside", Page::Redirect("https://127.0.0.1/"));

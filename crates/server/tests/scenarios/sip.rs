@@ -159,7 +159,7 @@ async fn an_agent_whose_telephone_nobody_answers_loses_no_caller() {
     let world = World::new().await;
     let desk = Phone::start(PhoneSettings { answers: 180, ..PhoneSettings::new(HERE, "desk") }).await.unwrap();
     let phones = HashMap::from([("Robin".to_owned(), desk.uri())]);
-    let mut gate = Gate::staffed(&world, None, phones, |settings| settings.ring = Duration::from_secs(1)).await;
+    let mut gate = Gate::staffed(&world, None, phones, |settings| settings.ring = Duration::from_secs(4)).await;
     let mut robin = world.robin().await;
     let ana = phone(ANA_LINE).await;
     let line = ana.call(&gate.uri()).await.unwrap();

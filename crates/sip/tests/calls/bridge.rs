@@ -4,7 +4,7 @@ use countersign_sip::caller::{Line, Phone, PhoneSettings};
 use countersign_sip::g711::Law;
 use countersign_sip::{AgentEvent, AgentLeg, Bridge, Clip, Ended, Step, Steps, Transfer};
 
-use crate::script::{HERE, LIMIT, Stage, Told, gather, phone, tone};
+use crate::script::{HERE, LIMIT, Stage, Told, gather_for, phone, tone};
 
 async fn agent(settings: PhoneSettings) -> Phone {
     Phone::start(settings).await.unwrap()
@@ -54,9 +54,9 @@ async fn a_secret_in_mid_call_reaches_no_agent() {
     let mut stage = Stage::playing(vec![talk.clone()], vec![vec![talk]]).await;
     let phone = phone().await;
     let (caller, desk) = talking(&mut stage, &phone, &agent).await;
-    stage.push(Steps::new([Step::Play(vec![tone(900.0, 300)]), gather(6)]));
+    stage.push(Steps::new([Step::Play(vec![tone(880.0, 300)]), gather_for(6, 30_000)]));
     // The caller hears the prompt, the agent a soft tone and nothing of the caller, who speaks on.
-    assert!(caller.until(LIMIT, |ear| ear.hears(900.0)).await);
+    assert!(caller.until(LIMIT, |ear| ear.tones == 1).await);
     assert!(caller.until(LIMIT, |ear| ear.is_silent()).await, "the agent is heard during the entry");
     assert!(desk.until(LIMIT, |ear| ear.hears(425.0)).await, "no soft tone");
     assert!(desk.until(LIMIT, |ear| ear.is_silent()).await);
@@ -152,7 +152,7 @@ async fn an_agent_who_hangs_up_during_an_entry_does_not_end_it() {
     let mut stage = Stage::playing(vec![Step::Bridge(bridge_to(&agent.uri()))], vec![]).await;
     let phone = phone().await;
     let (caller, desk) = talking(&mut stage, &phone, &agent).await;
-    stage.push(Steps::new([gather(2)]));
+    stage.push(Steps::new([gather_for(2, 30_000)]));
     assert!(desk.until(LIMIT, |ear| ear.hears(425.0)).await);
     assert!(caller.press("1").await);
     desk.hang_up().await;

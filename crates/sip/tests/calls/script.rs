@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign_sip::caller::{Phone, PhoneSettings};
-use countersign_sip::{AgentEvent, Answer, CallKey, Clip, Ended, Flow, Gather, Gateway, Heard, Incoming, Settings, Step, Steps, Transfer};
+use countersign_sip::{AgentEvent, Answer, CallKey, Clip, Ended, Figures, Flow, Gather, Gateway, Heard, Incoming, Settings, Step, Steps, Transfer};
 use tokio::sync::mpsc;
 
 pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -145,19 +145,19 @@ impl Stage {
         format!("sip:+12025550100@{}", self.gateway.address())
     }
 
-    /// No call is left, and no dialog: everything that was held was given back.
-    pub async fn is_empty(&self) {
-        let empty = async {
-            loop {
-                let figures = self.gateway.figures();
-                if figures.calls == 0 && figures.dialogs == 0 {
-                    return;
-                }
+    /// The gateway counts so within the time.
+    pub async fn counts(&self, wanted: impl Fn(&Figures) -> bool) {
+        let counts = async {
+            while !wanted(&self.gateway.figures()) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let figures = || self.gateway.figures();
-        tokio::time::timeout(LIMIT, empty).await.unwrap_or_else(|_| panic!("something is left: {:?}", figures()));
+        tokio::time::timeout(LIMIT, counts).await.unwrap_or_else(|_| panic!("it counts otherwise: {:?}", self.gateway.figures()));
+    }
+
+    /// No call is left, and no dialog: everything that was held was given back.
+    pub async fn is_empty(&self) {
+        self.counts(|figures| figures.calls == 0 && figures.dialogs == 0).await;
     }
 }
 

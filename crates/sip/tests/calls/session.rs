@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_sip::caller::{Phone, PhoneSettings};
+use countersign_sip::caller::{Line, Phone, PhoneSettings};
 use countersign_sip::g711::Law;
 use countersign_sip::{Answer, CallKey, Ended, Flow, Gateway, Incoming, Rate, RtpSource, Settings, Step, Steps};
 use tokio::net::UdpSocket;
@@ -28,6 +28,17 @@ async fn a_caller_who_gives_up_is_gone() {
     stage.is_empty().await;
 }
 
+/// Nothing comes any more for so long; what was under way may still.
+async fn falls_silent(line: &Line, so_long: Duration) -> bool {
+    let silence = async {
+        line.forget();
+        while line.until(so_long, |ear| ear.packets > 0).await {
+            line.forget();
+        }
+    };
+    tokio::time::timeout(LIMIT, silence).await.is_ok()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hold_and_resume_and_another_law() {
     let mut stage = music().await;
@@ -37,8 +48,7 @@ async fn hold_and_resume_and_another_law() {
     assert!(line.until(LIMIT, |ear| ear.hears(500.0)).await);
     for method in ["INVITE", "UPDATE"] {
         assert_eq!(line.request(method, Some(line.offer(Law::Mu, "sendonly").await)).await, 200);
-        line.forget();
-        assert!(!line.until(Duration::from_millis(300), |ear| ear.packets > 3).await, "something comes while we hold");
+        assert!(falls_silent(&line, Duration::from_millis(300)).await, "something comes while we hold");
         assert_eq!(line.request(method, Some(line.offer(Law::A, "sendrecv").await)).await, 200);
         assert!(line.until(LIMIT, |ear| ear.hears(500.0) && ear.law == Some(Law::A)).await);
     }
@@ -54,14 +64,13 @@ async fn hold_and_resume_and_another_law() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prompt_waits_for_who_holds() {
-    let mut stage = Stage::playing(vec![Step::Play(vec![tone(500.0, 800)])], vec![]).await;
+    let mut stage = Stage::playing(vec![Step::Play(vec![tone(500.0, 4000)])], vec![]).await;
     let phone = phone().await;
     let line = phone.call(&stage.uri()).await.unwrap();
     stage.incoming().await;
     assert!(line.until(LIMIT, |ear| ear.hears(500.0)).await);
     assert_eq!(line.request("INVITE", Some(line.offer(Law::Mu, "inactive").await)).await, 200);
-    line.forget();
-    assert!(!line.until(Duration::from_millis(1000), |ear| ear.packets > 2).await);
+    assert!(falls_silent(&line, Duration::from_millis(1000)).await, "something comes while we hold");
     assert_eq!(line.request("INVITE", Some(line.offer(Law::Mu, "sendrecv").await)).await, 200);
     assert!(line.until(LIMIT, |ear| ear.hears(500.0)).await, "the rest of the prompt is lost");
     stage.expect(Told::Finished).await;
@@ -246,7 +255,7 @@ async fn calls_come_over_streams_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn noise_on_the_wire_harms_nothing() {
     let many = Rate { per_second: 100_000, burst: 100_000 };
-    let settings = Settings { calls: 5000, packets: many, new_calls: many, t1: Duration::from_millis(20), ..settings() };
+    let settings = Settings { calls: 5000, packets: many, new_calls: many, t1: Duration::from_millis(50), ..settings() };
     let mut stage = Stage::with(settings, Answer::Accept(Steps::new([Step::Hold(tone(500.0, 1000))])), vec![], false).await;
     let wire = Wire::new(stage.gateway.address()).await;
     let whole = wire.invite(1, "P-Asserted-Identity: <sip:+12025550142@example.com>\r\n", &sdp(wire.port()));

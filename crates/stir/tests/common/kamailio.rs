@@ -16,6 +16,15 @@ use super::programs::{Folder, missing};
 /// Long enough for a machine that does much else.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// A port for a program, below those that the system gives away: nobody takes it until the program has.
+fn free() -> u16 {
+    let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), ());
+    (0..10_000)
+        .map(|n| 10_000 + ((seed % 14_000 + n * 7919) % 14_000) as u16)
+        .find(|port| UdpSocket::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a port")
+}
+
 /// What Kamailio checks of certificates.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Setup {
@@ -87,11 +96,7 @@ impl Kamailio {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(LIMIT)).unwrap();
         let ours = socket.local_addr().unwrap().port();
-        let port = UdpSocket::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free();
         let mut config = format!(
             "debug=0\nlog_stderror=yes\nchildren=1\ndisable_tcp=yes\nlisten=udp:127.0.0.1:{port}\nmpath=\"{}\"\n",
             modules.display()
