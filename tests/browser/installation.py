@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyotp
+import pytest
 
 from helpers import Http, Program, command, until
 from mail_world import FakeMail
@@ -179,3 +180,20 @@ class World:
             server.stop()
         self.twilio.close()
         self.mail.close()
+
+
+def refused(world: World) -> str:
+    """What a start says that serves nothing."""
+    with pytest.raises(AssertionError) as failed:
+        Server(world.installation, 90)
+    said = str(failed.value)
+    assert "ended with 1" in said and "panicked" not in said, said
+    return said
+
+
+def put_back(world: World, backup: Path) -> None:
+    """An older backup in the place of the record, as after a bad night."""
+    record = world.installation.record
+    for beside in ["-wal", "-shm"]:
+        record.with_name(record.name + beside).unlink(missing_ok=True)
+    record.write_bytes(backup.read_bytes())

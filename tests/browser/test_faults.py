@@ -17,7 +17,7 @@ import pytest
 from cluster import Service, as_its_user, descendants, own, programs
 from conftest import keep_words
 from helpers import Http, free_port, until
-from installation import CUSTOMERS, Server, World
+from installation import CUSTOMERS, World, put_back, refused
 from test_log import called
 
 MAYA = "+12025550171"
@@ -29,14 +29,6 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     keep_words(request, w.server)
     yield w
     w.close()
-
-
-def refused(world: World) -> str:
-    with pytest.raises(AssertionError) as failed:
-        Server(world.installation, 90)
-    said = str(failed.value)
-    assert "ended with 1" in said and "panicked" not in said, said
-    return said
 
 
 def test_a_damaged_record_is_not_served(world: World) -> None:
@@ -64,6 +56,37 @@ def test_a_damaged_record_is_not_served(world: World) -> None:
     record.write_bytes(whole)
     world.start()
     called(world)
+
+
+def test_an_older_backup_is_not_served(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Limits and spent codes would be those of then. A file elsewhere remembers how far the log was."""
+    memory, backup, latest = (tmp_path / name for name in ["log.size", "backup.db", "latest.db"])
+    world = World(tmp_path / "world", f'[log]\norigin = "calls.example.com/log"\nmemory = "{memory}"\n')
+    keep_words(request, world.server)
+    try:
+        for copy in [backup, latest]:
+            called(world)
+            seen = world.logged()
+            until("it is remembered", lambda: memory.exists() and int(memory.read_text()) >= seen)
+            assert world.installation.run("backup", copy).returncode == 0
+        world.server.stop()
+        put_back(world, backup)
+        said = refused(world)
+        assert f"{memory} has seen this log with" in said and "older backup" in said and "Nothing is served from it" in said, said
+        # The latest is served, and so is the older one as a log of another name.
+        put_back(world, latest)
+        keep_words(request, world.start())
+        called(world)
+        world.server.stop()
+        put_back(world, backup)
+        memory.unlink()
+        world.installation.config.write_text(world.installation.config.read_text().replace("calls.example.com/log", "calls.example.com/log-2"))
+        keep_words(request, world.start())
+        called(world)
+        world.logged()
+        assert Http(world.server.url).get("/log/checkpoint").text.startswith("calls.example.com/log-2\n")
+    finally:
+        world.close()
 
 
 def until_full(world: World, most: int) -> int:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from conftest import keep_words
 from helpers import Http, Program, command, none_of, until
-from installation import PERSONAL, World
+from installation import PERSONAL, World, put_back, refused
 
 MAYA = "+12025550171"
 
@@ -178,6 +178,8 @@ def test_a_witness_of_its_own_signs_the_log(world: World, tmp_path: Path) -> Non
         config.write_text(config.read_text() + f'\n[[log.witnesses]]\nurl = "{url}"\nkey = "{key}"\n')
         assert "log.witnesses" not in world.installation.run("doctor").stdout
         world.start()
+        backup = tmp_path / "backup.db"
+        assert world.installation.run("backup", backup).returncode == 0
         call = called(world)
         world.logged()
         until("the witness has signed", lambda: "— witness.example.org " in Http(world.server.url).get("/log/checkpoint").text, seconds=20)
@@ -185,5 +187,9 @@ def test_a_witness_of_its_own_signs_the_log(world: World, tmp_path: Path) -> Non
         file.write_text(world.installation.run("audit", "receipt", call).stdout)
         checked = command("audit", "check-receipt", file, "--key", log_key, "--witness", key)
         assert checked.returncode == 0 and "seen by 1 witness" in checked.stdout, checked.stdout + checked.stderr
+        # An older backup, whose head the witness has seen continued, is not served.
+        world.server.stop()
+        put_back(world, backup)
+        assert "witness.example.org has seen this log with" in refused(world)
     finally:
         witness.stop()

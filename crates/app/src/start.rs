@@ -200,6 +200,7 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
         handsets: None,
     }));
     let log = Log::new(Sequencer::new(config.log_origin()), Witnesses::new(config.log_witnesses()?)?, config.log.memory.clone());
+    log.check(&runner).await.map_err(|e| format!("{e}. Nothing is served from it"))?;
     runner.refresh_policies().await?;
     let resumed = runner.resume().await?;
     tracing::info!(company = app.company(), calls = resumed, policy = runner.policy().version(), "taken up");

@@ -1,13 +1,15 @@
 //! What a serving node does for the log, again and again: sequences, shows the head to witnesses, and
 //! refuses to sign where somebody remembers more than there is.
 
-use std::{path::PathBuf, sync::Mutex, sync::PoisonError};
+use std::{path::PathBuf, sync::{Mutex, PoisonError}, time::Duration};
 
-use super::{LedgerError, Sequencer, head, witness::Witnesses};
+use super::{LedgerError, Sequencer, head, sequencer::intact, witness::Witnesses};
 use crate::runner::{RunError, Runner};
 
 /// Batches in a row before the witnesses have their turn.
 const BATCHES: usize = 50;
+/// How long a start waits for witnesses.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The chore.
 pub struct Log {
@@ -22,6 +24,22 @@ impl Log {
     /// Over its parts. `memory`: a file beside the configuration that remembers the size of the log.
     pub fn new(sequencer: Sequencer, witnesses: Witnesses, memory: Option<PathBuf>) -> Self {
         Self { sequencer, witnesses, memory, stopped: Mutex::default() }
+    }
+
+    /// Before anything is served: whether somebody has seen more of the log than there is, and whether what is
+    /// kept of it is what was signed. With an older backup, limits and spent codes are those of then.
+    ///
+    /// # Errors
+    /// [`LedgerError::Behind`], [`LedgerError::Damaged`], and when the record does not answer.
+    pub async fn check(&self, runner: &Runner) -> Result<(), LedgerError> {
+        let seen = head(&runner.store).await?;
+        self.remembered(seen.size)?;
+        intact(&runner.store, &seen).await?;
+        match self.witnesses.seen_more(runner, PATIENCE).await {
+            // Another node has gone on while this one looked.
+            Err(LedgerError::Behind { seen, .. }) if head(&runner.store).await?.size >= seen => Ok(()),
+            other => other,
+        }
     }
 
     /// One turn. One node has it at a time; two do no harm.

@@ -68,7 +68,7 @@ pub enum LedgerError {
     /// Somebody has seen more of this log than there is here.
     #[error(
         "{who} has seen this log with {seen} entries, and here it has {here}: this is an older backup, or another history. Nothing is signed. \
-         Restore the latest backup; if there is none, begin a new log under another name ([log] origin) and say so to whoever keeps receipts"
+         Restore the latest backup; if there is none, begin a new log under another name ([log] origin), take away what [log] memory names, and say so to whoever keeps receipts"
     )]
     Behind {
         /// Who remembers.
@@ -152,18 +152,24 @@ impl Read {
     fn tile(&self, level: u8, index: u64) -> Option<&Vec<Hash>> { self.0.get(&(level, index)) }
 }
 
-/// A tile or bundle as it is served: as much of it as is asked for. `None`: there is not that much.
+/// A tile or bundle as it is served: as much of it as is asked for. `None`: there is not that much. What there
+/// has to be and is not is damage, and not a log that is shorter.
 pub(crate) async fn served(store: &Store, wanted: Tile) -> Result<Option<Vec<u8>>, LedgerError> {
     let width = usize::from(wanted.width);
+    let signed = tile::count(wanted.level.unwrap_or(0), head(store).await?.size);
+    if wanted.index.saturating_mul(tile::WIDTH).saturating_add(u64::from(wanted.width)) > signed {
+        return Ok(None);
+    }
+    let damaged = || LedgerError::Damaged(format!("{} is missing, or cut off", wanted.path()));
     match wanted.level {
         Some(level) => {
-            let doc = store.doc(TILE, &tile_id(level, wanted.index)).await?;
-            Ok(doc.and_then(|doc| doc.body.get(..width * 32).map(<[u8]>::to_vec)))
+            let doc = store.doc(TILE, &tile_id(level, wanted.index)).await?.ok_or_else(damaged)?;
+            Ok(Some(doc.body.get(..width * 32).ok_or_else(damaged)?.to_vec()))
         }
         None => {
-            let Some(doc) = store.doc(ENTRIES, &wanted.index.to_be_bytes()).await? else { return Ok(None) };
-            let entries = tile::entries(&doc.body)?;
-            Ok(entries.get(..width).map(|entries| tile::bundle(entries.iter().copied())))
+            let doc = store.doc(ENTRIES, &wanted.index.to_be_bytes()).await?.ok_or_else(damaged)?;
+            let entries = tile::entries(&doc.body).map_err(|_| damaged())?;
+            Ok(Some(tile::bundle(entries.get(..width).ok_or_else(damaged)?.iter().copied())))
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use countersign_core::time::{Span, Timestamp};
-use countersign_store::{Commit, CommitError, DocWrite, Expect, LogRow};
+use countersign_store::{Commit, CommitError, DocWrite, Expect, LogRow, Store};
 use countersign_tlog::{Checkpoint, Frontier, Hash, Note, tile, tree};
 
 use super::{
@@ -89,12 +89,8 @@ impl Sequencer {
 
     /// The tree with these events.
     async fn grow(&self, runner: &Runner, before: &super::Head, rows: &[LogRow], salts: &HashMap<Vec<u8>, Salt>, docs: &mut Vec<DocWrite>) -> Result<Grown, LedgerError> {
-        let read = Read::around(&runner.store, &[], before.size).await?;
         let damaged = || LedgerError::Damaged("a tile is missing".into());
-        let mut frontier = Frontier::of(&read.nodes(), before.size).ok_or_else(damaged)?;
-        if frontier.root() != before.root {
-            return Err(LedgerError::Damaged("its tiles are not those that were signed".into()));
-        }
+        let (read, mut frontier) = intact(&runner.store, before).await?;
         let mut tiles: BTreeMap<(u8, u64), (Expect, Vec<Hash>)> = BTreeMap::new();
         let mut bundles: BTreeMap<u64, (Expect, Vec<u8>)> = BTreeMap::new();
         if !before.size.is_multiple_of(tile::WIDTH) {
@@ -151,6 +147,16 @@ impl Sequencer {
         }
         Ok(salts)
     }
+}
+
+/// The right edge of the tree, if it is the one that was signed.
+pub(super) async fn intact(store: &Store, head: &super::Head) -> Result<(Read, Frontier), LedgerError> {
+    let read = Read::around(store, &[], head.size).await?;
+    let frontier = Frontier::of(&read.nodes(), head.size).ok_or_else(|| LedgerError::Damaged("a tile is missing, or cut off".into()))?;
+    if frontier.root() != head.root {
+        return Err(LedgerError::Damaged("its tiles are not those that were signed".into()));
+    }
+    Ok((read, frontier))
 }
 
 type Grown = (Frontier, BTreeMap<(u8, u64), (Expect, Vec<Hash>)>);

@@ -97,6 +97,20 @@ impl Witnesses {
         Ok(signed)
     }
 
+    /// Whether one of them has seen more than there is, whatever they have signed of it. Who does not answer
+    /// within the time has not.
+    pub async fn seen_more(&self, runner: &Runner, patience: std::time::Duration) -> Result<(), LedgerError> {
+        let latest = head(&runner.store).await?;
+        let Some(note) = &latest.note else { return Ok(()) };
+        let asked = self.witnesses.iter().map(|witness| async {
+            match tokio::time::timeout(patience, self.ask(runner, witness, note, latest.size)).await {
+                Ok(Err(Asked::Behind(seen))) => Err(LedgerError::Behind { who: witness.key.name().to_owned(), seen, here: latest.size }),
+                Ok(Ok(_) | Err(Asked::Failed(_))) | Err(_) => Ok(()),
+            }
+        });
+        futures_util::future::join_all(asked).await.into_iter().collect()
+    }
+
     async fn ask(&self, runner: &Runner, witness: &Witness, note: &countersign_tlog::Note, size: u64) -> Result<String, Asked> {
         let name = witness.key.to_string();
         let mut old = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied().unwrap_or(0);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use countersign_server::ledger::{self, Log, Sequencer, export, receipt::{self, Receipt}, verify, witness::{self, Watcher, Witness, Witnesses}};
-use countersign_store::Commit;
+use countersign_store::{Commit, DocWrite, Expect};
 use countersign_tlog::{Checkpoint, Note, Signer, Verifier, note::Kind, proof::Trust, tile::Tile, tree};
 
 use crate::common::{URL, World, pages, people::*, record::{ORIGIN, called, logged}};
@@ -299,10 +299,14 @@ async fn a_witness_sees_every_head_and_an_older_backup_is_recognised() {
     }
     std::fs::copy(&backup, &path).unwrap();
     let world = world.restart().await;
-    let error = log().follow(&world.app.runner).await.unwrap_err().to_string();
-    assert!(error.contains(&format!("with {size} entries")) && error.contains("older backup"), "{error}");
-    // Without the file that remembers, the witness does.
+    for error in [log().check(&world.app.runner).await, log().follow(&world.app.runner).await] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(&format!("with {size} entries")) && error.contains("older backup"), "{error}");
+    }
+    // Without the file that remembers, the witness does; and it has signed this head once.
     std::fs::remove_file(&memory).unwrap();
+    let error = log().check(&world.app.runner).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("witness.example.com has seen this log with {size} entries")), "{error}");
     called(&world, ANA_LINE).await;
     let error = log().follow(&world.app.runner).await.unwrap_err().to_string();
     assert!(error.contains("witness.example.com has seen"), "{error}");
@@ -382,4 +386,29 @@ async fn a_witness_that_floods_stops_nothing() {
         assert_eq!(note.signed_by(&key), None);
     }
     assert!(verify::database(&world.app.runner, ORIGIN, |_| {}).await.unwrap().holds());
+}
+
+/// What there has to be of the log and is not is damage, and not a log that is shorter: nothing is served from it.
+#[tokio::test]
+async fn a_tile_that_is_cut_off_is_not_served() {
+    let world = World::new().await;
+    called(&world, ANA_LINE).await;
+    logged(&world).await;
+    let runner = &world.app.runner;
+    let log = || Log::new(Sequencer::new(ORIGIN.into()), Witnesses::new(Vec::new()).unwrap(), None);
+    log().check(runner).await.unwrap();
+    let size = runner.store.head().await.unwrap();
+    let paths = [format!("/log/tile/0/000.p/{size}"), format!("/log/tile/entries/000.p/{size}")];
+    for (path, kind) in paths.iter().zip(["log-tile", "log-entries"]) {
+        pages::get(&world.router, path, None).await.ok();
+        let id = if kind == "log-tile" { [&[0][..], &0_u64.to_be_bytes()].concat() } else { 0_u64.to_be_bytes().to_vec() };
+        let doc = runner.store.doc(kind, &id).await.unwrap().unwrap();
+        let cut = doc.body[..doc.body.len() - 32].to_vec();
+        let docs = vec![DocWrite::Put { kind, id, expected: Expect::Any, body: cut, due: None }];
+        runner.store.commit(Commit { now: world.now().0, docs, ..Commit::default() }).await.unwrap();
+        pages::get(&world.router, path, None).await.is(500);
+    }
+    pages::get(&world.router, &format!("/log/tile/0/000.p/{}", size + 1), None).await.is(404);
+    let error = log().check(runner).await.unwrap_err().to_string();
+    assert!(error.contains("damaged") && error.contains("restore a backup"), "{error}");
 }
