@@ -17,7 +17,7 @@ use crate::{
     facts::{Reads, Situation},
     finding::Finding,
     lint::public,
-    scan::{Chunk, Of, chunks, too_deep},
+    scan::{Chunk, Grammar, chunks, too_deep},
     sources::SCHEMA_FILE,
     tree,
 };
@@ -76,15 +76,18 @@ pub(crate) struct People {
 pub(crate) fn compile(schema: &str, files: &[(String, String)]) -> (Option<Compiled>, Vec<Finding>) {
     let mut findings = Vec::new();
     let schema_fault = |message: String| Finding::error(SCHEMA_FILE, schema, 0..1, message);
-    if let Some((at, why)) = too_deep(schema, Of::Schema) {
-        return (None, vec![Finding::error(SCHEMA_FILE, schema, at, why)]);
-    }
-    let parsed = match Schema::from_cedarschema_str(schema) {
-        Ok((parsed, _)) => Some(parsed),
-        Err(error) => {
-            findings.push(told(SCHEMA_FILE, schema, &DetailedError::from(&error), None));
+    let parsed = match too_deep(schema, Grammar::Schema) {
+        Some((at, why)) => {
+            findings.push(Finding::error(SCHEMA_FILE, schema, at, why));
             None
         }
+        None => match Schema::from_cedarschema_str(schema) {
+            Ok((parsed, _)) => Some(parsed),
+            Err(error) => {
+                findings.push(told(SCHEMA_FILE, schema, &DetailedError::from(&error), None));
+                None
+            }
+        },
     };
     let mut rules = Vec::new();
     for (index, (name, text)) in files.iter().enumerate() {
@@ -108,8 +111,8 @@ pub(crate) fn compile(schema: &str, files: &[(String, String)]) -> (Option<Compi
 
 /// One file: its policies, or why there are none.
 fn read_file(index: usize, name: &str, text: &str, rules: &mut Vec<Rule>, findings: &mut Vec<Finding>) {
-    if let Some((at, why)) = too_deep(text, Of::Policies) {
-        findings.push(Finding::error(name, text, at, why).help("write several policies, or name what is compared"));
+    if let Some((at, why)) = too_deep(text, Grammar::Policies) {
+        findings.push(Finding::error(name, text, at, why).help("write several policies: where one of them permits it is permitted, where one forbids it is not"));
         return;
     }
     let set = match PolicySet::from_str(text) {
@@ -119,7 +122,13 @@ fn read_file(index: usize, name: &str, text: &str, rules: &mut Vec<Rule>, findin
             return;
         }
     };
-    for (number, chunk) in chunks(text).into_iter().enumerate() {
+    let chunks = chunks(text);
+    if chunks.len() != set.policies().count() + set.templates().count() {
+        // None of them is lost without a word.
+        findings.push(Finding::error(name, text, 0..1, "it cannot be told where each policy of this file begins").help("put each on lines of its own"));
+        return;
+    }
+    for (number, chunk) in chunks.into_iter().enumerate() {
         // Cedar names the policies of a text by their position in it.
         let Some(policy) = set.policy(&PolicyId::new(format!("policy{number}"))) else {
             let fault = Finding::error(name, text, chunk.head(), "a template: nothing here fills in ?principal or ?resource");

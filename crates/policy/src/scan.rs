@@ -81,40 +81,61 @@ pub(crate) fn chunks(text: &str) -> Vec<Chunk> {
         .collect()
 }
 
-/// Brackets within brackets, and operators of one policy, that are read. Cedar goes into each of them
-/// with a call of its own, and a stack that is full ends the process; one of 2 MiB takes more than these
-/// even without optimisation.
+/// Brackets within brackets that are read. Cedar goes into each with a call of its own, and a stack that is
+/// full ends the process.
 const DEEPEST: usize = 40;
-const OPERATORS: usize = 400;
+/// Steps of one policy that are read, for the same reason: each may be the one within another.
+const STEPS: usize = 400;
+/// Declarations of a schema that are read: each may be a member of the one before.
+const DECLARATIONS: usize = 300;
+/// Types of its own that a schema may have: where each uses the one before twice, the last is as large as two to
+/// their power.
+const TYPES: usize = 12;
 
-/// A kind of text of Cedar's.
+/// What a text is written in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Of {
+pub(crate) enum Grammar {
     Policies,
     Schema,
 }
 
 /// Where a text goes deeper than it is read, and what is wrong there.
-pub(crate) fn too_deep(text: &str, of: Of) -> Option<(Range<usize>, String)> {
-    let (mut depth, mut operators) = (0_usize, 0_usize);
+pub(crate) fn too_deep(text: &str, grammar: Grammar) -> Option<(Range<usize>, String)> {
+    let of_policies = grammar == Grammar::Policies;
+    let (mut open, mut steps, mut types) = (Vec::new(), 0_usize, 0_usize);
     tokens(text).into_iter().find_map(|token| {
-        match token.kind {
-            Kind::Mark(';') => operators = 0,
-            Kind::Mark('(' | '{') => depth += 1,
+        match (&token.kind, text.get(token.span.clone())) {
+            // In a schema it stands within a namespace.
+            (Kind::Mark(';'), _) if of_policies => {
+                open.clear();
+                steps = 0;
+            }
+            (Kind::Mark(';'), _) => steps += 1,
             // Of a set, or of a field by its name.
-            Kind::Mark('[') => (depth, operators) = (depth + 1, operators + 1),
-            Kind::Mark('<') if of == Of::Schema => depth += 1,
-            Kind::Mark(')' | ']' | '}') => depth = depth.saturating_sub(1),
-            Kind::Mark('>') if of == Of::Schema => depth = depth.saturating_sub(1),
-            // `&&` and `||` count twice.
-            Kind::Mark('.' | '+' | '-' | '*' | '!' | '&' | '|') => operators += 1,
-            Kind::Word if text.get(token.span.clone()) == Some("if") => operators += 1,
+            (Kind::Mark('['), _) => {
+                open.push(']');
+                steps += usize::from(of_policies);
+            }
+            (Kind::Mark('('), _) => open.push(')'),
+            (Kind::Mark('{'), _) => open.push('}'),
+            (Kind::Mark('<'), _) if !of_policies => open.push('>'),
+            // What closes nothing is thrown away, by Cedar as well.
+            (Kind::Mark(close), _) if open.last() == Some(close) => drop(open.pop()),
+            (Kind::Mark('.' | '+' | '-' | '*' | '!' | '&' | '|'), _) if of_policies => steps += 1,
+            (Kind::Word, Some("if")) if of_policies => steps += 1,
+            // Clauses are joined as by `&&`, whose marks are two.
+            (Kind::Word, Some("when" | "unless")) if of_policies => steps += 2,
+            (Kind::Word, Some("type")) if !of_policies => types += 1,
             _ => {}
         }
-        let why = if depth > DEEPEST {
+        let why = if open.len() > DEEPEST {
             format!("brackets nest more than {DEEPEST} deep here")
-        } else if operators > OPERATORS {
-            format!("one policy with more than {OPERATORS} operators")
+        } else if of_policies && steps > STEPS {
+            format!("one policy of more than {STEPS} steps: `.field`, `[`, `!`, `+`, `-`, `*`, `if` are one each, `&&`, `||`, `when` and `unless` two")
+        } else if !of_policies && steps > DECLARATIONS {
+            format!("more than {DECLARATIONS} declarations")
+        } else if types > TYPES {
+            format!("more than {TYPES} types of its own")
         } else {
             return None;
         };
@@ -129,7 +150,8 @@ fn tokens(text: &str) -> Vec<Token> {
         let (kind, end) = match c {
             c if c.is_whitespace() => continue,
             '/' if chars.peek().is_some_and(|(_, next)| *next == '/') => {
-                while chars.next_if(|(_, c)| *c != '\n').is_some() {}
+                // A line ends with either, for Cedar.
+                while chars.next_if(|(_, c)| !matches!(c, '\n' | '\r')).is_some() {}
                 continue;
             }
             '"' => {

@@ -221,27 +221,68 @@ fn findings_look_like_a_compiler_s() {
 }
 
 /// Cedar goes into what nests with a call of its own: what is too deep for a stack is refused before, and what is
-/// not is read, on a stack as small as those of threads.
+/// not is read and validated, on a stack as small as those of threads.
 #[test]
 fn what_nests_too_deep_is_told_and_ends_nothing() {
     type Made = fn(usize) -> String;
-    let kinds: [(&str, usize, Made); 8] = [
-        ("brackets nest", 30, |n| format!("{}true{}", "(".repeat(n), ")".repeat(n))),
-        ("brackets nest", 30, |n| format!("{}1{} == 1", "{a:".repeat(n), "}".repeat(n))),
-        ("brackets nest", 30, |n| format!("{}1{} == 1", "[".repeat(n), "]".repeat(n))),
-        ("brackets nest", 30, |n| format!("{}1{}", "context.proofs.contains(".repeat(n), ")".repeat(n))),
-        ("operators", 199, |n| format!("{}true", "true && ".repeat(n))),
-        ("operators", 399, |n| format!("{}1 == 1", "1 + ".repeat(n))),
-        ("operators", 399, |n| format!("context{} == 1", ".a".repeat(n))),
-        ("operators", 399, |n| format!("{}true", "if true then true else ".repeat(n))),
+    let (brackets, steps) = ("brackets nest more than 40", "more than 400 steps");
+    // The largest that is read: `when` is two steps, and its bracket is one.
+    let kinds: [(&str, usize, Made); 12] = [
+        (brackets, 39, |n| format!("when {{ {}true{} }}", "(".repeat(n), ")".repeat(n))),
+        (brackets, 39, |n| format!("when {{ {}context.opened{} }}", "(true && ".repeat(n), ")".repeat(n))),
+        (brackets, 39, |n| format!("when {{ {}1{} == 1 }}", "{a:".repeat(n), "}".repeat(n))),
+        (brackets, 39, |n| format!("when {{ {}1{} == 1 }}", "[".repeat(n), "]".repeat(n))),
+        (brackets, 39, |n| format!("when {{ {}1{} }}", "context.proofs.contains(".repeat(n), ")".repeat(n))),
+        (steps, 199, |n| format!("when {{ {}true }}", "true && ".repeat(n))),
+        (steps, 398, |n| format!("when {{ {}1 == 1 }}", "1 + ".repeat(n))),
+        (steps, 398, |n| format!("when {{ context{} == 1 }}", ".a".repeat(n))),
+        (steps, 398, |n| format!("when {{ context{} == 1 }}", "[\"a\"]".repeat(n))),
+        (steps, 398, |n| format!("when {{ {}true }}", "if true then true else ".repeat(n))),
+        (steps, 200, |n| " when { true }".repeat(n)),
+        // A closing bracket of another kind closes nothing.
+        (brackets, 39, |n| format!("when {{ {}1{} }}", "f(],".repeat(n), ")".repeat(n))),
     ];
     for (why, read, made) in kinds {
-        let policy = |n| format!("@id(\"deep\")\npermit(principal, action, resource) when {{ {} }};", made(n));
-        assert!(!findings(&policy(read)).iter().any(|f| f.message.contains(why)), "{}", policy(3));
-        let all = findings(&policy(20_000));
-        assert!(all.iter().any(|f| f.severity == Severity::Error && f.line == 3 && f.message.contains(why)), "{}: {all:?}", policy(3));
+        let policy = |n| format!("@id(\"deep\")\npermit(principal, action, resource) {};", made(n));
+        let told = |n| findings(&policy(n)).iter().any(|f| f.severity == Severity::Error && f.line == 3 && f.message.contains(why));
+        assert_eq!((told(read), told(read + 1), told(20_000)), (false, true, true), "{}", policy(3));
     }
-    let schema = format!("type Deep = {}Long{};", "Set<".repeat(20_000), ">".repeat(20_000));
-    let all = lint::check(&schema, &[]);
-    assert!(all.iter().any(|f| f.message.contains("brackets nest")), "{all:?}");
+    // After a comment that ends with a carriage return, Cedar reads on.
+    let hidden = format!("permit(principal, action, resource) when {{ // x\r {}true{}\n }};", "(".repeat(20_000), ")".repeat(20_000));
+    assert!(findings(&hidden).iter().any(|f| f.message.contains(brackets)));
+    // One that is not closed is none of the next policy's.
+    let unclosed = "permit(principal, action, resource) when { (true };\n".repeat(50);
+    assert!(!findings(&unclosed).iter().any(|f| f.message.contains(brackets)));
+}
+
+#[test]
+fn a_schema_that_goes_too_deep_is_told() {
+    let shipped = Sources::shipped().schema;
+    let told = |more: String, why: &str| {
+        let end = shipped.rfind('}').unwrap();
+        let schema = format!("{}{more}{}", &shipped[..end], &shipped[end..]);
+        lint::check(&schema, &[]).iter().any(|f| f.severity == Severity::Error && f.message.contains(why))
+    };
+    let links = |n: usize| (1..=n).map(|n| format!("entity A{n} in A{};\n", n - 1)).collect::<String>();
+    for (n, too_many) in [(200, false), (20_000, true)] {
+        assert_eq!(told(format!("entity A0;\n{}", links(n)), "declarations"), too_many);
+    }
+    let doubled = |n: usize| (1..=n).map(|n| format!("type T{n} = {{ a: T{}, b: T{} }};\n", n - 1, n - 1)).collect::<String>();
+    for (n, too_many) in [(8, false), (100, true)] {
+        assert_eq!(told(format!("type T0 = {{ a: Long }};\n{}", doubled(n)), "types of its own"), too_many);
+    }
+    for (n, too_deep) in [(30, false), (20_000, true)] {
+        assert_eq!(told(format!("type Deep = {}Long{};", "Set<".repeat(n), ">".repeat(n)), "brackets nest"), too_deep);
+    }
+}
+
+/// A carriage return ends a comment, for Cedar: what stands after it is a policy, and is not lost.
+#[test]
+fn no_policy_is_lost_behind_a_comment() {
+    let text = "@id(\"one\")\npermit(principal, action == Countersign::Action::\"view:name\", resource) when { context.level >= 3 };\n// a note\r@id(\"two\") forbid(principal, action == Countersign::Action::\"view:name\", resource) when { context.risk >= 7 };\n";
+    let mut sources = Sources::shipped();
+    sources.files.push(("own.cedar".into(), text.into()));
+    let engine = Engine::load(sources.schema, sources.files).unwrap();
+    let ids: Vec<_> = engine.policy_ids().map(|id| id.to_string()).collect();
+    assert!(["one", "two"].iter().all(|id| ids.iter().any(|known| known == id)), "{ids:?}");
 }
