@@ -76,8 +76,8 @@ pub fn routes() -> Router<App> {
         .route("/me", get(home))
         .merge(phone::routes())
         .route("/me/service-code", get(code))
-        // Who only asks whether there is something there, as previews and checkers of links do, does not spend the link.
-        .route("/me/enter", get(enter).head(|| async { StatusCode::METHOD_NOT_ALLOWED }))
+        // Who asks by HEAD wants to know whether something is there, and does not spend the link.
+        .route("/me/enter", get(enter).head(|| async { StatusCode::OK }))
         .route("/me/freeze", post(freeze))
         .route("/me/sign-out", post(sign_out))
         .route("/undo/{token}", get(link_page).post(link_do))

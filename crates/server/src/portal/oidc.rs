@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 use axum::{
     Router,
     extract::{Query, State},
-    http::{HeaderMap, header},
+    http::{HeaderMap, StatusCode, header},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -63,7 +63,7 @@ pub struct SignIn {
 
 /// The routes.
 pub fn routes() -> Router<App> {
-    Router::new().route("/me/sign-in/provider", get(start)).route("/me/sign-in/callback", get(callback))
+    Router::new().route("/me/sign-in/provider", get(start)).route("/me/sign-in/callback", get(callback).head(|| async { StatusCode::OK }))
 }
 
 /// A sign-in on its way. The browser that began it keeps it, sealed to the hash of its state: anybody
