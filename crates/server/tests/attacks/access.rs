@@ -9,7 +9,7 @@ use crate::common::{
     API_KEY, Setup, World,
     pages::{self, FORM, own, send},
     portal::Portal,
-    routes::{ROUTES, Who, example, in_sources},
+    routes::{ROUTES, VERBS, Who, example, in_sources, verbs_in_source},
 };
 
 /// A route that is not in the list has no test of who may call it.
@@ -18,6 +18,7 @@ fn every_route_is_in_the_list() {
     let listed: BTreeSet<(String, String)> = ROUTES.iter().map(|(m, p, _)| ((*m).to_owned(), (*p).to_owned())).collect();
     assert_eq!(listed.len(), ROUTES.len(), "each once");
     assert_eq!(listed, in_sources());
+    assert_eq!(VERBS.to_vec(), verbs_in_source(), "and every verb of a call");
 }
 
 fn method(name: &str) -> Method { name.parse().unwrap() }

@@ -4,10 +4,10 @@ use countersign_core::{action::Role, call::Event, id::AccountId};
 
 use crate::common::{World, hides, people::*, phone::Phone};
 
-const VERBS: [(&str, &[(&str, &str)]); 11] = [
+const VERBS: [(&str, &[(&str, &str)]); 14] = [
     ("heard", &[("what", "email"), ("value", ANA_MAIL)]), ("reveal", &[("field", "name")]), ("request", &[("action", "change:phone")]),
     ("prove", &[("factors", "sms_code")]), ("word", &[("word", "x")]), ("cancel", &[]), ("perform", &[("action", "do:request_refund")]),
-    ("speak-for", &[("account_number", "10004713")]), ("switch", &[("reason", "I want this call for myself")]), ("hand-over", &[("queue", "agents")]), ("end", &[]),
+    ("voice-enrol", &[]), ("voice-compare", &[]), ("voice-remove", &[]), ("speak-for", &[("account_number", "10004713")]), ("switch", &[("reason", "I want this call for myself")]), ("hand-over", &[("queue", "agents")]), ("end", &[]),
 ];
 
 #[tokio::test]

@@ -167,7 +167,16 @@ pub const ROUTES: [(&str, &str, Who); 129] = [
 ];
 
 /// The verbs of `/desk/call/{id}/{verb}`.
-pub const VERBS: [&str; 13] = ["accept", "heard", "reveal", "request", "prove", "link", "word", "cancel", "perform", "speak-for", "switch", "hand-over", "end"];
+pub const VERBS: [&str; 16] = [
+    "accept", "heard", "reveal", "request", "prove", "link", "word", "cancel", "voice-enrol", "voice-compare", "voice-remove", "perform", "speak-for", "switch", "hand-over", "end",
+];
+
+/// Those that the source knows.
+pub fn verbs_in_source() -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/desk.rs")).unwrap();
+    let arms = text.split("match verb {").nth(1).unwrap().split("_ => return Err(WebError::NotFound)").next().unwrap();
+    arms.lines().filter_map(|line| Some(line.strip_prefix("        \"")?.split_once("\" =>")?.0.to_owned())).collect()
+}
 
 /// A route with something in the place of its parameters.
 pub fn example(path: &str) -> String {
