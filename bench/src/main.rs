@@ -91,7 +91,7 @@ struct Cli {
     /// How often that is done
     #[arg(long, default_value_t = 10)]
     rounds: u32,
-    /// Accounts of the largest record: 10000000 takes 50 GB in PostgreSQL
+    /// Accounts of the largest record: 10000000 takes 55 GB of disk in PostgreSQL
     #[arg(long, default_value_t = 1_000_000)]
     accounts_most: u64,
     /// Accounts in the database alone, and not in a file as well

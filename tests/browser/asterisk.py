@@ -193,8 +193,10 @@ match=127.0.0.1
         return f"--- Asterisk\n{out[-4000:]}\n{log.read_text(errors='replace')[-6000:] if log.exists() else ''}"
 
     def wrote(self) -> str:
-        """What it has said, without the numbers of its threads: one of them may look like a PIN."""
-        return re.sub(r"(DEBUG|VERBOSE|NOTICE|WARNING|ERROR)\[\d+\]", r"\1", self.said())
+        """All that it has written, without the numbers of its threads: one of them may look like a PIN."""
+        files = [self.folder / "out", self.folder / "log" / "messages"]
+        text = "\n".join(file.read_text(errors="replace") for file in files if file.exists())
+        return re.sub(r"(DEBUG|VERBOSE|NOTICE|WARNING|ERROR)\[\d+\]", r"\1", text)
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:

@@ -251,6 +251,26 @@ def test_a_broken_policy_is_told_with_its_place(tmp_path: Path) -> None:
     assert said.returncode == 1 and "nowhere.cedar" in said.stderr
 
 
+# ── signatures ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_vectors_of_signatures_are_checked_line_by_line(tmp_path: Path) -> None:
+    vectors = Path(__file__).parents[2] / "crates" / "stir" / "tests" / "vectors" / "passport.json"
+    said = command("stir", "check", "--vectors", vectors)
+    lines = [line for line in said.stdout.splitlines() if line.startswith("ok ")]
+    assert said.returncode == 0 and f"All {len(lines)} vectors" in said.stdout and len(lines) > 20, said.stdout + said.stderr
+    # At another time nothing is fresh any more: each line says what comes and what should.
+    later = tmp_path / "later.json"
+    text = json.loads(vectors.read_text())
+    for vector in text["vectors"]:
+        vector["now"] += 3600
+    later.write_text(json.dumps(text))
+    said = command("stir", "check", "--vectors", later)
+    assert said.returncode == 1 and "WRONG" in said.stdout and "should be" in said.stdout and "do not come out" in said.stdout, said.stdout
+    (tmp_path / "empty.json").write_text("{}")
+    assert command("stir", "check", "--vectors", tmp_path / "empty.json").returncode == 1
+
+
 # ── the record ─────────────────────────────────────────────────────────────────────────────────
 
 

@@ -67,13 +67,14 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
     finished: list[str] = []
     wrong: list[BaseException] = []
     killed: list[Server] = []
+    over = threading.Event()
 
     def play(seed: int) -> None:
         dice = random.Random(seed)
         try:
-            # Until enough nodes have died under them.
+            # Until enough nodes have died under them, or nobody kills any more.
             mine = 0
-            while mine < 4 or len(killed) < 2:
+            while mine < 4 or (len(killed) < 2 and not over.is_set()):
                 caller = Persistent(world, MAYA, dice)
                 caller.proves_by_pin("9999", "6402")
                 finished.append(caller.sid)
@@ -85,13 +86,16 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
     for player in players:
         player.start()
     dice = random.Random(5)
-    while any(player.is_alive() for player in players) and len(killed) < 8:
-        time.sleep(dice.uniform(0.1, 0.5))
-        victim = dice.choice(world.servers)
-        world.servers.remove(victim)
-        victim.kill()
-        killed.append(victim)
-        keep_words(request, world.start(len(killed)))
+    try:
+        while any(player.is_alive() for player in players) and len(killed) < 8:
+            time.sleep(dice.uniform(0.1, 0.5))
+            victim = dice.choice(world.servers)
+            world.servers.remove(victim)
+            victim.kill()
+            killed.append(victim)
+            keep_words(request, world.start(len(killed)))
+    finally:
+        over.set()
     for player in players:
         player.join(timeout=120)
     assert not wrong, wrong

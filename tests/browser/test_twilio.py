@@ -383,7 +383,7 @@ def test_a_planned_stop_is_quick_and_loses_nothing(world: World) -> None:
     stream = Stream(desk, "/desk/events")
     before = world.installation.run("audit", "export").stdout
     took = world.server.stop()
-    assert took < 12, f"it took {took:.1f} s"
+    assert took < 8, f"it took {took:.1f} s"
     assert world.server.process.returncode == 0, world.server.said()
     assert stream.ended.wait(5), "whoever listened was let go"
     assert world.installation.run("audit", "export").stdout.startswith(before)

@@ -54,7 +54,7 @@ def again(sound: list[float], seed: int) -> list[float]:
 
 
 def said(digits: list[int], seed: int) -> list[float]:
-    """Ten words that stand for digits, with pauses between them: pieces of a synthesised voice."""
+    """These digits, each by one of ten words that are pieces of a synthesised voice, with pauses."""
     dice = random.Random(seed)  # noqa: S311
     sounds = [recording("rms-0"), recording("rms-1")]
     made: list[float] = []

@@ -127,7 +127,7 @@ struct Talk {
     spelled: bool,
     /// Until when something is said into the line.
     saying: Option<Instant>,
-    /// The tones that are shown: after one the other side listens.
+    /// How many tones were shown: after one the other side listens.
     tones: u64,
     record: bool,
     heard: Vec<i16>,
@@ -188,6 +188,7 @@ impl Talk {
                         self.saying = None;
                     }
                     let tones = line.ear(|ear| ear.tones);
+                    // What was said before a tone stands before it.
                     self.listen(line);
                     for _ in self.tones..tones {
                         self.line(format_args!("{DIM}… a tone{DIM:#}"));

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A port for a program, below those that the system gives away: nobody takes it until the program has.
+/// A port for a program, below those that the system gives to whoever does not ask for one.
 fn free(ip: IpAddr) -> u16 {
     let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), ip);
     (0..10_000).map(|n| 10_000 + ((seed % 14_000 + n * 7919) % 14_000) as u16).find(|port| UdpSocket::bind((ip, *port)).is_ok()).expect("a port")
@@ -255,7 +255,7 @@ impl Baresip {
             return None;
         };
         let (port, console, folder) = (free(ip), free(ip), folder(name));
-        let modules = ["/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules"].into_iter().find(|path| Path::new(path).is_dir())?;
+        let modules = ["/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules"].into_iter().find(|path| Path::new(path).is_dir()).expect("baresip without its modules");
         let config = format!(
             "sip_listen {ip}:{port}\naudio_source aufile,{tone}\naudio_player aufile,{out}\naudio_alert aufile,{out}\nausrc_srate 8000\nauplay_srate 8000\n\
              module_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule cons.so\nmodule_tmp account.so\nmodule_app menu.so\n\
@@ -350,7 +350,7 @@ impl Drop for Kamailio {
 impl Kamailio {
     fn start(name: &str, gateway: &Gateway) -> Option<Self> {
         let program = program("kamailio")?;
-        let modules = std::fs::read_dir("/usr/lib").ok()?.filter_map(|entry| Some(entry.ok()?.path().join("kamailio/modules"))).find(|path| path.is_dir())?;
+        let modules = std::fs::read_dir("/usr/lib").ok()?.filter_map(|entry| Some(entry.ok()?.path().join("kamailio/modules"))).find(|path| path.is_dir()).expect("Kamailio without its modules");
         let port = free(Ipv4Addr::LOCALHOST.into());
         let folder = folder(name);
         let config = format!(

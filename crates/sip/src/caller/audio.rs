@@ -22,8 +22,8 @@ const FRESH: usize = RATE * 30;
 /// Distances of packets that are kept, at most.
 const GAPS: usize = 100_000;
 const TICK: Duration = Duration::from_millis(20);
-/// The tone after which the other side listens, in hertz: what Countersign plays.
-const TONE: f64 = 880.0;
+/// The tone after which Countersign listens, in hertz. It lasts 200 ms.
+pub const TONE: f64 = 880.0;
 
 /// What a line has heard so far.
 #[derive(Clone, Debug, Default)]
@@ -42,8 +42,8 @@ pub struct Ear {
     pub gaps: Vec<u16>,
     /// The law of the last packet.
     pub law: Option<Law>,
-    /// How often the tone after which the other side listens (880 Hz) has begun. It is short, so it is
-    /// looked for in every packet: whoever looks now and then would miss it.
+    /// How often [`TONE`] has begun, where sound is kept. It is short, so it is looked for in every packet:
+    /// whoever looks now and then would miss it.
     pub tones: u64,
     /// The packet with which the last of them was heard.
     tone_at: u64,
@@ -74,7 +74,7 @@ impl Ear {
         power / (energy * samples.len() as f64 / 2.0) > 0.7
     }
 
-    /// Whether the tone after which the other side listens began within the last second.
+    /// Whether [`TONE`] was recognised within the last 50 packets of sound, a second.
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.tones > 0 && self.packets - self.tone_at < 50

@@ -22,7 +22,7 @@ use rsipstack::transport::TransportLayer;
 use rsipstack::transport::udp::UdpConnection;
 use tokio::sync::{mpsc, watch};
 
-pub use audio::Ear;
+pub use audio::{Ear, TONE};
 pub use recognise::Recogniser;
 use audio::Audio;
 

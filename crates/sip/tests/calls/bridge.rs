@@ -54,7 +54,7 @@ async fn a_secret_in_mid_call_reaches_no_agent() {
     let mut stage = Stage::playing(vec![talk.clone()], vec![vec![talk]]).await;
     let phone = phone().await;
     let (caller, desk) = talking(&mut stage, &phone, &agent).await;
-    stage.push(Steps::new([Step::Play(vec![tone(880.0, 300)]), gather_for(6, 30_000)]));
+    stage.push(Steps::new([Step::Play(vec![tone(880.0, 200)]), gather_for(6, 30_000)]));
     // The caller hears the prompt, the agent a soft tone and nothing of the caller, who speaks on.
     assert!(caller.until(LIMIT, |ear| ear.tones == 1).await);
     assert!(caller.until(LIMIT, |ear| ear.is_silent()).await, "the agent is heard during the entry");

@@ -6,7 +6,7 @@ use crate::script::{HERE, LIMIT, Stage, Told, gather, gather_for, phone, setting
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prompt_is_heard_keys_arrive_and_the_call_is_ended() {
-    let mut stage = Stage::playing(vec![Step::Play(vec![tone(880.0, 400)]), gather(8)], vec![vec![Step::HangUp]]).await;
+    let mut stage = Stage::playing(vec![Step::Play(vec![tone(880.0, 200)]), gather(8)], vec![vec![Step::HangUp]]).await;
     let phone = phone().await;
     let line = phone.call(&stage.uri()).await.unwrap();
     let wanted = Told::Incoming { from: "+12025550123".into(), asserted: vec![], to: "+12025550100".into(), identity: vec![] };
@@ -118,13 +118,13 @@ async fn steps_that_are_pushed_take_the_place_of_those_that_go_on() {
     let line = phone.call(&stage.uri()).await.unwrap();
     stage.incoming().await;
     assert!(line.until(LIMIT, |ear| ear.hears(500.0)).await);
-    assert!(stage.push(Steps::numbered(2, [Step::Play(vec![tone(880.0, 300)]), Step::Hold(tone(1000.0, 1000))])));
+    assert!(stage.push(Steps::numbered(2, [Step::Play(vec![tone(880.0, 200)]), Step::Hold(tone(1000.0, 1000))])));
     assert!(line.until(LIMIT, |ear| ear.tones == 1).await);
     assert!(line.until(LIMIT, |ear| ear.hears(1000.0)).await);
     // The same again, and an older one: nothing happens.
     assert!(stage.push(Steps::numbered(2, [Step::HangUp])));
     assert!(stage.push(Steps::numbered(1, [Step::HangUp])));
-    assert!(stage.push(Steps::numbered(3, [Step::Play(vec![tone(880.0, 300)])])));
+    assert!(stage.push(Steps::numbered(3, [Step::Play(vec![tone(880.0, 200)])])));
     assert!(line.until(LIMIT, |ear| ear.tones == 2).await);
     stage.expect(Told::Finished).await;
     assert!(stage.push(Steps::numbered(4, [Step::HangUp])));

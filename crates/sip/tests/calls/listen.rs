@@ -88,7 +88,7 @@ async fn the_tone_before_listening_is_not_missed() {
     let line = phone.call(&stage.uri()).await.unwrap();
     stage.incoming().await;
     assert!(matches!(stage.next().await, Told::Heard(..)));
-    assert!(line.until(LIMIT, |ear| ear.tones == 1).await);
+    assert!(line.until(LIMIT, |ear| ear.tones >= 1).await);
     assert!(matches!(stage.next().await, Told::Heard(..)));
     assert!(line.until(LIMIT, |ear| ear.tones == 2 && !ear.is_asked()).await, "it was asked more than a second ago");
 }

@@ -18,7 +18,7 @@ async fn far(answers: u16) -> Phone {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_answers_hears_keys_and_hangs_up() {
     let far = far(200).await;
-    let mut stage = Stage::playing(vec![], vec![vec![Step::Play(vec![tone(880.0, 300)]), gather(2)], vec![Step::Hold(tone(600.0, 1000))]]).await;
+    let mut stage = Stage::playing(vec![], vec![vec![Step::Play(vec![tone(880.0, 200)]), gather(2)], vec![Step::Hold(tone(600.0, 1000))]]).await;
     let rung = stage.gateway.handle().ring(CallKey::random(), &to(&far.uri())).unwrap();
     let line = far.taken().await.unwrap();
     assert_eq!(rung.await, Ok(Rung::Answered));

@@ -16,7 +16,7 @@ use super::programs::{Folder, missing};
 /// Long enough for a machine that does much else.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A port for a program, below those that the system gives away: nobody takes it until the program has.
+/// A port for a program, below those that the system gives to whoever does not ask for one.
 fn free() -> u16 {
     let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), ());
     (0..10_000)

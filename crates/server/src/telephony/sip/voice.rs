@@ -230,7 +230,7 @@ pub(super) fn pause(milliseconds: u64) -> Arc<Clip> {
 /// The tone after which a caller is listened to, the same everywhere.
 pub(crate) fn tone() -> Arc<Clip> {
     static TONE: OnceLock<Arc<Clip>> = OnceLock::new();
-    TONE.get_or_init(|| Clip::tone(880.0, 0.2, Duration::from_millis(200), Duration::from_millis(100))).clone()
+    TONE.get_or_init(|| Clip::tone(countersign_sip::caller::TONE, 0.2, Duration::from_millis(200), Duration::from_millis(100))).clone()
 }
 
 /// Between two messages.
