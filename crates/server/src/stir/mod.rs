@@ -104,6 +104,16 @@ impl Stir {
         }
     }
 
+    /// What a call is worth that came with its Identity headers and, perhaps, a word of whoever passes them on:
+    /// the lower of the two. What could not be checked leaves theirs.
+    pub async fn beside(self: &Arc<Self>, runner: &Arc<Runner>, theirs: Verstat, call: Signed) -> Verstat {
+        match self.check(runner, call).await {
+            Verstat::Unchecked | Verstat::None => theirs,
+            ours if theirs == Verstat::None || worth(ours) < worth(theirs) => ours,
+            _ => theirs,
+        }
+    }
+
     /// What a token is worth that a webhook brought beside the vendor's own word: it can only lower it.
     pub async fn lower(self: &Arc<Self>, runner: &Arc<Runner>, theirs: Verstat, token: &str, of: String, orig: &str, dest: &str) -> Verstat {
         let Some(header) = header(token) else { return theirs };

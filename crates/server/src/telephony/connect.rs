@@ -243,7 +243,7 @@ async fn event(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Resul
         What::Start => Happened::Started {
             number: contact.customer_endpoint.as_ref().and_then(Endpoint::number), to: contact.system_endpoint.as_ref().and_then(Endpoint::number),
             // Connect says nothing of signatures.
-            verstat: Verstat::None,
+            verstat: Verstat::None, identity: Vec::new(),
         },
         What::Keys => {
             let step = step.ok_or_else(|| Refused::malformed(&app, "step is missing: pass on $.External.step"))?;

@@ -19,6 +19,7 @@ use crate::{
     App,
     recording::About,
     runner::{Line, Reply, RunError},
+    stir::Signed,
 };
 
 /// Most keys of one entry; `Gather` never asks for more.
@@ -109,8 +110,10 @@ pub enum Happened {
         number: Option<E164>,
         /// The number that was called.
         to: Option<E164>,
-        /// The network's word on the calling number.
+        /// The network's word on the calling number, as the sender has it.
         verstat: Verstat,
+        /// The Identity headers of the call (RFC 8224), where the sender passes them on.
+        identity: Vec<String>,
     },
     /// A call of ours was answered.
     Answered,
@@ -149,7 +152,14 @@ async fn taken(app: &App, call: &Named, waiting: &Waiting, happened: Happened) -
     call.check(app).await?;
     let over = Reply { n: 0, directives: vec![Directive::HangUp] };
     match happened {
-        Happened::Started { number, to, verstat } => {
+        Happened::Started { number, to, verstat, identity } => {
+            let verstat = match (&app.stir, &number, &to) {
+                (Some(stir), Some(number), Some(to)) if !identity.is_empty() => {
+                    let of = format!("{}/{}", call.adapter, call.reference);
+                    stir.beside(&app.runner, verstat, Signed { of, identity, orig: number.expose().to_owned(), dest: to.expose().to_owned() }).await
+                }
+                _ => verstat,
+            };
             let dialled = to.is_some() && to == app.app_number;
             let first = incoming(app, call.adapter, number.as_ref(), verstat, dialled).await?;
             let line = Line { reference: call.reference.clone(), number };

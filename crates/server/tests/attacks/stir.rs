@@ -7,10 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign_core::{call::Event, risk::Verstat, time::Span};
+use countersign_core::{call::Event, id::CallId, risk::Verstat, time::Span};
 use countersign_server::stir::{Signed, Stir, fetch::{Fetcher, Instead, Limits}};
 use countersign_stir::{Address, Attest, Original, Settings, Signer};
 use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::{CertificateDer, PrivatePkcs8KeyDer}};
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -20,6 +21,8 @@ use tokio_rustls::TlsAcceptor;
 use super::signing::{Certificate, DAY, Key, NOW, ORIGID, World as Ca, der, n};
 use crate::common::{
     Setup, World,
+    lines::{ATTESTATION, jambonz_event, of_http, of_jambonz},
+    pages::send,
     people::{ANA_LINE, LIAM_LINE},
     phone::Phone,
     sip::{self, CENTER, Gate},
@@ -358,4 +361,47 @@ async fn a_token_beside_a_vendors_word_only_lowers_it() {
     phone.begins(&[("StirPassportToken", &lower)]).await;
     let Event::Started { verstat: found, .. } = &world.events(phone.id).await[0] else { panic!() };
     assert_eq!(*found, Verstat::PassedC);
+}
+
+/// A telephone system that passes the headers on need not be believed: they are checked here. Beside its own word the
+/// lower of the two counts.
+#[tokio::test]
+async fn signatures_that_a_webhook_passes_on_are_checked_here() {
+    let scene = Scene::new().await;
+    let world = scene.world().await;
+    let found = async |id: CallId| {
+        let Event::Started { verstat, .. } = &world.events(id).await[0] else { panic!() };
+        *verstat
+    };
+    let index = &world.app.runner.vault.index;
+    for (n, (what, attestation, identity, verstat)) in [
+        ("signed", Value::Null, vec![(Attest::A, GOOD, ANA_LINE)], Verstat::PassedA),
+        ("weaker than their word", json!("A"), vec![(Attest::C, GOOD, ANA_LINE)], Verstat::PassedC),
+        ("their word is weaker", json!("C"), vec![(Attest::A, GOOD, ANA_LINE)], Verstat::PassedC),
+        ("another's", Value::Null, vec![(Attest::A, GOOD, LIAM_LINE)], Verstat::Failed),
+        ("another's beside their word", json!("A"), vec![(Attest::A, GOOD, LIAM_LINE)], Verstat::Failed),
+        ("not to be had", json!("B"), vec![(Attest::A, "https://certs.example.org/none.pem", ANA_LINE)], Verstat::PassedB),
+        ("not to be had, and no word", Value::Null, vec![(Attest::A, "https://certs.example.org/none.pem", ANA_LINE)], Verstat::None),
+        ("none", Value::Null, vec![], Verstat::None),
+    ].into_iter().enumerate() {
+        world.pass(Span::seconds(1));
+        let identity: Vec<String> = identity.into_iter().map(|(attest, x5u, orig)| scene.about(&world, attest, x5u, orig, 0)).collect();
+        let call = format!("gw-{n}");
+        let event = json!({ "event": "started", "call": call, "from": ANA_LINE, "to": CENTER, "attestation": attestation, "identity": identity });
+        send(&world.router, of_http(&world.house(), world.now(), &event)).await.ok();
+        assert_eq!(found(CallId(index.blind("http", &call).0)).await, verstat, "{what}");
+    }
+    let page = send(&world.router, of_http(&world.house(), world.now(), &json!({ "event": "started", "call": "many", "from": ANA_LINE, "to": CENTER, "identity": vec!["x"; 17] }))).await;
+    page.is(400);
+    // jambonz passes on the headers of the INVITE.
+    for (n, (headers, verstat)) in [
+        (json!({ "Identity": scene.header(&world, Attest::B, GOOD) }), Verstat::PassedB),
+        (json!({ "identity": [scene.about(&world, Attest::A, GOOD, LIAM_LINE, 0)], ATTESTATION: "<sip:x@example.com>;verstat=TN-Validation-Passed-A" }), Verstat::Failed),
+        (json!({ ATTESTATION: "<sip:x@example.com>;verstat=TN-Validation-Passed-A" }), Verstat::PassedA),
+    ].into_iter().enumerate() {
+        let sid = format!("0a1b2c3d-0000-4000-8000-{n:012}");
+        let event = jambonz_event(&sid, &json!({ "call_status": "ringing", "sip": { "headers": headers } }));
+        send(&world.router, of_jambonz(&world.house(), world.now(), "/jambonz/call", &event)).await.ok();
+        assert_eq!(found(CallId(index.blind("jambonz", &sid).0)).await, verstat, "{event}");
+    }
 }

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-const KNOWN: [&str; 17] = [
-    "$schema", "title", "description", "type", "required", "properties", "additionalProperties", "enum", "const", "items", "minimum", "maximum", "maxLength", "oneOf",
+const KNOWN: [&str; 18] = [
+    "$schema", "title", "description", "type", "required", "properties", "additionalProperties", "enum", "const", "items", "maxItems", "minimum", "maximum", "maxLength", "oneOf",
     "$ref", "example", "default",
 ];
 
@@ -48,6 +48,11 @@ pub fn check_in(root: &Value, schema: &Value, value: &Value) -> Result<(), Strin
         && u64::try_from(text.chars().count()).unwrap() > most
     {
         return Err(format!("{text:?} is longer than {most}"));
+    }
+    if let (Some(most), Some(list)) = (fields.get("maxItems").and_then(Value::as_u64), value.as_array())
+        && u64::try_from(list.len()).unwrap() > most
+    {
+        return Err(format!("more than {most} items"));
     }
     if let Some(choices) = fields.get("oneOf") {
         let fit: Vec<_> = choices.as_array().unwrap().iter().map(|choice| check_in(root, choice, value)).collect();

@@ -271,6 +271,16 @@ impl Event {
         })
     }
 
+    /// The Identity headers of the INVITE. A header that stood there more than once is a list.
+    fn identity(&self) -> Vec<String> {
+        let headers = self.sip.iter().flat_map(|sip| &sip.headers).filter(|(key, _)| key.eq_ignore_ascii_case("identity"));
+        let texts = headers.flat_map(|(_, value)| match value {
+            Value::Array(list) => list.as_slice(),
+            one => std::slice::from_ref(one),
+        });
+        texts.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
     /// The network's word, where a trunk that can be believed writes it. Said twice it is said by nobody.
     fn verstat(&self, header: Option<&String>) -> Verstat {
         let value = header.zip(self.sip.as_ref()).and_then(|(name, sip)| {
@@ -329,7 +339,7 @@ fn hooked(app: &App, jambonz: &Jambonz, uri: &Uri, sid: &Sid) -> Result<(Named, 
 async fn call(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Verbs {
     let (jambonz, event, sid, _) = checked(&app, &headers, &body)?;
     let (number, to) = (event.from.as_deref().and_then(number), event.to.as_deref().and_then(number));
-    let started = Happened::Started { number, to, verstat: event.verstat(jambonz.attestation_header.as_ref()) };
+    let started = Happened::Started { number, to, verstat: event.verstat(jambonz.attestation_header.as_ref()), identity: event.identity() };
     let call = Named::theirs(&app, NAME, sid.as_str());
     let reply = take(&app, &call, &jambonz.waiting, started).await?;
     answer(&app, jambonz, &call, &reply).await
