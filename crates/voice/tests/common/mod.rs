@@ -98,6 +98,50 @@ pub fn resent(audio: &Audio, seed: u64) -> Audio {
     .unwrap()
 }
 
+/// A recording that a small loudspeaker plays in a room, beside a telephone: no lows and no highs, a little
+/// overdriven, early reflections and what the room keeps for a quarter of a second, and its noise.
+pub fn loudspeaker(audio: &Audio, seed: u64) -> Audio {
+    let mut dice = Dice(seed);
+    let level = spread(audio.samples());
+    let drive = dice.between(1.0, 2.5);
+    let mut cone: Vec<f32> = audio
+        .samples()
+        .iter()
+        .map(|sample| (drive * sample / (3.0 * level)).tanh())
+        .collect();
+    // Poles at 400 to 600 Hz and at 2,200 to 3,000 Hz, 6 dB an octave, each of them twice.
+    let (low, high) = (dice.between(400.0, 600.0), dice.between(2200.0, 3000.0));
+    for _ in 0..2 {
+        let (keep, pass) = ((-TAU * low / 8000.0).exp(), 1.0 - (-TAU * high / 8000.0).exp());
+        let (mut before, mut out, mut smooth) = (0.0, 0.0, 0.0);
+        for sample in &mut cone {
+            out = keep * (out + *sample - before);
+            before = *sample;
+            smooth += pass * (out - smooth);
+            *sample = smooth;
+        }
+    }
+    let echoes: Vec<(usize, f32)> = (0..40)
+        .map(|_| {
+            let delay = dice.between(0.004, 0.25);
+            ((delay * 8000.0) as usize, dice.noise() * 0.25 * 10f32.powf(-3.0 * delay / 0.25))
+        })
+        .collect();
+    let mut heard: Vec<f32> = (0..cone.len() + 1000)
+        .map(|n| {
+            let direct = cone.get(n).copied().unwrap_or(0.0);
+            let room = echoes.iter().filter_map(|(delay, gain)| Some(gain * cone.get(n.checked_sub(*delay)?)?));
+            direct + room.sum::<f32>()
+        })
+        .collect();
+    let signal = spread(&heard);
+    let noise = signal * 10f32.powf(-dice.between(20.0, 28.0) / 20.0);
+    for sample in &mut heard {
+        *sample = (*sample + noise * dice.noise()) * 0.08 / signal;
+    }
+    Audio::from_samples(heard).unwrap()
+}
+
 /// Ten words that stand for digits, with pauses between them: pieces of synthesised voices.
 pub fn said(digits: &[u8], seed: u64) -> Audio {
     let mut dice = Dice(seed);
