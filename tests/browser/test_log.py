@@ -191,5 +191,11 @@ def test_a_witness_of_its_own_signs_the_log(world: World, tmp_path: Path) -> Non
         world.server.stop()
         put_back(world, backup)
         assert "witness.example.org has seen this log with" in refused(world)
+        # As a log of another name it is served. The witness knows nothing of that one, and is not in its way.
+        config.write_text(config.read_text() + '\n[log]\norigin = "calls.example.com/log-2"\n')
+        world.start()
+        called(world)
+        world.logged()
+        assert Http(world.server.url).get("/log/checkpoint").text.startswith("calls.example.com/log-2\n")
     finally:
         witness.stop()

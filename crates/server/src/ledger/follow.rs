@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::{Mutex, PoisonError}, time::Duration};
 
-use super::{LedgerError, Sequencer, head, sequencer::intact, witness::Witnesses};
+use super::{Head, LedgerError, Sequencer, head, sequencer::intact, witness::{Witnesses, replaced}};
 use crate::runner::{RunError, Runner};
 
 /// Batches in a row before the witnesses have their turn.
@@ -32,15 +32,29 @@ impl Log {
     /// # Errors
     /// [`LedgerError::Behind`], [`LedgerError::Damaged`], and when the record does not answer.
     pub async fn check(&self, runner: &Runner) -> Result<(), LedgerError> {
-        let seen = head(&runner.store).await?;
-        self.remembered(seen.size)?;
-        intact(&runner.store, &seen).await?;
-        match self.witnesses.seen_more(runner, PATIENCE).await {
-            // Another node has gone on while this one looked.
-            Err(LedgerError::Behind { seen, .. }) if head(&runner.store).await?.size >= seen => Ok(()),
-            other => other,
+        let latest = head(&runner.store).await?;
+        intact(&runner.store, &latest).await?;
+        self.not_behind(runner, self.remembered(latest.size)).await?;
+        if self.is_named(&latest) {
+            self.not_behind(runner, self.witnesses.seen_more(runner, PATIENCE).await).await?;
         }
+        Ok(())
     }
+
+    /// Another node may have gone on while this one looked: then what was seen is what there is now.
+    async fn not_behind(&self, runner: &Runner, found: Result<(), LedgerError>) -> Result<(), LedgerError> {
+        if let Err(LedgerError::Behind { seen, here, .. }) = &found {
+            let now = head(&runner.store).await?.size;
+            if now > *here && now >= *seen {
+                return Ok(());
+            }
+        }
+        found
+    }
+
+    /// Whether the head is of the log that is kept now. One of another name is shown to nobody: witnesses know
+    /// it, and what became of it.
+    fn is_named(&self, head: &Head) -> bool { head.origin.as_deref() == Some(self.sequencer.origin()) }
 
     /// One turn. One node has it at a time; two do no harm.
     pub async fn follow(&self, runner: &Runner) -> Result<(), LedgerError> {
@@ -77,7 +91,7 @@ impl Log {
                 break;
             }
         }
-        let signed = self.witnesses.show(runner).await?;
+        let signed = if self.is_named(&head(&runner.store).await?) { self.witnesses.show(runner).await? } else { 0 };
         runner.metrics.log_witnesses.set(i64::try_from(signed).unwrap_or(i64::MAX));
         Ok(())
     }
@@ -98,8 +112,6 @@ impl Log {
     /// Whole or as it was; that it may lag behind by one is no harm.
     fn remember(&self, size: u64) -> Result<(), LedgerError> {
         let Some(file) = &self.memory else { return Ok(()) };
-        let partial = file.with_extension("partial");
-        let written = std::fs::write(&partial, format!("{size}\n")).and_then(|()| std::fs::rename(&partial, file));
-        written.map_err(|e| RunError::Store(format!("log.memory {}: {e}", file.display())).into())
+        replaced(file, format!("{size}\n").as_bytes()).map_err(|e| RunError::Store(format!("log.memory {}: {e}", file.display())).into())
     }
 }

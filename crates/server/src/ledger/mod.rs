@@ -98,6 +98,8 @@ pub(crate) struct Head {
     pub expected: Expect,
     /// What was signed; none: the log is empty.
     pub note: Option<Note>,
+    /// The log's name when it was signed.
+    pub origin: Option<String>,
     /// What it says.
     pub size: u64,
     /// The root.
@@ -107,12 +109,12 @@ pub(crate) struct Head {
 /// Reads the head.
 pub(crate) async fn head(store: &Store) -> Result<Head, LedgerError> {
     let Some(doc) = store.doc(HEAD, ONE).await? else {
-        return Ok(Head { expected: Expect::New, note: None, size: 0, root: tree::empty() });
+        return Ok(Head { expected: Expect::New, note: None, origin: None, size: 0, root: tree::empty() });
     };
     let text = String::from_utf8(doc.body).map_err(|_| LedgerError::Damaged("its head is no text".into()))?;
     let note = Note::parse(&text)?;
-    let Checkpoint { size, root, .. } = Checkpoint::parse(note.text())?;
-    Ok(Head { expected: Expect::Version(doc.version), note: Some(note), size, root })
+    let Checkpoint { origin, size, root } = Checkpoint::parse(note.text())?;
+    Ok(Head { expected: Expect::Version(doc.version), note: Some(note), origin: Some(origin), size, root })
 }
 
 /// The tiles that a proof needs, read beforehand: the arithmetic of proofs waits for nothing.

@@ -239,10 +239,14 @@ impl Watcher {
 /// On disk before this returns, whole or as it was.
 fn keep(file: &Path, logs: &[Witnessed]) -> std::io::Result<()> {
     let kept = Kept { logs: logs.iter().map(|log| (log.origin.clone(), (log.latest.0, hex::encode(log.latest.1)))).collect() };
-    let text = serde_json::to_vec_pretty(&kept)?;
+    replaced(file, &serde_json::to_vec_pretty(&kept)?)
+}
+
+/// Whole or as it was, also after a power cut.
+pub(super) fn replaced(file: &Path, text: &[u8]) -> std::io::Result<()> {
     let partial = file.with_extension("partial");
     let mut to = std::fs::File::create(&partial)?;
-    to.write_all(&text)?;
+    to.write_all(text)?;
     to.sync_all()?;
     std::fs::rename(&partial, file)?;
     if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {

@@ -152,7 +152,8 @@ async fn taken(app: &App, call: &Named, waiting: &Waiting, happened: Happened) -
     call.check(app).await?;
     let over = Reply { n: 0, directives: vec![Directive::HangUp] };
     match happened {
-        Happened::Started { number, to, verstat, identity } => {
+        Happened::Started { number, to, verstat, mut identity } => {
+            identity.retain(|header| !header.trim().is_empty());
             let verstat = match (&app.stir, &number, &to) {
                 (Some(stir), Some(number), Some(to)) if !identity.is_empty() => {
                     let of = format!("{}/{}", call.adapter, call.reference);

@@ -391,11 +391,13 @@ async fn signatures_that_a_webhook_passes_on_are_checked_here() {
         send(&world.router, of_http(&world.house(), world.now(), &event)).await.ok();
         assert_eq!(found(CallId(index.blind("http", &call).0)).await, verstat, "{what}");
     }
-    let page = send(&world.router, of_http(&world.house(), world.now(), &json!({ "event": "started", "call": "many", "from": ANA_LINE, "to": CENTER, "identity": vec!["x"; 17] }))).await;
+    let page = send(&world.router, of_http(&world.house(), world.now(), &json!({ "event": "started", "call": "many", "from": ANA_LINE, "to": CENTER, "identity": vec!["x"; 13] }))).await;
     page.is(400);
     // jambonz passes on the headers of the INVITE.
     for (n, (headers, verstat)) in [
         (json!({ "Identity": scene.header(&world, Attest::B, GOOD) }), Verstat::PassedB),
+        // Two that hold, of which the weaker counts, in one text.
+        (json!({ "y": format!("{}, {}", scene.about(&world, Attest::A, GOOD, ANA_LINE, 1), scene.about(&world, Attest::C, GOOD, ANA_LINE, 2)) }), Verstat::PassedC),
         (json!({ "identity": [scene.about(&world, Attest::A, GOOD, LIAM_LINE, 0)], ATTESTATION: "<sip:x@example.com>;verstat=TN-Validation-Passed-A" }), Verstat::Failed),
         (json!({ ATTESTATION: "<sip:x@example.com>;verstat=TN-Validation-Passed-A" }), Verstat::PassedA),
     ].into_iter().enumerate() {

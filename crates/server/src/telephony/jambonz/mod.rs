@@ -271,14 +271,15 @@ impl Event {
         })
     }
 
-    /// The Identity headers of the INVITE. A header that stood there more than once is a list.
+    /// The Identity headers of the INVITE, by their long or their short name. A header that stood there more than
+    /// once is one text here, with commas between its values.
     fn identity(&self) -> Vec<String> {
-        let headers = self.sip.iter().flat_map(|sip| &sip.headers).filter(|(key, _)| key.eq_ignore_ascii_case("identity"));
+        let headers = self.sip.iter().flat_map(|sip| &sip.headers).filter(|(key, _)| ["identity", "y"].iter().any(|name| key.eq_ignore_ascii_case(name)));
         let texts = headers.flat_map(|(_, value)| match value {
             Value::Array(list) => list.as_slice(),
             one => std::slice::from_ref(one),
         });
-        texts.filter_map(Value::as_str).map(str::to_owned).collect()
+        texts.filter_map(Value::as_str).flat_map(values).collect()
     }
 
     /// The network's word, where a trunk that can be believed writes it. Said twice it is said by nobody.
@@ -293,6 +294,21 @@ impl Event {
             _ => Verstat::None,
         }
     }
+}
+
+/// The values of a header in one text: commas part them, outside of quotes and brackets.
+fn values(text: &str) -> Vec<String> {
+    let (mut quoted, mut bracketed) = (false, false);
+    let parts = text.split(|c| {
+        match c {
+            '"' => quoted = !quoted,
+            '<' if !quoted => bracketed = true,
+            '>' if !quoted => bracketed = false,
+            _ => {}
+        }
+        c == ',' && !quoted && !bracketed
+    });
+    parts.map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect()
 }
 
 /// The routes that jambonz calls.
