@@ -122,6 +122,45 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
     assert not re.search(r'"level":"ERROR"', world.said()), world.said()
 
 
+def test_a_code_counts_once_while_nodes_die(world: World, request: pytest.FixtureRequest) -> None:
+    """A texted code comes to two nodes at the same time, as a webhook that is sent again, and nodes are killed
+    under it: it proves once, and on another call it is a wrong one."""
+    for _ in range(2):
+        keep_words(request, world.start())
+    dice = random.Random(7)
+    first = Persistent(world, MAYA, dice)
+    first.arrive()
+    code = until("a code is texted", lambda: texted(world))[-1]
+    path, form = first.action, first.form(Digits=code, FinishedOnKey="#")
+    answers: list[Reply] = []
+    senders = [threading.Thread(target=lambda: answers.append(first.send(path, form)), daemon=True) for _ in range(4)]
+    for sender in senders:
+        sender.start()
+    for n in range(2):
+        victim = world.servers.pop(dice.randrange(len(world.servers)))
+        victim.kill()
+        keep_words(request, world.start(n + 1))
+    for sender in senders:
+        sender.join(timeout=60)
+    assert len({answer.text for answer in answers}) == 1 and len(answers) == 4, [answer.text for answer in answers]
+    assert "that was accepted" in answers[0].text
+    first.completed()
+
+    second = Persistent(world, MAYA, dice)
+    second.arrive()
+    until("another code is texted", lambda: len(texted(world)) == 2)
+    assert "that was accepted" not in second.key(code).words
+    second.completed()
+    sequencer(world)
+    kinds = Counter(json.loads(line)["event"]["type"] for line in world.installation.run("audit", "export").stdout.splitlines() if '"call/' in line)
+    assert (kinds["proved"], kinds["challenge_failed"]) == (1, 1), kinds
+    assert len(set(texted(world))) == 2, "each is texted once"
+
+
+def texted(world: World) -> list[str]:
+    return [code for text in world.twilio.texts(MAYA) for code in re.findall(r"code (\d{6})\.", text["Body"])]
+
+
 class Unplugged(Caller):
     """Twilio without a fallback address, and a database that ends every connection before each request."""
 
