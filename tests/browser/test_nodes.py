@@ -157,6 +157,46 @@ def test_a_code_counts_once_while_nodes_die(world: World, request: pytest.Fixtur
     assert len(set(texted(world))) == 2, "each is texted once"
 
 
+def test_no_limit_begins_anew_while_nodes_die(world: World, request: pytest.FixtureRequest) -> None:
+    """Guesses at one PIN on many calls over many nodes that are killed: those that were judged are those that the
+    limit allows, and the right PIN counts no more."""
+    for _ in range(2):
+        keep_words(request, world.start())
+    wrong: list[BaseException] = []
+
+    def guess(seed: int) -> None:
+        try:
+            caller = Persistent(world, MAYA, random.Random(seed))
+            asked = caller.arrive()
+            for n in range(6):
+                if "Please enter your PIN" in asked.words:
+                    asked = caller.key(f"{7000 + seed * 10 + n}")
+                elif "Gather" in asked.text:
+                    asked = caller.key("*")
+                else:
+                    break
+            caller.completed()
+        except BaseException as e:  # noqa: BLE001
+            wrong.append(e)
+
+    guessers = [threading.Thread(target=guess, args=(seed,), daemon=True) for seed in range(8)]
+    for guesser in guessers:
+        guesser.start()
+    dice = random.Random(11)
+    for n in range(3):
+        victim = world.servers.pop(dice.randrange(len(world.servers)))
+        victim.kill()
+        keep_words(request, world.start(n + 1))
+    for guesser in guessers:
+        guesser.join(timeout=120)
+    assert not wrong, wrong
+    last = Persistent(world, MAYA, dice)
+    last.proves_by_pin("6402")
+    sequencer(world)
+    kinds = Counter(json.loads(line)["event"]["type"] for line in world.installation.run("audit", "export").stdout.splitlines() if '"call/' in line)
+    assert (kinds["challenge_failed"], kinds["proved"]) == (5, 0), kinds
+
+
 def texted(world: World) -> list[str]:
     return [code for text in world.twilio.texts(MAYA) for code in re.findall(r"code (\d{6})\.", text["Body"])]
 
