@@ -7,12 +7,14 @@ import os
 import random
 import re
 import secrets
+import socket
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -102,6 +104,12 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
     assert len(finished) >= 16 and len(killed) >= 2, (len(finished), len(killed))
 
     # One node is enough to finish what the others began.
+    all_is_on_record(world, finished)
+    assert not re.search(r'"level":"ERROR"', world.said()), world.said()
+
+
+def all_is_on_record(world: World, finished: list[str]) -> None:
+    """No event is missing or there twice, no wrong entry counted twice, no text was sent twice, and the log verifies."""
     sequencer(world)
     said = world.installation.run("audit", "verify")
     assert said.returncode == 0 and "Verified" in said.stdout, said.stdout + said.stderr
@@ -119,7 +127,78 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
     # A code is made for one challenge: the same words twice are one text sent twice.
     texts = Counter(text["Body"] for text in world.twilio.texts(MAYA) if "code" in text["Body"])
     assert all(count == 1 for count in texts.values()), texts
-    assert not re.search(r'"level":"ERROR"', world.said()), world.said()
+
+
+class Cutting:
+    """A way to the database that ends connections: before what was said has come there, or before the answer is back."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.to, self.cut, self.cuts = (host, port), "", Counter()
+        self.lock = threading.Lock()
+        self.door = socket.create_server(("127.0.0.1", 0))
+        self.port = self.door.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self.door.accept()
+                far = socket.create_connection(self.to)
+            except OSError:
+                return
+            for way in [("before", near, far), ("after", far, near)]:
+                threading.Thread(target=self._pass_on, args=way, daemon=True).start()
+
+    def _pass_on(self, when: str, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                with self.lock:
+                    ends = self.cut == when
+                    if ends:
+                        self.cut = ""
+                        self.cuts[when] += 1
+                if ends:
+                    break
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            end.close()
+
+
+def test_a_network_that_loses_what_is_said(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Between a whole server and its database, in the middle of calls: what was lost before it came is not there, what
+    was lost after it is there once, and no caller is the worse for it."""
+    address = urlsplit(os.environ[DATABASE])
+    way = Cutting(address.hostname or "127.0.0.1", address.port or 5432)
+    through = address._replace(netloc=address.netloc.rsplit("@", 1)[0] + f"@127.0.0.1:{way.port}").geturl()
+    world = World(tmp_path / "world", store=f'postgres = "{through}"\nschema = "n{secrets.token_hex(8)}"')
+    keep_words(request, world.server)
+    over, dice, finished = threading.Event(), random.Random(3), []
+
+    def cuts() -> None:
+        while not over.wait(dice.uniform(0.01, 0.08)):
+            way.cut = dice.choice(["before", "after"])
+
+    cutter = threading.Thread(target=cuts, daemon=True)
+    try:
+        cutter.start()
+        while len(finished) < 8 or min(way.cuts["before"], way.cuts["after"]) < 10:
+            caller = Persistent(world, MAYA, dice)
+            caller.proves_by_pin("9999", "6402")
+            finished.append(caller.sid)
+        over.set()
+        cutter.join()
+        way.cut = ""
+        all_is_on_record(world, finished)
+    finally:
+        over.set()
+        world.close()
+        way.door.close()
 
 
 def test_a_code_counts_once_while_nodes_die(world: World, request: pytest.FixtureRequest) -> None:
