@@ -231,7 +231,7 @@ def test_a_code_counts_once_while_nodes_die(world: World, request: pytest.Fixtur
     assert "that was accepted" not in second.key(code).words
     second.completed()
     sequencer(world)
-    kinds = Counter(json.loads(line)["event"]["type"] for line in world.installation.run("audit", "export").stdout.splitlines() if '"call/' in line)
+    kinds = kinds_of_events(world)
     assert (kinds["proved"], kinds["challenge_failed"]) == (1, 1), kinds
     assert len(set(texted(world))) == 2, "each is texted once"
 
@@ -272,8 +272,13 @@ def test_no_limit_begins_anew_while_nodes_die(world: World, request: pytest.Fixt
     last = Persistent(world, MAYA, dice)
     last.proves_by_pin("6402")
     sequencer(world)
-    kinds = Counter(json.loads(line)["event"]["type"] for line in world.installation.run("audit", "export").stdout.splitlines() if '"call/' in line)
+    kinds = kinds_of_events(world)
     assert (kinds["challenge_failed"], kinds["proved"]) == (5, 0), kinds
+
+
+def kinds_of_events(world: World) -> Counter[str]:
+    """How many there are of each, over all calls."""
+    return Counter(json.loads(line)["event"]["type"] for line in world.installation.run("audit", "export").stdout.splitlines() if '"call/' in line)
 
 
 def texted(world: World) -> list[str]:
@@ -312,8 +317,7 @@ def test_connections_that_end_under_a_call_cost_it_nothing(request: pytest.Fixtu
             caller = Unplugged(lonely.server.url, MAYA, own)
             caller.proves_by_pin("9999", "6402")
             assert caller.ended > 5, caller.ended
-        events = [json.loads(line)["event"] for line in lonely.installation.run("audit", "export").stdout.splitlines() if '"call/' in line]
-        assert Counter(e["type"] for e in events)["challenge_failed"] == 3
+        assert kinds_of_events(lonely)["challenge_failed"] == 3
         assert lonely.installation.run("audit", "verify").returncode == 0
     finally:
         lonely.close()
