@@ -26,7 +26,8 @@ fn outside_quotes(value: &str) -> impl Iterator<Item = (usize, char)> {
 }
 
 /// The values of a header that may hold several: commas part them, outside of quotes and brackets.
-fn parts(value: &str) -> Vec<&str> {
+#[must_use]
+pub fn parts(value: &str) -> Vec<&str> {
     let (mut from, mut bracketed, mut parts) = (0, false, Vec::new());
     for (at, c) in outside_quotes(value) {
         match c {

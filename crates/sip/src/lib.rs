@@ -71,6 +71,7 @@ pub use clip::Clip;
 pub use digest::Digest;
 pub use flow::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Ended, Flow, Gather, Heard, Incoming, Step, Steps, Transfer, Transport};
 pub use gateway::{Figures, Gateway, GatewayError, Handle};
+pub use headers::parts as header_values;
 pub use media::Capture;
 pub use outgoing::{NotRung, Outgoing, Rung};
 pub use settings::{Network, Rate, RtpSource, Settings, Trunk};

@@ -41,7 +41,7 @@ pub use revocation::{ListIssuers, Revocation};
 pub use sign::{Diversion, Original, Signer, Unsigned};
 pub use tnauth::{TnAuthList, TnEntry};
 pub use verdict::{Attest, Reason, Refusal, Verdict, Verstat};
-pub use verify::{Answer, Call, Known, Pending, Settings, Step, Unfetched, Verifier, Want, What};
+pub use verify::{Answer, Call, Known, MOST_HEADERS, Pending, Settings, Step, Unfetched, Verifier, Want, What};
 
 /// What was configured is not fit for use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -17,8 +17,8 @@ use crate::{
     Verdict, Verstat,
 };
 
-/// The most Identity headers that a call may carry.
-const MOST_HEADERS: usize = 12;
+/// The most Identity headers that a call may carry: more are not looked at, and it does not pass.
+pub const MOST_HEADERS: usize = 12;
 /// The most fetches that one call may cause.
 const MOST_FETCHES: usize = 8;
 

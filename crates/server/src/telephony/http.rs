@@ -47,8 +47,6 @@ use crate::{
 pub const NAME: &str = "http";
 /// The environment's name for the secret.
 pub const SECRET: &str = "COUNTERSIGN_HTTP_SECRET";
-/// Identity headers of one call, at most: more are not looked at by whoever verifies.
-const IDENTITIES: usize = 12;
 /// Longest that a question for news is held, in seconds.
 const LONGEST_POLL: u64 = 25;
 /// Longest time to tell a telephone system that a call moved.
@@ -255,7 +253,7 @@ impl Event {
         };
         let happened = match self {
             Self::Started { .. } if call.ours => return Err("call: a name that begins with call_ is ours; give calls that come in a name of your own"),
-            Self::Started { identity: Some(identity), .. } if identity.len() > IDENTITIES => return Err("identity: up to 12 of the call's Identity headers"),
+            Self::Started { identity: Some(identity), .. } if identity.len() > countersign_stir::MOST_HEADERS => return Err("identity: up to 12 of the call's Identity headers"),
             Self::Started { from, to, attestation, identity, .. } => Happened::Started {
                 number: from.as_deref().and_then(number), to: to.as_deref().and_then(number),
                 verstat: verstat(attestation), identity: identity.unwrap_or_default(),

@@ -279,7 +279,7 @@ impl Event {
             Value::Array(list) => list.as_slice(),
             one => std::slice::from_ref(one),
         });
-        texts.filter_map(Value::as_str).flat_map(values).collect()
+        texts.filter_map(Value::as_str).flat_map(countersign_sip::header_values).map(|value| value.trim().to_owned()).collect()
     }
 
     /// The network's word, where a trunk that can be believed writes it. Said twice it is said by nobody.
@@ -294,21 +294,6 @@ impl Event {
             _ => Verstat::None,
         }
     }
-}
-
-/// The values of a header in one text: commas part them, outside of quotes and brackets.
-fn values(text: &str) -> Vec<String> {
-    let (mut quoted, mut bracketed) = (false, false);
-    let parts = text.split(|c| {
-        match c {
-            '"' => quoted = !quoted,
-            '<' if !quoted => bracketed = true,
-            '>' if !quoted => bracketed = false,
-            _ => {}
-        }
-        c == ',' && !quoted && !bracketed
-    });
-    parts.map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect()
 }
 
 /// The routes that jambonz calls.
