@@ -57,18 +57,33 @@ pub struct OnFile {
     pub lang: Lang,
 }
 
+/// How sound came to us: what it was packed in on its last way (RFC 3551).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Codec {
+    /// G.711, mu-law.
+    Pcmu,
+    /// G.711, A-law.
+    Pcma,
+}
+
 /// What the caller said, 8000 samples a second. Wiped when it is dropped.
 #[derive(Clone)]
-pub struct Sound(Arc<Zeroizing<Vec<i16>>>);
+pub struct Sound {
+    samples: Arc<Zeroizing<Vec<i16>>>,
+    codec: Option<Codec>,
+}
 
 impl Sound {
-    /// Samples as they came.
-    pub fn new(samples: Vec<i16>) -> Self { Self(Arc::new(Zeroizing::new(samples))) }
+    /// Samples as they came, and in which codec. `None`: it is not known, or nothing came.
+    pub fn new(samples: Vec<i16>, codec: Option<Codec>) -> Self { Self { samples: Arc::new(Zeroizing::new(samples)), codec } }
     /// The samples. Every caller of this is a place to review.
-    pub fn expose(&self) -> &[i16] { &self.0 }
+    pub fn expose(&self) -> &[i16] { &self.samples }
+    /// What they came in.
+    pub fn codec(&self) -> Option<Codec> { self.codec }
 }
 impl fmt::Debug for Sound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "Sound({} samples)", self.0.len()) }
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "Sound({} samples)", self.samples.len()) }
 }
 
 /// How good sound was.
@@ -80,6 +95,12 @@ pub struct Quality {
     pub speech: u32,
     /// Speech above the background, in tenths of a decibel.
     pub snr: u16,
+    /// Samples at the rail, in ten thousandths. 0 in events from before it was kept.
+    #[serde(default)]
+    pub clipped: u16,
+    /// What the sound came in, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<Codec>,
 }
 
 /// Why a take is not good enough. The caller is told.

@@ -12,7 +12,7 @@ use countersign_core::{
     id::{AccountId, CallId},
     secret::Secret,
     time::{Span, Timestamp},
-    voice::{self, Comparison, Fault, Outcome, Place, Sound},
+    voice::{self, Codec, Comparison, Fault, Outcome, Place, Sound},
 };
 use countersign_store::{DocWrite, Expect};
 use countersign_voice::{
@@ -238,7 +238,7 @@ impl Voices {
     /// Looks at one take. `before` are those that are there.
     fn take(&self, before: Option<&[u8]>, sound: &Sound) -> (Take, voice::Quality) {
         let Ok(audio) = Audio::from_pcm16(sound.expose()) else { return (Take::Faulty(Fault::Failed), voice::Quality::default()) };
-        let quality = told(&self.engine.quality(&audio));
+        let quality = told(&self.engine.quality(&audio), sound.codec());
         let enrolment = match before {
             None => Some(self.engine.enrol(Speech::SamePhrase)),
             // A node that uses another network took the takes before: they are not to be mixed.
@@ -283,7 +283,7 @@ impl Voices {
                     (Some(occasion), Some(take)) => template.adapt(take, &verification, occasion).is_ok(),
                     _ => false,
                 };
-                (Comparison { learnt, place: self.place(&verification), ..compared(&verification) }, learnt.then(|| template.to_bytes()))
+                (Comparison { learnt, place: self.place(&verification), ..compared(&verification, sound.codec()) }, learnt.then(|| template.to_bytes()))
             }
             Err(e) => {
                 tracing::error!(error = %e, "a voice could not be compared");
@@ -317,11 +317,14 @@ pub(crate) fn unusable(problem: &Problem) -> Outcome {
 fn thousandths(value: f32) -> i64 { (f64::from(value) * 1000.0).round() as i64 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers as of `as`: what is too large becomes the largest, what is negative becomes 0")]
-pub(crate) fn told(quality: &Quality) -> voice::Quality {
-    voice::Quality { length: (quality.seconds * 1000.0) as u32, speech: (quality.speech * 1000.0) as u32, snr: (quality.snr * 10.0) as u16 }
+pub(crate) fn told(quality: &Quality, codec: Option<Codec>) -> voice::Quality {
+    voice::Quality {
+        length: (quality.seconds * 1000.0) as u32, speech: (quality.speech * 1000.0) as u32, snr: (quality.snr * 10.0) as u16,
+        clipped: (quality.clipped * 10_000.0) as u16, codec,
+    }
 }
 
-fn compared(v: &Verification) -> Comparison {
+fn compared(v: &Verification, codec: Option<Codec>) -> Comparison {
     let outcome = match &v.verdict {
         Verdict::Alike => Outcome::Alike,
         Verdict::Unlike => Outcome::Unlike,
@@ -332,7 +335,7 @@ fn compared(v: &Verification) -> Comparison {
         Verdict::NotCalibrated => Outcome::NotCalibrated,
     };
     Comparison {
-        outcome, quality: told(&v.quality), score: v.score.map(thousandths), threshold: v.threshold.map(thousandths),
+        outcome, quality: told(&v.quality, codec), score: v.score.map(thousandths), threshold: v.threshold.map(thousandths),
         likelihood: v.log_likelihood_ratio.map(thousandths),
         phrase: match v.phrase { PhraseCheck::Same(_) => Some(true), PhraseCheck::Other(_) => Some(false), PhraseCheck::NotChecked => None },
         recording: match v.replay { ReplayCheck::Stored(_) => Some(true), ReplayCheck::NotStored(_) => Some(false), ReplayCheck::NotChecked => None },

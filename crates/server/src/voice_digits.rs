@@ -40,7 +40,7 @@ impl Voices {
     fn learn_row(&self, before: Option<&[u8]>, row: Row, last: bool, sound: &Sound) -> (Result<Zeroizing<Vec<u8>>, Fault>, Quality) {
         let digits = before.map_or(Some(Digits::default()), |bytes| Digits::from_bytes(bytes).ok());
         let (Some(mut digits), Ok(audio)) = (digits, Audio::from_pcm16(sound.expose())) else { return (Err(Fault::Failed), Quality::default()) };
-        let quality = told(&self.engine.quality(&audio));
+        let quality = told(&self.engine.quality(&audio), sound.codec());
         let learnt = match self.engine.learn_digits(&mut digits, row.digits(), &audio) {
             DigitsTake::Learnt if last && !digits.is_complete() => Err(Fault::Failed),
             DigitsTake::Learnt => Ok(Zeroizing::new(digits.to_bytes())),
@@ -61,7 +61,7 @@ impl Voices {
             DigitsVerdict::Unusable(problem) => unusable(problem),
             DigitsVerdict::NotLearnt => Outcome::Failed,
         };
-        Checked { outcome, quality: told(&check.quality), nearer: check.nearer.map(|n| u16::try_from(n).unwrap_or(u16::MAX)) }
+        Checked { outcome, quality: told(&check.quality, sound.codec()), nearer: check.nearer.map(|n| u16::try_from(n).unwrap_or(u16::MAX)) }
     }
 }
 

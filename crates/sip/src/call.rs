@@ -315,7 +315,7 @@ impl Call {
             Mail::Told(Told::Heard(turn)) => {
                 if turn == self.turn && matches!(self.now, Now::Listening) {
                     self.now = Now::Idle;
-                    self.ask(Question::Heard(Heard(self.session.heard().unwrap_or_default())));
+                    self.ask(Question::Heard(self.session.heard().unwrap_or_default()));
                 }
                 Ok(())
             }

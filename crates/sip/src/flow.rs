@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clip::Clip;
+use crate::g711::Law;
 use zeroize::Zeroizing;
 
 /// Names a call for as long as it lasts. Random; tells nothing about it.
@@ -157,20 +158,30 @@ impl fmt::Debug for Step {
 }
 
 /// What a caller said: 8000 samples a second, 16 bits linear. Overwritten in memory when it is dropped.
-pub struct Heard(pub(crate) Zeroizing<Vec<i16>>);
+#[derive(Default)]
+pub struct Heard {
+    pub(crate) samples: Zeroizing<Vec<i16>>,
+    pub(crate) law: Option<Law>,
+}
 
 impl Heard {
     /// The samples, for whoever listens.
     #[must_use]
     pub fn into_samples(mut self) -> Vec<i16> {
-        std::mem::take(&mut *self.0)
+        std::mem::take(&mut *self.samples)
+    }
+
+    /// In which law it came. `None`: nothing came.
+    #[must_use]
+    pub fn law(&self) -> Option<Law> {
+        self.law
     }
 }
 
 impl fmt::Debug for Heard {
     /// Without a sound.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Heard({} samples)", self.0.len())
+        write!(f, "Heard({} samples)", self.samples.len())
     }
 }
 

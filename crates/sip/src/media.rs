@@ -22,12 +22,12 @@ pub use self::capture::Capture;
 use self::leg::Leg;
 use crate::clip::{Clip, FRAME};
 use crate::dtmf::{Detector, Event};
+use crate::flow::Heard;
 use crate::g711::Law;
 use crate::gateway::Counts;
 use crate::rtp::Packet;
 use crate::sdp::Agreed;
 use crate::settings::RtpSource;
-use zeroize::Zeroizing;
 
 /// The thread wakes every so many milliseconds, and a session sends every fourth time.
 const STEP: u64 = 5;
@@ -224,7 +224,7 @@ impl Session {
     }
 
     /// What was heard.
-    pub fn heard(&self) -> Option<Zeroizing<Vec<i16>>> {
+    pub fn heard(&self) -> Option<Heard> {
         lock(&self.inner).captured.take()
     }
 
@@ -305,7 +305,7 @@ struct Inner {
     /// What the caller says, while somebody listens, under its number.
     capture: Option<(Capture, u64)>,
     /// What they said.
-    captured: Option<Zeroizing<Vec<i16>>>,
+    captured: Option<Heard>,
     talk: Option<Talk>,
     /// When the caller was last heard.
     heard: u64,
@@ -347,7 +347,7 @@ impl Inner {
         if self.capture.as_ref().is_some_and(|(capture, _)| capture.is_over(now))
             && let Some((capture, number)) = self.capture.take()
         {
-            self.captured = Some(capture.into_samples());
+            self.captured = Some(Heard { law: capture.law(), samples: capture.into_samples() });
             (self.tell)(Told::Heard(number));
         }
         if due {

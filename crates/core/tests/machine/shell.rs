@@ -321,7 +321,7 @@ impl Shell {
             Do::Heard(text, confidence) => Input::Heard(Heard { text: text.as_str().into(), confidence }),
             Do::NoKeys => Input::NoKeys,
             Do::HungUp => Input::HungUp,
-            Do::Recorded(..) => Input::Recorded(Sound::new(vec![4071; 160])),
+            Do::Recorded(..) => Input::Recorded(Sound::new(vec![4071; 160], None)),
             Do::Tick => Input::Tick,
             Do::Freeze => Input::AccountFrozen,
             Do::Desk(agent, role, command) => Input::Desk { agent, role, command },

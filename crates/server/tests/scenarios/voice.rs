@@ -11,7 +11,7 @@ use countersign_core::{
     risk::Verstat,
     secret::E164,
     time::Span,
-    voice::{Comparison, Fault, Outcome, Settings, Sound, Stopped},
+    voice::{Codec, Comparison, Fault, Outcome, Settings, Sound, Stopped},
 };
 use countersign_server::{
     outbox::provider::Channel,
@@ -45,7 +45,7 @@ pub async fn world_with(voices: Option<Arc<Voices>>, setup: Setup) -> World {
 }
 pub async fn world() -> World { world_with(Some(calibrated()), Setup::default()).await }
 
-pub fn sound(audio: &Audio) -> Sound { Sound::new(audio.samples().iter().map(|s| (s * 32_767.0) as i16).collect()) }
+pub fn sound(audio: &Audio) -> Sound { Sound::new(audio.samples().iter().map(|s| (s * 32_767.0) as i16).collect(), Some(Codec::Pcma)) }
 pub fn ana(seed: u64) -> Audio { again(&voice("rms-0"), seed) }
 
 /// Somebody on a line that can be heard.
@@ -251,7 +251,7 @@ async fn what_a_forger_plays_is_told_and_raises_scrutiny() {
     let mut robin = world.robin().await;
     let mut call = Caller::at(&world, &mut robin).await;
     robin.act("voice-compare", &[]).await.ok();
-    let endless = Sound::new(vec![1_000; 30 * 60 * 8_000]);
+    let endless = Sound::new(vec![1_000; 30 * 60 * 8_000], None);
     let began = std::time::Instant::now();
     call.does(|| Input::Recorded(endless.clone())).await.unwrap();
     assert_eq!(call.compared().await.outcome, Outcome::Failed);
@@ -299,6 +299,9 @@ async fn nobody_enrols_another_and_nobody_enrols_by_the_way() {
     assert_eq!(said[0], Prompt::VoiceNotTheSame, "the same recording is no second take");
     let faults: Vec<Fault> = call.events().await.into_iter().filter_map(|e| if let Event::VoiceTake { fault, .. } = e { fault } else { None }).collect();
     assert_eq!(faults, [Fault::SameRecording]);
+    // What the sound was like is on record, and what it came in.
+    let heard: Vec<_> = call.events().await.into_iter().filter_map(|e| if let Event::VoiceTake { quality, .. } = e { Some(quality) } else { None }).collect();
+    assert!(!heard.is_empty() && heard.iter().all(|q| q.codec == Some(Codec::Pcma) && q.speech > 0 && q.clipped < 50), "{heard:?}");
     // The call ends in the middle of it: nothing is left.
     robin.end().await;
     assert_eq!((kept(&world, TAKES).await, kept(&world, TEMPLATE).await), (0, 0));

@@ -25,6 +25,7 @@ pub struct Capture {
     /// Whose stream it is, and at which time of it the answer begins.
     first: Option<(u32, u32)>,
     samples: Zeroizing<Vec<i16>>,
+    law: Option<Law>,
     most: usize,
     /// Milliseconds of speech, and when it was last heard.
     spoken: u64,
@@ -44,7 +45,7 @@ impl Capture {
     pub fn new(now: u64, longest: Duration) -> Self {
         let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).min(super::LONGEST_ANSWER);
         let most = usize::try_from(longest).unwrap_or(0) * PER_MILLISECOND;
-        Self { began: now, longest, first: None, samples: Zeroizing::new(Vec::with_capacity(most)), most, spoken: 0, last: now }
+        Self { began: now, longest, first: None, samples: Zeroizing::new(Vec::with_capacity(most)), law: None, most, spoken: 0, last: now }
     }
 
     /// One packet of sound. What is lost on the way stays silence; what is of another stream, or from
@@ -57,6 +58,7 @@ impl Capture {
         if self.samples.len() < end {
             self.samples.resize(end, 0);
         }
+        self.law = Some(law);
         let mut level = 0;
         for (to, byte) in self.samples.iter_mut().take(end).skip(at).zip(packet.payload) {
             *to = law.decode(*byte);
@@ -73,6 +75,12 @@ impl Capture {
     #[must_use]
     pub fn is_over(&self, now: u64) -> bool {
         now.saturating_sub(self.began) >= self.longest || (self.spoken >= ANSWER && now.saturating_sub(self.last) >= PAUSE)
+    }
+
+    /// In which law the last of it came. `None`: nothing came.
+    #[must_use]
+    pub fn law(&self) -> Option<Law> {
+        self.law
     }
 
     /// What was said: 16 bits linear, 8,000 samples a second. Perhaps nothing.

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use countersign_core::voice::Sound;
+use countersign_core::voice::{Codec, Sound};
 use countersign_sip::{Capture, g711::Law, rtp::Packet};
 use reqwest::Method;
 use tokio::{
@@ -253,7 +253,7 @@ async fn listen(socket: &UdpSocket, asks: &mut watch::Receiver<Asked>) -> End {
         if taken.is_over(now) {
             let answer = *answer;
             return match capture {
-                Some((_, taken)) if sound => End::Heard(answer, Sound::new(std::mem::take(&mut *taken.into_samples()))),
+                Some((_, taken)) if sound => End::Heard(answer, Sound::new(std::mem::take(&mut *taken.into_samples()), Some(Codec::Pcmu))),
                 _ => End::Failed("no sound came: does asterisk.sound_address name us as Asterisk reaches us?".into()),
             };
         }

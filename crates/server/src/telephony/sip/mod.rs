@@ -18,9 +18,9 @@ use countersign_core::{
     prompt::{Directive, Lang, Music, Prompt},
     risk::Verstat,
     secret::{E164, Secret},
-    voice::Sound,
+    voice::{Codec, Sound},
 };
-use countersign_sip::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Clip, Ended, Flow, Gather, Gateway, GatewayError, Handle, Heard, Incoming, Settings, Step, Steps};
+use countersign_sip::{AgentEvent, AgentLeg, Answer, Bridge, CallKey, Clip, Ended, Flow, Gather, Gateway, GatewayError, Handle, Heard, Incoming, Settings, Step, Steps, g711::Law};
 use tokio::sync::broadcast::error::RecvError;
 
 use self::{
@@ -380,7 +380,11 @@ impl Flow for Sip {
     }
 
     async fn heard(&self, call: &CallKey, said: Heard) -> Option<Steps> {
-        let sound = Sound::new(said.into_samples());
+        let codec = said.law().map(|law| match law {
+            Law::Mu => Codec::Pcmu,
+            Law::A => Codec::Pcma,
+        });
+        let sound = Sound::new(said.into_samples(), codec);
         self.moved(call, || Input::Recorded(sound.clone())).await
     }
 

@@ -506,9 +506,9 @@ mod tests {
         assert_eq!(line.hear(Heard::Played(1)).0, [Order::Play(2, "clip-2".into())]);
         assert_eq!(line.hear(Heard::Played(2)).0, [Order::Listen(1, LONGEST)]);
         // Of another answer: late, or of nobody.
-        assert_eq!(line.hear(Heard::Said(7, Some(Sound::new(vec![1])))), (vec![], None));
-        assert_eq!(line.hear(Heard::Said(1, Some(Sound::new(vec![0; 800])))), (vec![Order::Deaf], Some("800 samples".into())));
-        assert_eq!(line.hear(Heard::Said(1, Some(Sound::new(vec![0; 800])))), (vec![], None), "once");
+        assert_eq!(line.hear(Heard::Said(7, Some(Sound::new(vec![1], None)))), (vec![], None));
+        assert_eq!(line.hear(Heard::Said(1, Some(Sound::new(vec![0; 800], None)))), (vec![Order::Deaf], Some("800 samples".into())));
+        assert_eq!(line.hear(Heard::Said(1, Some(Sound::new(vec![0; 800], None)))), (vec![], None), "once");
         assert_eq!(line.begin(&[robin()]), [Order::Join]);
         // Nobody could listen, or nobody says anything about it.
         for heard in [Heard::Said(2, None), Heard::Time, Heard::Said(4, None)] {
@@ -595,7 +595,7 @@ mod tests {
             prop::collection::vec(step(), 0..4).prop_map(Move::Begin),
             prop_oneof![
                 "[0-9#*]".prop_map(|key| Heard::Key(key.chars().next().unwrap())), (0u64..6).prop_map(Heard::Played), Just(Heard::AgentUp), Just(Heard::AgentGone),
-                (0u64..6, any::<bool>()).prop_map(|(n, some)| Heard::Said(n, some.then(|| Sound::new(vec![1; 3])))),
+                (0u64..6, any::<bool>()).prop_map(|(n, some)| Heard::Said(n, some.then(|| Sound::new(vec![1; 3], None)))),
             ].prop_map(Move::Hear),
             (1u64..130).prop_map(Move::Later),
         ], 0..60)) {

@@ -21,7 +21,7 @@ use countersign_core::{
     prompt::Directive,
     secret::Secret,
     time::{Span, Timestamp},
-    voice::Sound,
+    voice::{Codec, Sound},
 };
 use countersign_sip::g711::Law;
 use countersign_store::{Commit, CommitError, Guard};
@@ -267,7 +267,7 @@ impl Session {
                         return Over::Lost;
                     }
                 }
-                Ok(Next::Heard) => return if self.goes_on().await { Over::Heard(Sound::new(std::mem::take(&mut *listener.into_samples()))) } else { Over::Moved },
+                Ok(Next::Heard) => return if self.goes_on().await { Over::Heard(Sound::new(std::mem::take(&mut *listener.into_samples()), Some(Codec::Pcmu))) } else { Over::Moved },
                 Ok(Next::Ended) => return Over::Moved,
                 Err(why) => return Over::Broken(why),
             }
