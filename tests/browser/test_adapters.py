@@ -129,6 +129,10 @@ class Call:
     def key(self, digits: str) -> list[dict[str, object]]:
         return self.take(self.post(self.hook, reason="dtmfDetected", digits=digits))
 
+    def hear(self, text: str, confidence: float) -> list[dict[str, object]]:
+        speech = {"language_code": "es-ES", "channel_tag": 1, "is_final": True, "alternatives": [{"confidence": confidence, "transcript": text}], "vendor": {"name": "a vendor"}}
+        return self.take(self.post(self.hook, reason="speechDetected", speech=speech))
+
     def moved(self, hook: dict[str, object]) -> list[dict[str, object]]:
         assert hook["method"] == "POST"
         return self.take(self.post(str(hook["url"]).removeprefix(PUBLIC)))
@@ -152,6 +156,7 @@ webhook_secret_file = "{keys / 'webhook'}"
 api_key_file = "{keys / 'api'}"
 api_url = "{api.url}"
 from = "+12025550101"
+hear_verbal_passwords = true
 [jambonz.agent_phones]
 robin = "{AGENT_PHONE}"
 
@@ -215,6 +220,39 @@ def test_a_call_through_jambonz(world: tuple[World, FakeApi], tmp_path: Path) ->
     assert 'data-level="strong"' in desk.get(f"/desk/call/{name}/panel").text
     assert call.post("/jambonz/status", call_status="completed").status == 204
     none_of([*PERSONAL, code[1], SECRET, KEY], w.said(), "the logs")
+    oracle.close()
+
+
+def test_a_verbal_password_is_said_to_jambonz(world: tuple[World, FakeApi], tmp_path: Path) -> None:
+    """By verbs that jambonz's own schema takes, outside the conference, and nobody else learns the word."""
+    w, api = world
+    oracle, word = Oracle(tmp_path / "oracle"), "linterna azul"
+    ines = {"account_number": "20008813", "name": "Ines Duarte", "language": "es", "mobile": "+12025550173", "verbal_password": word}
+    done = w.installation.run("import", w.installation.customers([ines], "more.csv"))
+    assert done.returncode == 0, done.stderr
+    call = Call(w.server.url, oracle, "+12025550173", "c2")
+    call.arrive()
+    for _ in range(6):
+        if "/assets/music/" not in call.words and "music" not in call.hook:
+            call.key("0")
+        if call.verbs[-1].get("play"):
+            break
+    desk = w.sign_in()
+    name = re.findall(r'data-call="(call_[0-9a-f]{32})"', desk.get("/desk/list").text)[0]
+    assert desk.act(name, "accept").status == 200
+    call.moved(api.next("PUT")[1]["call_hook"])  # type: ignore[arg-type]
+    panel = desk.act(name, "prove", action="", factors="verbal_password").text
+    assert "You hear nothing of it" in panel and "Word the caller says" not in panel, panel
+    call.moved(api.next("PUT", seen=1)[1]["call_hook"])  # type: ignore[arg-type]
+    asked = call.verbs[-1]
+    assert (asked["input"], asked["recognizer"]) == (["digits", "speech"], {"vendor": "default", "language": "es-ES", "profanityFilter": False}), asked
+    assert "hints" not in call.words and "conference" not in call.words
+    call.hear(word, 0.5)
+    assert call.verbs[-1]["input"] == ["digits", "speech"], "what it is not sure of was not said"
+    call.hear("Linterna azul.", 0.93)
+    assert call.verbs[-1]["verb"] == "conference"
+    assert 'data-level="authenticated"' in desk.get(f"/desk/call/{name}/panel").text
+    none_of(["linterna", "Linterna", "azul"], w.said() + w.installation.run("audit", "export").stdout, "logs and record")
     oracle.close()
 
 

@@ -121,11 +121,11 @@ fn lines(app: &App, from: E164) -> Result<Lines, SetupError> {
     let nobody = |_: AgentId| String::new();
     let weak = Arc::downgrade(runner);
     let clock = Arc::new(move || weak.upgrade().map_or(countersign_drill::stage::START, |runner| runner.now()));
-    let settings = HttpSettings { secret_file: None, push_url: None, app_number: None, agent_phones: Default::default() };
+    let settings = HttpSettings { secret_file: None, push_url: None, app_number: None, hear_verbal_passwords: false, least_confidence: 80, agent_phones: Default::default() };
     let http = Arc::new(Http::new(&settings, secret(http::NAME), texts.clone(), URL.into(), clock, nobody)?);
     let settings = JambonzSettings {
         account_sid: ACCOUNT.into(), webhook_secret_file: None, api_key_file: None, api_url: None, from: from.clone(), app_number: None,
-        attestation_header: Some("P-Asserted-Identity".into()), agent_phones: Default::default(),
+        attestation_header: Some("P-Asserted-Identity".into()), hear_verbal_passwords: false, least_confidence: 80, agent_phones: Default::default(),
     };
     let hooks = Hooks::new(URL.into(), runner.vault.clone());
     let ours = hooks.clone();

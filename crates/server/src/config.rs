@@ -185,7 +185,18 @@ pub struct Twilio {
     pub agent_phones: std::collections::BTreeMap<String, E164>,
 }
 
-fn least_confidence() -> u8 { 80 }
+pub(crate) fn least_confidence() -> u8 { 80 }
+
+/// What is to be said about verbal passwords that are said to a recogniser of `whose`.
+pub(crate) fn examine_hearing(say: &mut impl FnMut(Severity, &str, String), section: &str, whose: &str, hears: bool, least: u8) {
+    if hears {
+        let text = format!("what callers say is turned into words by {whose}, which may keep them: switch on what keeps them out of its logs, and look at what these hold");
+        say(Severity::Note, &format!("{section}.hear_verbal_passwords"), text);
+    }
+    if !(50..=100).contains(&least) {
+        say(Severity::Missing, &format!("{section}.least_confidence"), "has to be 50 to 100: below that a recogniser guesses".into());
+    }
+}
 
 /// A provider of your own.
 #[derive(Debug, Clone, Deserialize)]
@@ -378,10 +389,14 @@ impl Config {
         [Some(crate::telephony::sip::NAME), twilio, asterisk].into_iter().flatten().map(str::to_owned).collect()
     }
 
-    /// Whether verbal passwords are said to a machine. A floor that no recogniser has is as good as none.
-    fn hearing(&self) -> Option<Hearing> {
-        let twilio = self.twilio.as_ref().filter(|twilio| twilio.hear_verbal_passwords)?;
-        Some(Hearing { adapter: crate::telephony::twilio::NAME.into(), floor: twilio.least_confidence.clamp(50, 100) })
+    /// Where verbal passwords are said to a machine. A floor that no recogniser has is as good as none.
+    fn hearing(&self) -> Vec<Hearing> {
+        use crate::telephony::{http, jambonz, twilio};
+        let twilio = self.twilio.as_ref().map(|at| (twilio::NAME, at.hear_verbal_passwords, at.least_confidence));
+        let jambonz = self.jambonz.as_ref().map(|at| (jambonz::NAME, at.hear_verbal_passwords, at.least_confidence));
+        let http = self.http.as_ref().map(|at| (http::NAME, at.hear_verbal_passwords, at.least_confidence));
+        let hears = [twilio, jambonz, http].into_iter().flatten().filter(|(_, hears, _)| *hears);
+        hears.map(|(adapter, _, floor)| Hearing { adapter: adapter.into(), floor: floor.clamp(50, 100) }).collect()
     }
 
     /// Whether there is a telephony that can ring customers.
@@ -542,12 +557,7 @@ impl Config {
             if !is_account(&twilio.account_sid) {
                 say(Severity::Missing, "twilio.account_sid", ACCOUNT_FORM.into());
             }
-            if twilio.hear_verbal_passwords {
-                say(Severity::Note, "twilio.hear_verbal_passwords", "what callers say is turned into words by Twilio, which may keep them: switch on its PCI mode or its redaction, and look at what its logs hold".into());
-            }
-            if !(50..=100).contains(&twilio.least_confidence) {
-                say(Severity::Missing, "twilio.least_confidence", "has to be 50 to 100: below that a recogniser guesses".into());
-            }
+            examine_hearing(&mut say, "twilio", "Twilio (its PCI mode or its redaction)", twilio.hear_verbal_passwords, twilio.least_confidence);
             match (twilio.streams, self.voice.is_some()) {
                 (true, true) => say(Severity::Note, "twilio.streams", "what callers say into a take passes through Twilio's media streams: say so where you ask for their consent".into()),
                 (true, false) => say(Severity::Note, "twilio.streams", "listens to nobody: only [voice] asks for it".into()),

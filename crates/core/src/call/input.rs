@@ -94,9 +94,9 @@ pub struct Params {
     /// How long a guarded change can be undone.
     pub undo: Span,
     /// Verbal passwords are said to the telephony's recogniser first, where there is one. Set by the
-    /// section of that telephony.
+    /// sections of these telephonies.
     #[serde(skip)]
-    pub hearing: Option<Hearing>,
+    pub hearing: Vec<Hearing>,
     /// What signals weigh and where scores lead: a section of its own in the configuration.
     #[serde(skip)]
     pub risk: Rules,
@@ -128,7 +128,7 @@ impl Default for Params {
             service_failures: 200,
             cooling_off: Span::days(7),
             undo: Span::days(3),
-            hearing: None,
+            hearing: Vec::new(),
             risk: Rules::default(),
             voice: None,
         }

@@ -9,7 +9,7 @@ use crate::{
     message::{Body, Message, OnFile},
     prompt::Prompt,
     secret::Secret,
-    speech::Heard,
+    speech::{Heard, Hearing},
     time::Span,
 };
 
@@ -89,14 +89,16 @@ impl Turn<'_, '_> {
 
     /// Whether this is said to a recogniser on this call: once, and if that did not help, to the agent.
     pub(super) fn hears(&self, kind: FactorKind) -> bool {
-        let here = self.cx.params.hearing.as_ref().is_some_and(|hearing| hearing.adapter == self.call.adapter);
-        here && kind == FactorKind::VerbalPassword && !self.call.words_to_agent
+        self.hearing().is_some() && kind == FactorKind::VerbalPassword && !self.call.words_to_agent
     }
+
+    /// The recogniser of this call's telephony.
+    fn hearing(&self) -> Option<&Hearing> { self.cx.params.hearing.iter().find(|hearing| hearing.adapter == self.call.adapter) }
 
     /// Words from a recogniser. Where nobody asked for them, or where it is not sure, nothing was said.
     pub(super) fn heard(&mut self, heard: &Heard) -> Result<(), Rejected> {
         let asked = self.call.stage == Stage::Proving && self.call.challenge.as_ref().is_some_and(|c| c.spoken);
-        let floor = self.cx.params.hearing.as_ref().filter(|_| asked).map(|hearing| hearing.floor);
+        let floor = self.hearing().filter(|_| asked).map(|hearing| hearing.floor);
         match floor.and_then(|floor| heard.words(self.call.language(), floor)) {
             Some(words) => self.present(words),
             None => {

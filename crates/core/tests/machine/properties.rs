@@ -441,7 +441,7 @@ fn play(start: Start, ops: impl IntoIterator<Item = Op>, seen: &RefCell<BTreeSet
         match op.clone() {
             Op::Wait(seconds) => shell.wait(Span::seconds(seconds.into())),
             Op::Restart => shell.restart(),
-            Op::Hearing => shell.params.hearing = Some(crate::spoken::hearing()),
+            Op::Hearing => shell.params.hearing = vec![crate::spoken::hearing()],
             Op::Elsewhere(who, n) => elsewhere(&mut shell, who, n),
             Op::Exhaust(n) => exhaust(&mut shell, n),
             Op::History(n) => shell.history = history(n),

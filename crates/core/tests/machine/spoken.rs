@@ -21,7 +21,7 @@ pub fn hearing() -> Hearing { Hearing { adapter: "test".into(), floor: 80 } }
 /// Ana talks to an agent, on a line that has a recogniser.
 fn ana() -> Shell {
     let mut shell = Shell::from(Who::Ana);
-    shell.params = Params { hearing: Some(hearing()), ..Params::default() };
+    shell.params = Params { hearing: vec![hearing()], ..Params::default() };
     shell.reach_agent().open(Who::Ana);
     shell
 }
@@ -129,7 +129,7 @@ fn words_where_digits_are_asked_are_not_judged() {
 #[test]
 fn words_at_any_other_time_prove_nothing() {
     let mut shell = Shell::from(Who::Ana);
-    shell.params.hearing = Some(hearing());
+    shell.params.hearing = vec![hearing()];
     for _ in 0..12 {
         shell.ok(heard(VERBAL));
         assert!(shell.call.level < Level::Authenticated || shell.call.proofs.is_empty(), "{:?}", shell.call.stage);
@@ -148,7 +148,7 @@ fn words_at_any_other_time_prove_nothing() {
 
 #[test]
 fn a_telephone_without_a_recogniser_is_as_before() {
-    for params in [Params::default(), Params { hearing: Some(Hearing { adapter: "another".into(), floor: 80 }), ..Params::default() }] {
+    for params in [Params::default(), Params { hearing: vec![Hearing { adapter: "another".into(), floor: 80 }], ..Params::default() }] {
         let mut shell = ana();
         shell.params = params;
         shell.prove(None, &[VerbalPassword]);

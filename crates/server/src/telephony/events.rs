@@ -11,6 +11,7 @@ use countersign_core::{
     prompt::Directive,
     risk::Verstat,
     secret::{E164, Secret},
+    speech::Heard,
     time::Span,
 };
 
@@ -124,6 +125,13 @@ pub enum Happened {
         /// `None`: nothing was keyed in time.
         keys: Option<Secret>,
     },
+    /// Words, as the telephone's recogniser understood them, for what was asked at this step.
+    Said {
+        /// The number that came with the question.
+        step: u64,
+        /// The words, and how sure it is.
+        heard: Heard,
+    },
     /// The caller hung up.
     HungUp,
     /// The telephone asks what to do.
@@ -174,21 +182,8 @@ async fn taken(app: &App, call: &Named, waiting: &Waiting, happened: Happened) -
                 other => other,
             }
         }
-        Happened::Keyed { step, keys } => {
-            // A step is answered once, whatever comes twice, and one that was never asked is not answered.
-            let command = call.command(&format!("step/{step}"));
-            if !app.runner.has_come_to(call.id, step).await? || !app.runner.still_asks(call.id, step).await? {
-                return match app.runner.repeated(command).await? {
-                    Some(reply) => Ok(reply),
-                    None => Ok(waiting.words(call.id, present(app, call.id).await?)),
-                };
-            }
-            let make = || keys.clone().map_or(Input::NoKeys, Input::Keys);
-            match app.runner.run(call.id, command, make).await {
-                Err(RunError::Rejected(_)) => Ok(Reply { n: step, ..over }),
-                other => other,
-            }
-        }
+        Happened::Keyed { step, keys } => entered(app, call, waiting, step, || keys.clone().map_or(Input::NoKeys, Input::Keys)).await,
+        Happened::Said { step, heard } => entered(app, call, waiting, step, || Input::Heard(heard.clone())).await,
         Happened::HungUp => {
             waiting.forget(call.id);
             match app.runner.run(call.id, call.command("over"), || Input::HungUp).await {
@@ -199,6 +194,34 @@ async fn taken(app: &App, call: &Named, waiting: &Waiting, happened: Happened) -
         }
         Happened::Now => Ok(waiting.words(call.id, present(app, call.id).await?)),
     }
+}
+
+/// What a caller keyed or said at a step. A step is answered once, whatever comes twice, and one that was never
+/// asked is not answered.
+async fn entered(app: &App, call: &Named, waiting: &Waiting, step: u64, make: impl Fn() -> Input + Send) -> Result<Reply, RunError> {
+    let command = call.command(&format!("step/{step}"));
+    if !app.runner.has_come_to(call.id, step).await? || !app.runner.still_asks(call.id, step).await? {
+        return match app.runner.repeated(command).await? {
+            Some(reply) => Ok(reply),
+            None => Ok(waiting.words(call.id, present(app, call.id).await?)),
+        };
+    }
+    match app.runner.run(call.id, command, make).await {
+        Err(RunError::Rejected(_)) => Ok(Reply { n: step, directives: vec![Directive::HangUp] }),
+        other => other,
+    }
+}
+
+/// What a recogniser of a telephone system said: one transcript, and from 0 to 1 how sure it is. Without that,
+/// nobody is sure of anything. `Err`: no such number.
+pub(super) fn transcript(text: &Secret, confidence: Option<f64>) -> Result<Option<Heard>, &'static str> {
+    let confidence = confidence.unwrap_or(0.0);
+    if !(0.0..=1.0).contains(&confidence) {
+        return Err("confidence: a number from 0 to 1");
+    }
+    // Downwards: 79.9 is not 80.
+    let percent = (confidence * 100.0 + 1e-6).floor() as u8;
+    Ok((!text.expose().trim().is_empty()).then(|| Heard { text: text.clone(), confidence: percent }))
 }
 
 /// The same for a flow that may begin again on a call that goes on, because an agent sent the caller

@@ -20,6 +20,7 @@ use countersign_core::{
     prompt::{Directive, Music},
     risk::Verstat,
     secret::{E164, Secret},
+    speech::{Heard, SpeechRecognizer},
     time::Span,
 };
 use reqwest::{Client, Url};
@@ -28,12 +29,12 @@ use serde_json::{Value, json};
 use tokio::{sync::broadcast::error::RecvError, time::{Instant, timeout_at}};
 
 use super::{
-    events::{Happened, Named, Refused, Waiting, agent, is_reference, keys, number, room, take},
+    events::{Happened, Named, Refused, Waiting, agent, is_reference, keys, number, room, take, transcript},
     signed,
 };
 use crate::{
     App,
-    config::{Severity, private_file},
+    config::{Severity, examine_hearing, least_confidence, private_file},
     hub::{Notice, Telephone},
     i18n::{Texts, prompt_id},
     outbox::{
@@ -62,6 +63,12 @@ pub struct HttpSettings {
     pub push_url: Option<String>,
     /// A number of its own that only the portal dials.
     pub app_number: Option<E164>,
+    /// Verbal passwords are said to your telephone system's recogniser first, and to the agent if that does not help.
+    #[serde(default)]
+    pub hear_verbal_passwords: bool,
+    /// What the recogniser is less sure of than this, in percent, was not heard: 50 to 100.
+    #[serde(default = "least_confidence")]
+    pub least_confidence: u8,
     /// The telephones of agents, by sign-in name.
     #[serde(default)]
     pub agent_phones: BTreeMap<String, String>,
@@ -71,6 +78,7 @@ impl HttpSettings {
     /// What is missing or unsafe.
     pub(crate) fn examine(&self, say: &mut impl FnMut(Severity, &str, String)) {
         secret(say, "http.secret_file", self.secret_file.as_ref(), SECRET);
+        examine_hearing(say, "http", "your telephone system", self.hear_verbal_passwords, self.least_confidence);
         match &self.push_url {
             None => say(Severity::Note, "http.push_url", "nobody is told when a call moves: the telephone system has to ask, and customers cannot be rung".into()),
             Some(url) => {
@@ -136,8 +144,8 @@ impl Http {
                 said.map(|(lang, text)| json!({ "do": "say", "prompt": prompt_id(prompt), "lang": lang.code(), "text": text })).collect()
             }
             Directive::Gather { max, timeout, secret } => vec![gather(*max, *timeout, *secret)],
+            Directive::Listen { timeout, lang } => vec![json!({ "do": "listen", "lang": lang.code(), "timeout": timeout, "secret": true })],
             // Nobody listens here; a key leads on, and so does none.
-            Directive::Listen { timeout, lang: _ } => vec![gather(1, *timeout, true)],
             Directive::Record { .. } => vec![gather(1, 1, true)],
             Directive::Hold { music } => {
                 let url = (*music != Music::Silence).then(|| format!("{}/assets/music/{}.wav", self.public_url, music.name()));
@@ -191,6 +199,17 @@ pub(super) enum Event {
         /// The step of the answer that asked.
         step: u64,
     },
+    /// Words, as a recogniser understood them.
+    Said {
+        /// The call.
+        call: String,
+        /// The step of the answer that asked for them.
+        step: u64,
+        /// One transcript.
+        text: Secret,
+        /// How sure the recogniser is, from 0 to 1.
+        confidence: Option<f64>,
+    },
     /// The caller hung up.
     HungUp {
         /// The call.
@@ -236,7 +255,7 @@ impl Event {
     /// The call it is about, as the sender names it.
     fn call(&self) -> &str {
         match self {
-            Self::Started { call, .. } | Self::Answered { call } | Self::Keys { call, .. } | Self::NoKeys { call, .. } | Self::HungUp { call } | Self::Now { call, .. } => call,
+            Self::Started { call, .. } | Self::Answered { call } | Self::Keys { call, .. } | Self::NoKeys { call, .. } | Self::Said { call, .. } | Self::HungUp { call } | Self::Now { call, .. } => call,
         }
     }
 
@@ -264,11 +283,25 @@ impl Event {
                 Happened::Keyed { step, keys: (!keys.is_empty()).then_some(keys) }
             }
             Self::NoKeys { step, .. } => Happened::Keyed { step, keys: None },
+            Self::Said { step, text, confidence, .. } => match Said.heard(&(text, confidence))? {
+                Some(heard) => Happened::Said { step, heard },
+                None => Happened::Keyed { step, keys: None },
+            },
             Self::HungUp { .. } => Happened::HungUp,
             Self::Now { .. } => Happened::Now,
         };
         Ok((call, happened))
     }
+}
+
+/// The recogniser of whoever speaks this contract: one transcript, and how sure it is.
+pub(super) struct Said;
+
+impl SpeechRecognizer for Said {
+    type Answer = (Secret, Option<f64>);
+    type Error = &'static str;
+
+    fn heard(&self, (text, confidence): &(Secret, Option<f64>)) -> Result<Option<Heard>, &'static str> { transcript(text, *confidence) }
 }
 
 /// What to do, in order.
@@ -342,7 +375,7 @@ impl Telephone for Http {
         let agent = call.agent.filter(|_| reply.directives.contains(&Directive::Bridge)).map(|(agent, _)| agent);
         let mut answer = self.answer(&line.reference, call.id, agent, &reply);
         // What asks for a secret is told only to whoever asks: by then a recorder has been told to pause.
-        if reply.directives.iter().any(|directive| matches!(directive, Directive::Gather { secret: true, .. })) {
+        if reply.directives.iter().any(|directive| matches!(directive, Directive::Gather { secret: true, .. } | Directive::Listen { .. })) {
             answer.instructions.clear();
         }
         let moved = Moved { event: "moved", answer };

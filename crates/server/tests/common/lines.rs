@@ -45,12 +45,12 @@ pub fn all(setup: &Setup, runner: &Arc<Runner>, texts: &Arc<Texts>, agents: &Arc
         let runner = Arc::downgrade(runner);
         Arc::new(move || runner.upgrade().map_or(Timestamp(0), |runner| runner.now()))
     };
-    let settings = HttpSettings { secret_file: None, push_url: setup.http_push.clone(), app_number: None, agent_phones: PEOPLE.map(|name| (name.into(), "+12025550190".into())).into() };
+    let settings = HttpSettings { secret_file: None, push_url: setup.http_push.clone(), app_number: None, hear_verbal_passwords: false, least_confidence: 80, agent_phones: PEOPLE.map(|name| (name.into(), "+12025550190".into())).into() };
     let http = Arc::new(Http::new(&settings, secret(&house, http::NAME), texts.clone(), house.url.into(), clock, names()).unwrap());
 
     let settings = JambonzSettings {
         account_sid: ACCOUNT.into(), webhook_secret_file: None, api_key_file: None, api_url: None, from: E164::parse("+12025550100").unwrap(), app_number: None,
-        attestation_header: Some(ATTESTATION.into()), agent_phones: Default::default(),
+        attestation_header: Some(ATTESTATION.into()), hear_verbal_passwords: false, least_confidence: 80, agent_phones: Default::default(),
     };
     let hooks = Hooks::new(house.url.into(), runner.vault.clone());
     let ours = hooks.clone();

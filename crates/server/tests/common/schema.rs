@@ -29,6 +29,7 @@ pub fn check_in(root: &Value, schema: &Value, value: &Value) -> Result<(), Strin
             "array" => value.is_array(),
             "string" => value.is_string(),
             "integer" => value.is_i64() || value.is_u64(),
+            "number" => value.is_number(),
             "boolean" => value.is_boolean(),
             "null" => value.is_null(),
             other => panic!("the type {other:?} is not read here"),
@@ -40,7 +41,7 @@ pub fn check_in(root: &Value, schema: &Value, value: &Value) -> Result<(), Strin
     if fields.get("const").is_some_and(|constant| constant != value) || fields.get("enum").is_some_and(|all| !all.as_array().unwrap().contains(value)) {
         return Err(format!("{value} is none of the values of {schema}"));
     }
-    let number = |key: &str| fields.get(key).and_then(Value::as_i64).zip(value.as_i64());
+    let number = |key: &str| fields.get(key).and_then(Value::as_f64).zip(value.as_f64());
     if number("minimum").is_some_and(|(least, n)| n < least) || number("maximum").is_some_and(|(most, n)| n > most) {
         return Err(format!("{value} is out of range of {schema}"));
     }

@@ -25,6 +25,7 @@ use countersign_core::{
     prompt::{Directive, Music},
     risk::Verstat,
     secret::{E164, Secret},
+    speech::{Heard, SpeechRecognizer},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -32,7 +33,7 @@ use subtle::ConstantTimeEq;
 
 use self::rest::Rest;
 use super::{
-    events::{Happened, Named, Refused, Waiting, agent as agent_of, keys, number, room, take},
+    events::{Happened, Named, Refused, Waiting, agent as agent_of, keys, number, room, take, transcript},
     http::secret,
     kept::{Kept, RUNG},
     signed,
@@ -40,7 +41,7 @@ use super::{
 };
 use crate::{
     App,
-    config::Severity,
+    config::{Severity, examine_hearing, least_confidence},
     hub::Telephone,
     outbox::{delivered, http::endpoint, provider::SetupError},
     runner::{Line, Reply},
@@ -74,6 +75,12 @@ pub struct JambonzSettings {
     pub app_number: Option<E164>,
     /// The SIP header in which a trunk that can be believed says `verstat=…`. Without, no attestation is known.
     pub attestation_header: Option<String>,
+    /// Verbal passwords are said to the application's recogniser first, and to the agent if that does not help.
+    #[serde(default)]
+    pub hear_verbal_passwords: bool,
+    /// What the recogniser is less sure of than this, in percent, was not heard: 50 to 100.
+    #[serde(default = "least_confidence")]
+    pub least_confidence: u8,
     /// The telephones of agents, by sign-in name.
     #[serde(default)]
     pub agent_phones: BTreeMap<String, E164>,
@@ -90,6 +97,7 @@ impl JambonzSettings {
         if let Some(Err(e)) = self.api_url.as_deref().map(|url| endpoint("jambonz.api_url", url)) {
             say(Severity::Missing, "jambonz.api_url", e.to_string());
         }
+        examine_hearing(say, "jambonz", "jambonz and its speech vendor", self.hear_verbal_passwords, self.least_confidence);
         if self.attestation_header.is_some() {
             say(Severity::Note, "jambonz.attestation_header", "is believed as it comes: the trunk must set it itself and remove what callers send".into());
         }
@@ -244,7 +252,39 @@ struct Event {
     to: Option<String>,
     call_status: Option<String>,
     digits: Option<Secret>,
+    speech: Option<Speech>,
     sip: Option<Sip>,
+}
+
+/// What was said into a `gather` that listens, in the form that jambonz gives to every vendor's.
+#[derive(Deserialize)]
+pub struct Speech {
+    #[serde(default)]
+    is_final: bool,
+    #[serde(default)]
+    alternatives: Vec<Alternative>,
+}
+
+#[derive(Deserialize)]
+struct Alternative {
+    transcript: Secret,
+    confidence: Option<f64>,
+}
+
+/// The recogniser of a jambonz application. Of several transcripts the first counts, the likeliest: with all of
+/// them, one answer would be several guesses. One that is not final is none.
+pub struct Recogniser;
+
+impl SpeechRecognizer for Recogniser {
+    type Answer = Speech;
+    type Error = &'static str;
+
+    fn heard(&self, speech: &Speech) -> Result<Option<Heard>, &'static str> {
+        match speech.alternatives.first() {
+            Some(first) if speech.is_final => transcript(&first.transcript, first.confidence),
+            _ => Ok(None),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -359,12 +399,14 @@ async fn step(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Bytes)
     let (call, hook) = hooked(&app, jambonz, &uri, &sid)?;
     let keyed = event.digits.as_ref().map(|digits| keys(digits.expose()).ok_or_else(|| Refused::malformed(&app, "digits is not of jambonz's form"))).transpose()?;
     let keyed = keyed.filter(|keys| !keys.is_empty());
+    let said = event.speech.as_ref().map(|speech| Recogniser.heard(speech)).transpose().map_err(|text| Refused::malformed(&app, text))?.flatten();
     let happened = match keyed {
         // Nobody is there to hear an answer; the status hook says the same.
         None if status != Status::Going => Happened::HungUp,
         // The next words begin by themselves.
         None if hook.more.is_some() => return Ok(Json(json!([]))),
         None if hook.hold.is_some() => Happened::Now,
+        None => said.map_or(Happened::Keyed { step: hook.n, keys: None }, |heard| Happened::Said { step: hook.n, heard }),
         keys => Happened::Keyed { step: hook.n, keys },
     };
     let reply = take(&app, &call, &jambonz.waiting, happened).await?;

@@ -44,14 +44,18 @@ pub fn render(directives: &[Directive], ctx: &Ctx<'_>) -> Value {
             Directive::Gather { .. } | Directive::Listen { .. } | Directive::Record { .. } => {
                 let (max, timeout) = match directive {
                     Directive::Gather { max, timeout, secret: _ } => (*max, *timeout),
-                    // Nobody listens here; a key leads on, and so does none.
                     Directive::Listen { timeout, lang: _ } => (1, *timeout),
+                    // Nobody listens here; a key leads on, and so does none.
                     _ => (1, 1),
                 };
                 let mut parts = joined(&mut words);
                 let last = parts.pop();
                 verbs.extend(parts.into_iter().map(|part| gather(max, 1, ctx.more, Some(part))));
-                verbs.push(gather(max, timeout, ctx.step, last));
+                let mut verb = gather(max, timeout, ctx.step, last);
+                if let Directive::Listen { timeout: _, lang } = directive {
+                    hears(&mut verb, *lang);
+                }
+                verbs.push(verb);
             }
             Directive::Hold { music } => {
                 verbs.extend(joined(&mut words).into_iter().map(|part| gather(1, 1, ctx.more, Some(part))));
@@ -86,6 +90,16 @@ fn gather(max: u8, timeout: u8, hook: &str, words: Option<(Lang, String)>) -> Va
         fields.insert("say".into(), spoken(lang, &text));
     }
     verb
+}
+
+/// Makes a `gather` listen for words, once its own are spoken. Any key ends it, also `#`. No hints: they would put
+/// the password into logs with every call, said or not.
+fn hears(verb: &mut Value, lang: Lang) {
+    let Some(fields) = verb.as_object_mut() else { return };
+    fields.remove("finishOnKey");
+    fields.insert("input".into(), json!(["digits", "speech"]));
+    fields.insert("listenDuringPrompt".into(), json!(false));
+    fields.insert("recognizer".into(), json!({ "vendor": "default", "language": tag(lang), "profanityFilter": false }));
 }
 
 fn hold(music: Option<String>, hook: &str) -> Value {
@@ -164,6 +178,16 @@ mod tests {
         assert_eq!(out, json!([{
             "verb": "gather", "input": ["digits"], "numDigits": 12, "finishOnKey": "#", "timeout": 20, "dtmfBargein": true, "actionHook": "/step",
             "say": { "text": "hello hello", "synthesizer": { "vendor": "default", "language": "de-DE" } },
+        }]));
+    }
+
+    #[test]
+    fn words_are_listened_for_and_any_key_ends_it() {
+        let out = rendered(&[said(Prompt::SayVerbalPassword, Lang::Es), Directive::Listen { timeout: 8, lang: Lang::Es }]);
+        assert_eq!(out, json!([{
+            "verb": "gather", "input": ["digits", "speech"], "numDigits": 1, "timeout": 8, "dtmfBargein": true, "actionHook": "/step", "listenDuringPrompt": false,
+            "recognizer": { "vendor": "default", "language": "es-ES", "profanityFilter": false },
+            "say": { "text": "hello", "synthesizer": { "vendor": "default", "language": "es-ES" } },
         }]));
     }
 

@@ -57,6 +57,7 @@ impl Http {
                     assert!(!one["prompt"].as_str().unwrap().is_empty());
                     heard.said.push((one["lang"].as_str().unwrap().into(), one["text"].as_str().unwrap().into()));
                 }
+                "listen" => heard.then = Then::Words(one["lang"].as_str().unwrap().into()),
                 "gather" => heard.then = Then::Keys(one["max"].as_u64().unwrap()),
                 "hold" => heard.then = Then::Hold(one["music"].as_str().unwrap().into()),
                 "bridge" => heard.then = Then::Agent,
@@ -81,6 +82,9 @@ impl Caller for Http {
     fn heard(&self) -> &Heard { &self.heard }
     async fn keys(&mut self, keys: &str) { self.told(json!({ "event": "keys", "call": self.call, "step": self.step, "keys": keys })).await; }
     async fn silence(&mut self) { self.told(json!({ "event": "no_keys", "call": self.call, "step": self.step })).await; }
+    async fn understood(&mut self, text: &str, confidence: Option<f64>) {
+        self.told(json!({ "event": "said", "call": self.call, "step": self.step, "text": text, "confidence": confidence })).await;
+    }
     /// It asks for news. Without any, what goes on goes on.
     async fn listen(&mut self) {
         let before = self.heard.clone();

@@ -74,6 +74,7 @@ impl Jambonz {
                         heard.then = match verb["play"]["url"].as_str() {
                             Some(url) => Then::Hold(url.rsplit('/').next().unwrap().trim_end_matches(".wav").to_owned()),
                             None if hook.contains("&hold=1") => Then::Hold("silence".into()),
+                            None if verb["input"] == json!(["digits", "speech"]) => Then::Words(verb["recognizer"]["language"].as_str().unwrap()[..2].into()),
                             None => Then::Keys(verb["numDigits"].as_u64().unwrap()),
                         };
                     }
@@ -108,6 +109,11 @@ impl Caller for Jambonz {
     }
     async fn silence(&mut self) {
         let page = self.post(&self.hook(), &self.event(json!({ "reason": "timeout" }))).await;
+        self.told(&page).await;
+    }
+    async fn understood(&mut self, text: &str, confidence: Option<f64>) {
+        let speech = json!({ "language_code": "en-US", "channel_tag": 1, "is_final": true, "alternatives": [{ "transcript": text, "confidence": confidence }], "vendor": { "name": "a vendor" } });
+        let page = self.post(&self.hook(), &self.event(json!({ "reason": "speechDetected", "speech": speech }))).await;
         self.told(&page).await;
     }
     /// jambonz was told to ask another hook, or what goes on is over: it asks.

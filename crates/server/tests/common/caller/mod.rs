@@ -36,6 +36,8 @@ pub struct Heard {
 pub enum Then {
     /// Up to so many keys are taken.
     Keys(u64),
+    /// A recogniser listens in this language.
+    Words(String),
     /// The caller waits with this music.
     Hold(String),
     /// The caller talks with an agent.
@@ -68,6 +70,8 @@ pub trait Caller: Send {
     async fn hurry(&mut self, keys: &str) { self.keys(keys).await; }
     /// Says something after the tone: 8,000 samples a second.
     async fn say(&mut self, _samples: Vec<i16>) { panic!("nobody is heard on this line") }
+    /// A recogniser understood words, and says how sure it is.
+    async fn understood(&mut self, _text: &str, _confidence: Option<f64>) { panic!("nothing is understood on this line") }
     /// What is said is known by its sound, which has no punctuation.
     fn by_ear(&self) -> bool { false }
 }

@@ -140,7 +140,7 @@ impl End for Handset {
 
     fn goes_on(&self, then: &Then) -> bool {
         match then {
-            Then::Keys(_) | Then::Nothing => matches!(self.last, Some(Sound::Piece { .. })),
+            Then::Keys(_) | Then::Words(_) | Then::Nothing => matches!(self.last, Some(Sound::Piece { .. })),
             Then::Hold(music) if music == "silence" => self.line().ear(|ear| ear.is_silent() && ear.packets > self.last_at + SILENT),
             Then::Hold(music) => matches!(self.last, Some(Sound::Music(tune)) if tune == music),
             Then::Agent => self.last == Some(Sound::Agent),

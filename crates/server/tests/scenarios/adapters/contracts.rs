@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use countersign_core::{call::Params, speech::Hearing};
 use serde_json::{Value, json};
 
 use super::plays::with_a_pin;
 use crate::common::{
-    World,
+    Setup, World,
     caller::{Caller as _, Genesys, Http, Kind, from},
     lines::shipped,
-    people::ANA_LINE,
+    people::{ANA_LINE, LIAM_LINE},
     schema,
 };
 
@@ -152,7 +153,7 @@ async fn the_contract_of_generic_http_is_kept() {
             _ => schema::check_in(&document, answer, &serde_json::from_str(&page.ok().body).unwrap()).unwrap_or_else(|e| panic!("{name}: {e}\n{}", page.body)),
         }
     }
-    assert_eq!(seen, ["answered", "hung_up", "keys", "no_keys", "now", "started"].map(str::to_owned).into());
+    assert_eq!(seen, ["answered", "hung_up", "keys", "no_keys", "now", "said", "started"].map(str::to_owned).into());
     // All that a call can be told.
     let world = World::new().await;
     let mut robin = world.robin().await;
@@ -170,10 +171,27 @@ async fn the_contract_of_generic_http_is_kept() {
     robin.end().await.ok();
     http.listen().await;
     schema::check_in(&document, answer, &http.answer).unwrap();
+    // A recogniser is asked, and what it understood is taken.
+    let hearing = vec![Hearing { adapter: "http".into(), floor: 80 }];
+    let world = World::with(Setup { params: Params { hearing, ..Params::default() }, ..Setup::default() }).await;
+    let mut robin = world.robin().await;
+    http = Http::dial(&world, from(LIAM_LINE)).await;
+    for keys in ["0", "1"] {
+        http.keys(keys).await;
+    }
+    robin.call = http.id();
+    robin.act("accept", &[]).await.ok();
+    robin.prove("verbal_password", "").await.ok();
+    http.listen().await;
+    schema::check_in(&document, answer, &http.answer).unwrap();
+    assert_eq!(http.answer["do"].as_array().unwrap().last().unwrap()["do"], "listen");
+    http.understood("purple rhinoceros", Some(0.93)).await;
+    schema::check_in(&document, answer, &http.answer).unwrap();
+    assert!(world.tells(http.id(), "Proved: verbal password.").await);
     // What the document forbids.
     for bad in [
         json!({ "event": "keys", "call": http.call, "step": 1, "keys": "1", "to": "+12025550166" }), json!({ "event": "keys", "call": http.call, "keys": "1" }),
-        json!({ "event": "keys", "call": http.call, "step": "1", "keys": "1" }), json!({ "event": "transfer", "call": http.call }), json!({ "call": http.call }), json!([]),
+        json!({ "event": "keys", "call": http.call, "step": "1", "keys": "1" }), json!({ "event": "said", "call": http.call, "step": 1, "text": "x", "confidence": 1.2 }), json!({ "event": "said", "call": http.call, "step": 1 }), json!({ "event": "transfer", "call": http.call }), json!({ "call": http.call }), json!([]),
         json!({ "event": "started", "call": http.call, "attestation": "passed" }), json!({ "event": "started", "call": "new", "identity": vec!["x"; 13] }), json!({ "event": "now", "call": http.call, "step": -1 }), json!({ "event": "now", "call": 7 }),
     ] {
         assert!(schema::check_in(&document, event, &bad).is_err(), "{bad}");
