@@ -16,18 +16,33 @@
 //! locks the row of the head. Between the two there is exactly one writer, so that reading a row and
 //! then writing it, as [`crate::judge`] does, cannot race with anybody.
 
-/// The numbered scripts that lead from an empty database to today's. Never edit one that was
-/// released: add the next, and say in [`OLDEST`] whether a release that knows less can go on.
-pub(crate) const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_start.sql")];
+/// What a release knows of schemas.
+pub(crate) struct Release {
+    /// The numbered scripts that lead from an empty database to this release's. Never edit one that was
+    /// released: add the next, and say in `oldest` whether a release that knows less can go on.
+    pub(crate) migrations: &'static [&'static str],
+    /// The oldest schema whose releases can still work on the database as it is then. A script that only
+    /// adds (expand) leaves it where it is, so that old nodes go on while new ones start; the one that
+    /// takes away (contract), a release later, raises it.
+    pub(crate) oldest: i64,
+}
 
-/// The oldest schema whose releases can still work on the database as it is now. A script that only
-/// adds (expand) leaves it where it is, so that old nodes go on while new ones start; the one that
-/// takes away (contract), a release later, raises it.
-pub(crate) const OLDEST: i64 = 1;
+/// This one.
+pub(crate) const RELEASE: Release = Release {
+    migrations: &[include_str!("../migrations/0001_start.sql")],
+    oldest: 1,
+};
+
+impl Release {
+    /// The number of its schema.
+    pub(crate) fn known(&self) -> i64 {
+        i64::try_from(self.migrations.len()).unwrap_or(i64::MAX)
+    }
+}
 
 /// Names of rows in `meta`.
 pub(crate) const SCHEMA: &str = "schema";
-/// What [`OLDEST`] was when this database was last migrated.
+/// What [`Release::oldest`] was when this database was last migrated.
 pub(crate) const COMPATIBLE: &str = "compatible";
 /// The sequence number of the last event. A counter of our own, not the database's: those leave gaps
 /// and, with many writers, are seen out of order by whoever follows the log.
@@ -290,6 +305,28 @@ pub(crate) const BY_KEY: &[&str] = &[
     LOG_END,
     OUTBOX_STATE,
 ];
+
+/// Releases that are to come, for tests of upgrades.
+#[cfg(test)]
+pub(crate) mod releases {
+    use super::{RELEASE, Release};
+
+    const FIRST: &str = RELEASE.migrations[0];
+    const EXPAND: &str = "CREATE TABLE more (name TEXT PRIMARY KEY, value BIGINT NOT NULL);";
+
+    /// Adds something.
+    pub(crate) const NEXT: Release = Release { migrations: &[FIRST, EXPAND], oldest: 1 };
+    /// Takes away what the first one cannot go on without.
+    pub(crate) const AFTER: Release = Release {
+        migrations: &[FIRST, EXPAND, "ALTER TABLE meta RENAME COLUMN value TO content; ALTER TABLE meta RENAME COLUMN content TO value;"],
+        oldest: 2,
+    };
+    /// Fails half-way.
+    pub(crate) const BROKEN: Release = Release {
+        migrations: &[FIRST, "CREATE TABLE half (name TEXT PRIMARY KEY); INSERT INTO nowhere VALUES (1);"],
+        oldest: 1,
+    };
+}
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::error::OpenError;
 use crate::postgres::{Server, fill};
-use crate::sql::{COMPATIBLE, FILLING, HEAD, META_CLEAR, META_PUT, MOVED, OLDEST, POSTGRES, SQLITE};
+use crate::sql::{COMPATIBLE, FILLING, HEAD, META_CLEAR, META_PUT, MOVED, POSTGRES, RELEASE, SQLITE};
 use crate::sqlite::source;
 
 /// Rows at a time.
@@ -240,7 +240,7 @@ impl Work {
             })
             .map_err(|error| self.in_file(&error))?;
         let put = POSTGRES.statement(META_PUT);
-        for (name, value) in [(HEAD, head), (COMPATIBLE, OLDEST)] {
+        for (name, value) in [(HEAD, head), (COMPATIBLE, RELEASE.oldest)] {
             self.ask(&put, &[&name, &value])?;
         }
         self.postgres("COMMIT")?;

@@ -6,8 +6,8 @@ use super::link::{connect, describe};
 use super::server::Server;
 use crate::error::OpenError;
 use crate::sql::{
-    COMPATIBLE, FILLING, HEAD, LOG_END, LOG_EXTENT, META_GET, META_PUT, MIGRATIONS, MOVED, OLDEST, POSTGRES,
-    SCHEMA, unfit,
+    COMPATIBLE, FILLING, HEAD, LOG_END, LOG_EXTENT, META_GET, META_PUT, MOVED, POSTGRES, RELEASE,
+    Release, SCHEMA, unfit,
 };
 
 /// Names the lock under which a schema is made and migrated: "Csgn".
@@ -15,12 +15,17 @@ const LOCK: i32 = 0x4373_676e;
 
 /// Creates or migrates the schema, and looks whether it can be served.
 pub(super) async fn prepare(server: &Server, filling: bool) -> Result<(), OpenError> {
+    prepare_for(&RELEASE, server, filling).await
+}
+
+/// The same for any release.
+pub(super) async fn prepare_for(release: &Release, server: &Server, filling: bool) -> Result<(), OpenError> {
     let failed = |reason: String| OpenError::Server {
         server: server.name(),
         reason: advise(&reason),
     };
     let (mut client, driver) = connect(server, true, |_| {}).await.map_err(failed)?;
-    let prepared = look_and_migrate(&mut client, server, filling).await;
+    let prepared = look_and_migrate(release, &mut client, server, filling).await;
     driver.abort();
     prepared
 }
@@ -43,6 +48,7 @@ fn advise(reason: &str) -> String {
 }
 
 async fn look_and_migrate(
+    release: &Release,
     client: &mut Client,
     server: &Server,
     filling: bool,
@@ -106,7 +112,7 @@ async fn look_and_migrate(
     if there.is_none() {
         change.batch_execute(&script).await.map_err(failed)?;
     }
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = release.known();
     let tables = change
         .query_one(
             "SELECT COUNT(*), COUNT(*) FILTER (WHERE tablename = 'meta') \
@@ -138,7 +144,7 @@ async fn look_and_migrate(
         fitness(&change, filling).await.map_err(failed)?.map_or(Ok(()), |why| Err(not_fit(why)))?;
     }
     let done = usize::try_from(found).unwrap_or(usize::MAX);
-    for script in MIGRATIONS.iter().skip(done) {
+    for script in release.migrations.iter().skip(done) {
         change
             .batch_execute(&POSTGRES.script(script))
             .await
@@ -152,7 +158,7 @@ async fn look_and_migrate(
                 change.execute(&put, &[&FILLING, &1i64]).await.map_err(failed)?;
             }
         }
-        for (name, value) in [(SCHEMA, known), (COMPATIBLE, OLDEST)] {
+        for (name, value) in [(SCHEMA, known), (COMPATIBLE, release.oldest)] {
             change.execute(&put, &[&name, &value]).await.map_err(failed)?;
         }
     }

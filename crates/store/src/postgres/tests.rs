@@ -2,8 +2,9 @@
 
 use super::link::connect;
 use super::{Options, Server};
-use crate::Store;
-use crate::sql::{self, POSTGRES};
+use super::open::prepare_for;
+use crate::{Commit, Store};
+use crate::sql::{self, POSTGRES, releases};
 
 /// No statement reads a whole table: what is slow with a million rows shows here with none, because
 /// the session leaves the planner no other way.
@@ -34,5 +35,38 @@ async fn every_statement_has_its_index() {
         }
         client.batch_execute("DEALLOCATE looked_at").await.unwrap();
     }
+    driver.abort();
+}
+
+/// A release that adds leaves nodes of the one before at work; one that takes away does not; one that fails
+/// half-way has done nothing.
+#[tokio::test]
+async fn releases_expand_first_and_contract_later() {
+    let Ok(address) = std::env::var("COUNTERSIGN_TEST_POSTGRES") else {
+        return;
+    };
+    let server = Server::new(&address, &format!("releases{}", std::process::id())).unwrap();
+    let old = Store::postgres(&server, Options::default()).await.unwrap();
+    let works = async |store: &Store, name: &str| {
+        store.commit(Commit { command: Some(name.to_owned()), ..Commit::default() }).await.unwrap();
+    };
+    works(&old, "one").await;
+    let error = prepare_for(&releases::BROKEN, &server, false).await.unwrap_err().to_string();
+    assert!(error.contains("nowhere"), "{error}");
+    prepare_for(&releases::NEXT, &server, false).await.unwrap();
+    // The node that runs goes on, and another of its release may start.
+    works(&old, "two").await;
+    let another = Store::postgres(&server, Options::default()).await.unwrap();
+    works(&another, "three").await;
+    prepare_for(&releases::AFTER, &server, false).await.unwrap();
+    let error = Store::postgres(&server, Options::default()).await.err().unwrap().to_string();
+    assert!(error.contains("schema 3") && error.contains("start the newer release again"), "{error}");
+    prepare_for(&releases::NEXT, &server, false).await.unwrap();
+    for store in [old, another] {
+        store.close().await;
+    }
+    let (client, driver) = connect(&server, true, |_| {}).await.unwrap();
+    let half = client.query_opt("SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'half'", &[&server.schema()]).await.unwrap();
+    assert!(half.is_none());
     driver.abort();
 }

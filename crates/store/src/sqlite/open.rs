@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::error::{Fault, OpenError};
 use crate::sql::{
-    COMPATIBLE, FILLING, HEAD, LOG_END, META_GET, META_PUT, MIGRATIONS, MOVED, OLDEST, SCHEMA, SQLITE,
+    COMPATIBLE, FILLING, HEAD, LOG_END, META_GET, META_PUT, MOVED, RELEASE, Release, SCHEMA, SQLITE,
     unfit,
 };
 
@@ -21,11 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Creates or migrates the database and returns its absolute path.
 pub(super) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
+    prepare_for(&RELEASE, path)
+}
+
+/// The same for any release.
+pub(super) fn prepare_for(release: &Release, path: &Path) -> Result<PathBuf, OpenError> {
     let path = locate(path)?;
     let problem = |error: rusqlite::Error| explain(&path, &error);
     let mut conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(problem)?;
     // Looks before it touches: a file that is refused stays as it was.
-    schema(&conn, &path)?;
+    schema(release, &conn, &path)?;
     if conn.is_readonly("main").map_err(problem)? {
         let reason = "the file is read-only: change its permissions".to_owned();
         return Err(OpenError::Unwritable { path, reason });
@@ -39,7 +44,7 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
             .to_owned();
         return Err(OpenError::Failed { path, reason });
     }
-    migrate(&mut conn, &path)?;
+    migrate(release, &mut conn, &path)?;
     Ok(path)
 }
 
@@ -55,8 +60,8 @@ pub(super) fn source(path: &Path) -> Result<Connection, OpenError> {
     }
     let problem = |error: rusqlite::Error| explain(&path, &error);
     let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(problem)?;
-    match schema(&conn, &path) {
-        Ok(schema) if schema == MIGRATIONS.len() => Ok(conn),
+    match schema(&RELEASE, &conn, &path) {
+        Ok(schema) if schema == RELEASE.migrations.len() => Ok(conn),
         Ok(_) => Err(OpenError::Unfit {
             place: path.display().to_string(),
             reason: "it was written by an older release: start this one on it once, then move it"
@@ -150,7 +155,7 @@ fn locate(path: &Path) -> Result<PathBuf, OpenError> {
 }
 
 /// The schema of the database; 0: it is new.
-fn schema(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
+fn schema(release: &Release, conn: &Connection, path: &Path) -> Result<usize, OpenError> {
     let problem = |error: rusqlite::Error| explain(path, &error);
     let pragma = |name: &str| {
         conn.query_row(name, [], |row| row.get::<_, i64>(0))
@@ -172,7 +177,7 @@ fn schema(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
         value.optional().map_err(problem)
     };
     let found = meta(SCHEMA)?.unwrap_or(0);
-    let known = MIGRATIONS.len();
+    let known = release.migrations.len();
     let schema = match usize::try_from(found) {
         Ok(schema) if schema <= known => schema,
         // It only has more than this release knows of, which does no harm.
@@ -199,17 +204,17 @@ fn schema(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
     }
 }
 
-fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
+fn migrate(release: &Release, conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let problem = |error: rusqlite::Error| explain(path, &error);
     let change = conn
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .map_err(problem)?;
     // Again, now that nobody else can be migrating.
-    let schema = schema(&change, path)?;
-    if schema == MIGRATIONS.len() {
+    let schema = schema(release, &change, path)?;
+    if schema == release.migrations.len() {
         return Ok(());
     }
-    for script in MIGRATIONS.iter().skip(schema) {
+    for script in release.migrations.iter().skip(schema) {
         change
             .execute_batch(&SQLITE.script(script))
             .map_err(problem)?;
@@ -221,7 +226,7 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
             .pragma_update(None, "application_id", APPLICATION)
             .map_err(problem)?;
     }
-    for (name, value) in [(SCHEMA, MIGRATIONS.len() as i64), (COMPATIBLE, OLDEST)] {
+    for (name, value) in [(SCHEMA, release.known()), (COMPATIBLE, release.oldest)] {
         change.execute(&put, (name, value)).map_err(problem)?;
     }
     change.commit().map_err(problem)

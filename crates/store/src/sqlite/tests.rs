@@ -9,9 +9,10 @@ use tokio::task::JoinHandle;
 
 use crate::error::Fault;
 use crate::rows::Wants;
-use crate::sql;
+use crate::sql::{self, releases};
+use super::open::prepare_for;
 use crate::{
-    Append, Commit, CommitError, NewEvent, Options, OutboxRow, ReadError, Store, Stream, WriteError,
+    Append, Commit, CommitError, NewEvent, OpenError, Options, OutboxRow, ReadError, Store, Stream, WriteError,
 };
 
 const STREAM: Stream = Stream {
@@ -210,6 +211,39 @@ fn every_statement_has_its_index() {
             );
         }
     }
+}
+
+/// A release that adds leaves the one before at work; one that takes away does not; one that fails half-way
+/// has done nothing.
+#[tokio::test]
+async fn releases_expand_first_and_contract_later() {
+    let dir = Dir::new();
+    let file = dir.0.join("store.db");
+    let tables = || -> Vec<String> {
+        let conn = rusqlite::Connection::open(&file).unwrap();
+        let mut names = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
+        names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let works = async |n: u64| {
+        let store = dir.store(Options::default());
+        store.commit(event(&format!("c{n}"), n)).await.unwrap();
+        store.close().await;
+    };
+    works(0).await;
+    let error = prepare_for(&releases::BROKEN, &file).unwrap_err().to_string();
+    assert!(error.contains("nowhere"), "{error}");
+    assert!(!tables().contains(&"half".to_owned()));
+    works(1).await;
+    prepare_for(&releases::NEXT, &file).unwrap();
+    assert!(tables().contains(&"more".to_owned()));
+    works(2).await;
+    // What is there is not made again.
+    prepare_for(&releases::NEXT, &file).unwrap();
+    prepare_for(&releases::AFTER, &file).unwrap();
+    let error = Store::sqlite(&file, Options::default()).err().unwrap();
+    assert!(matches!(error, OpenError::Newer { found: 3, known: 1, .. }), "{error}");
+    // One that knows enough goes on.
+    prepare_for(&releases::NEXT, &file).unwrap();
 }
 
 fn event(command: &str, expected: u64) -> Commit {
