@@ -8,9 +8,9 @@ use std::{
 use countersign_drill::{Part, Report, Setting, Verdict, attacks, html, own, run};
 use countersign_policy::Sources;
 use countersign_server::{
+    clock::system_clock,
     config::Config,
     drills::{Ended, SavedDrill, SavedRun, save},
-    serve::system_clock,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 

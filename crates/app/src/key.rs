@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::{Path, PathBuf}, process::ExitCode};
 
 use clap::Subcommand;
 use countersign_core::time::{Span, Timestamp};
-use countersign_server::{config::Config, customers, keyring::{self, KeyInfo, LEAD, Master}, reseal, serve::system_clock, token::TokenKey, vault::Vault};
+use countersign_server::{clock::system_clock, config::Config, customers, keyring::{self, KeyInfo, LEAD, Master}, reseal, token::TokenKey, vault::Vault};
 use countersign_store::Store;
 
 use crate::{

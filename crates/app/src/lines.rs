@@ -12,7 +12,6 @@ use countersign_server::{
         provider::{Channel, Clock, Provider},
     },
     runner::Runner,
-    serve::system_clock,
     telephony::{
         Lines,
         connect::{self, Connect},
@@ -38,7 +37,7 @@ fn secret(variable: &str, file: Option<&std::path::Path>, setting: &str) -> Resu
 
 /// Makes them, and makes them known to the runner.
 pub fn make(config: &Config, runner: &Arc<Runner>, texts: &Arc<Texts>, agents: &Arc<Agents>) -> Result<Made, Failure> {
-    let clock: Clock = Arc::new(system_clock);
+    let clock: Clock = runner.clock();
     let names = || {
         let agents = agents.clone();
         move |id| agents.name(id)

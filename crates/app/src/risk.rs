@@ -8,7 +8,7 @@ use countersign_core::{
     risk::{Contribution, OnFile, Route, Rules, Scored},
     time::{Span, Timestamp},
 };
-use countersign_server::{config::Config, record, risk_config::RiskSettings, runner::Runner, serve::system_clock};
+use countersign_server::{clock::system_clock, config::Config, record, risk_config::RiskSettings, runner::Runner};
 use countersign_store::{LogRow, Stream};
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -6,6 +6,7 @@ use countersign_core::{call::Params, time::Span};
 use countersign_server::{
     App, Parts,
     agents::Agents,
+    clock::{SharedClock, system_clock},
     config::{Config, read_secret, scope},
     customers::Customers,
     demo,
@@ -30,7 +31,7 @@ use countersign_server::{
     ring_back::RingBack,
     runner::Runner,
     stir,
-    serve::{Company as Served, serve as run_server, system_clock},
+    serve::{Company as Served, serve as run_server},
     telephony::{handset, sip::{self, Sip, out::Rings, voice::Voice}, twilio::{self as twilio_voice, Twilio}, websocket},
     tenants::{self, Tenant},
     upstream::{Errands, Questions, Upstream},
@@ -39,6 +40,7 @@ use countersign_server::{
 };
 use countersign_sip::{Gateway, Settings};
 use countersign_store::{Options, Store};
+use futures_util::future::try_join_all;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -59,19 +61,25 @@ fn log() {
 }
 
 /// Opens the record of a configuration for a command.
-pub async fn open(config: &Config) -> Result<Runner, Failure> { open_with(config, &key::master(config)?).await }
+pub async fn open(config: &Config) -> Result<Runner, Failure> { Ok(open_with(config, &key::master(config)?).await?.0) }
 
-async fn open_with(config: &Config, master: &Master) -> Result<Runner, Failure> {
+/// The same, with the clock of a database that others write to as well.
+async fn open_with(config: &Config, master: &Master) -> Result<(Runner, Option<Arc<SharedClock>>), Failure> {
     let store = config.store.open().await?;
-    let vault = Arc::new(Vault::of(master, &store, system_clock()).await?);
+    let shared = SharedClock::of(&store).await?;
+    let clock = {
+        let shared = shared.clone();
+        move || shared.as_ref().map_or_else(system_clock, |clock| clock.now())
+    };
+    let vault = Arc::new(Vault::of(master, &store, clock()).await?);
     let place = |e| format!("the key store, where customers' keys are: {e}");
     if !config.store.of_keys().is_there() {
         Customers::may_be_new(&store).await.map_err(place)?;
     }
     let keys = config.store.open_keys().await?;
-    let customers = Customers::open(master, &store, &keys, system_clock()).await.map_err(place)?;
+    let customers = Customers::open(master, &store, &keys, clock()).await.map_err(place)?;
     let metrics = Arc::new(Metrics::default());
-    Ok(Runner::new(store, (vault, Arc::new(customers)), policy::configured(Some(config))?, policy::limits(config)?, Arc::new(Hub::default()), metrics, system_clock))
+    Ok((Runner::new(store, (vault, Arc::new(customers)), policy::configured(Some(config))?, policy::limits(config)?, Arc::new(Hub::default()), metrics, clock), shared))
 }
 
 /// Closes the record and the key store.
@@ -88,11 +96,12 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
     let others = tenants::read(&config)?;
     warn(&config, "");
     let master = key::master(&config)?;
-    let runner = Arc::new(open_with(&config, &master).await?);
+    let (runner, clock) = open_with(&config, &master).await?;
+    let runner = Arc::new(runner);
     let agents = Arc::new(Agents::new(runner.clone()));
-    let (mut masters, mut companies) = (vec![(String::new(), master)], Vec::new());
+    let (mut masters, mut opened) = (vec![(String::new(), master)], Vec::new());
     for (name, path, config) in others {
-        let of = |e: Failure| format!("[[tenants]] {name} ({}): {e}", path.display());
+        let of = |e: Failure| of_tenant(&name, &path, &e);
         warn(&config, &name);
         let master = key::master(&config).map_err(of)?;
         // Two records under one key, or one record under two names: neither is what was meant.
@@ -100,14 +109,22 @@ pub async fn serve(path: &Path) -> Result<ExitCode, Failure> {
             let other = if other.is_empty() { "the desk's own" } else { other };
             return Err(of(format!("has the same master key as {other}: make one for each with `countersign key new`").into()).into());
         }
-        let runner = Arc::new(open_with(&config, &master).await.map_err(of)?);
-        let own = Arc::new(Agents::new(runner.clone()).beside(agents.clone(), &name));
-        companies.push((name.clone(), company(&config, runner, own, Vec::new()).await.map_err(of)?));
-        masters.push((name, master));
+        let (runner, clock) = open_with(&config, &master).await.map_err(of)?;
+        masters.push((name.clone(), master));
+        opened.push((name, path, config, Arc::new(runner), clock));
     }
     drop(masters);
+    // All records are looked at, at once, before any company takes a call: one that is refused leaves none half served.
+    let looks = opened.iter().map(|(name, path, config, runner, _)| async move { whole(config, runner).await.map_err(|e| Failure::from(of_tenant(name, path, &e))) });
+    let (own_log, logs) = tokio::try_join!(whole(&config, &runner), try_join_all(looks))?;
+    let mut companies = Vec::new();
+    for ((name, path, config, runner, clock), log) in opened.into_iter().zip(logs) {
+        let own = Arc::new(Agents::new(runner.clone()).beside(agents.clone(), &name));
+        let served = company(&config, runner, own, Vec::new(), (log, clock)).await.map_err(|e| of_tenant(&name, &path, &e))?;
+        companies.push((name, served));
+    }
     let known = companies.iter().map(|(name, company)| Tenant { name: name.clone(), app: company.app.clone() }).collect();
-    let mut all = vec![company(&config, runner, agents, known).await?];
+    let mut all = vec![company(&config, runner, agents, known, (own_log, clock)).await?];
     all.extend(companies.into_iter().map(|(_, company)| company));
     let listener = listen(config.listen.address).await?;
     let own = all.first().map(|company| company.app.runner.clone());
@@ -127,8 +144,11 @@ fn warn(config: &Config, tenant: &str) {
 /// Megabytes of a record from which on reading it takes longer than somebody at a terminal expects.
 const LARGE: u64 = 256;
 
-/// One company of a configuration, with its calls taken up again.
-async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tenants: Vec<Tenant>) -> Result<Served, Failure> {
+fn of_tenant(name: &str, path: &Path, e: &Failure) -> String { format!("[[tenants]] {name} ({}): {e}", path.display()) }
+
+/// Whether what is kept of a company may be served: no page of a file is damaged, the log is what was signed, and
+/// nobody has seen more of it.
+async fn whole(config: &Config, runner: &Runner) -> Result<Log, Failure> {
     // A file has no server that watches over its pages: nothing is served out of a damaged one.
     let size = config.store.path.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |file| file.len() >> 20);
     if size >= LARGE && !runner.store.is_shared() {
@@ -139,10 +159,19 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
             store.verify().await.map_err(|e| format!("{e}. Nothing is served from it: move the file away, and put the latest backup in its place"))?;
         }
     }
+    let log = Log::new(Sequencer::new(config.log_origin()), Witnesses::new(config.log_witnesses()?)?, config.log.memory.clone());
+    log.check(runner).await.map_err(|e| format!("{e}. Nothing is served from it"))?;
+    Ok(log)
+}
+
+/// One company of a configuration, with its calls taken up again.
+async fn company(
+    config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tenants: Vec<Tenant>, (log, clock): (Log, Option<Arc<SharedClock>>),
+) -> Result<Served, Failure> {
     agents.refresh().await?;
     let name = Company { name: config.company.name.clone(), fraud_line: config.company.fraud_line.clone(), link_base: config.listen.public_url.clone() };
     let texts = Arc::new(Texts::with_words(name, config.company.words.as_deref())?.with_codes(runner.vault.pepper.clone()));
-    let (mut providers, twilio) = providers(config, &agents)?;
+    let (mut providers, twilio) = providers(config, &agents, runner.clock())?;
     if let Some(twilio) = &twilio {
         runner.hub.register(twilio_voice::NAME, twilio.clone());
     }
@@ -199,8 +228,6 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
         app_number: config.app_number().cloned(), twilio, lines: made.lines, demo: false, demo_people: Vec::new(),
         handsets: None,
     }));
-    let log = Log::new(Sequencer::new(config.log_origin()), Witnesses::new(config.log_witnesses()?)?, config.log.memory.clone());
-    log.check(&runner).await.map_err(|e| format!("{e}. Nothing is served from it"))?;
     runner.refresh_policies().await?;
     let resumed = runner.resume().await?;
     tracing::info!(company = app.company(), calls = resumed, policy = runner.policy().version(), "taken up");
@@ -221,7 +248,7 @@ async fn company(config: &Config, runner: Arc<Runner>, agents: Arc<Agents>, tena
         None => None,
     };
     switches.start(&app).await?;
-    Ok(Served { app, outbox, log: Some(log), retention: config.retention.clone(), gateway })
+    Ok(Served { app, outbox, log: Some(log), retention: config.retention.clone(), gateway, clock })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -232,7 +259,7 @@ type Portal = (Option<Arc<SignIn>>, Option<Arc<Upstream>>);
 
 /// The company's OpenID provider, for sign-in and for questions during calls.
 fn openid(config: &Config, runner: &Arc<Runner>) -> Result<Portal, Failure> {
-    let clock: Clock = Arc::new(system_clock);
+    let clock: Clock = runner.clock();
     let connect = |section: &str, issuer: &str, client_id: &str, secret: Option<countersign_core::secret::Secret>| {
         let client_secret = secret.ok_or_else(|| format!("{section}.client_secret_file is missing: name it, or set COUNTERSIGN_{}_SECRET", section.to_uppercase()))?;
         let registration = Registration { issuer: issuer.into(), client_id: client_id.into(), client_secret };
@@ -277,8 +304,7 @@ fn demo_intel(runner: &Arc<Runner>) -> Intel {
 
 type Wired = (Vec<Arc<dyn Provider>>, Option<Arc<Twilio>>);
 
-fn providers(config: &Config, agents: &Arc<Agents>) -> Result<Wired, Failure> {
-    let clock: Clock = Arc::new(system_clock);
+fn providers(config: &Config, agents: &Arc<Agents>, clock: Clock) -> Result<Wired, Failure> {
     let mut out: Vec<Arc<dyn Provider>> = Vec::new();
     if let Some(messages) = &config.messages {
         let secret = read_secret("COUNTERSIGN_MESSAGES_SECRET", Some(&messages.secret_file))?.unwrap_or_default();
@@ -373,7 +399,7 @@ pub async fn demo(port: u16, store: Option<PathBuf>) -> Result<ExitCode, Failure
     };
     anstream::println!("\n{WARN}Not for real use{WARN:#}: no passwords, and {afterwards}. Ctrl-C stops it.");
     let log = Log::new(Sequencer::new("localhost/log".into()), Witnesses::new(Vec::new())?, None);
-    run_server(vec![Served { app, outbox, log: Some(log), retention: Retention::default(), gateway: Some(gateway) }], listener, stop()).await?;
+    run_server(vec![Served { app, outbox, log: Some(log), retention: Retention::default(), gateway: Some(gateway), clock: None }], listener, stop()).await?;
     drop(scratch);
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use countersign_server::serve::system_clock;
+use countersign_server::clock::system_clock;
 use countersign_survey::{Change, Choice, Date, Factor, Grade, Identifier, Item, Note, Reached, Standing, Tally, Verdict, Way, chart, csv, grade, tidy};
 
 pub use self::book::write_whole;

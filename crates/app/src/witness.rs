@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
-use countersign_server::{config::read_secret, ledger::witness::{Watcher, watcher}, serve::system_clock};
+use countersign_server::{clock::system_clock, config::read_secret, ledger::witness::{Watcher, watcher}};
 use countersign_tlog::{Signer, Verifier, note::Kind};
 
 use crate::{Failure, term};

@@ -6,6 +6,7 @@ pub mod agents;
 pub mod amend;
 pub mod api;
 pub mod calls;
+pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod customers;

@@ -66,8 +66,12 @@ pub struct Metrics {
     pub log_entries: Gauge<i64, AtomicI64>,
     /// Events on record that are in no checkpoint yet.
     pub log_behind: Gauge<i64, AtomicI64>,
+    /// Entries whose tiles were computed anew in the round that goes on or was the last.
+    pub log_surveyed: Gauge<i64, AtomicI64>,
     /// Seconds that the oldest of them has waited.
     pub log_waiting: Gauge<f64, AtomicU64>,
+    /// How far this machine's clock is ahead of the database's, which is gone by.
+    pub clock_off: Gauge<f64, AtomicU64>,
     /// Witnesses that have signed the last checkpoint.
     pub log_witnesses: Gauge<i64, AtomicI64>,
 }
@@ -94,7 +98,9 @@ impl Default for Metrics {
             queued: Gauge::default(),
             log_entries: Gauge::default(),
             log_behind: Gauge::default(),
+            log_surveyed: Gauge::default(),
             log_waiting: Gauge::default(),
+            clock_off: Gauge::default(),
             log_witnesses: Gauge::default(),
         };
         let r = &mut this.registry;
@@ -113,7 +119,9 @@ impl Default for Metrics {
         r.register("live_calls", "Calls in memory", this.live.clone());
         r.register("commit_queue", "Commits waiting for the writer", this.queued.clone());
         r.register("log_entries", "Entries of the Merkle log", this.log_entries.clone());
+        r.register("log_surveyed", "Entries of the Merkle log whose tiles were computed anew in the round that goes on or was the last", this.log_surveyed.clone());
         r.register("log_behind", "Events on record that are in no checkpoint yet", this.log_behind.clone());
+        r.register("clock_off_seconds", "How far this machine's clock is ahead of the shared database's, which is gone by", this.clock_off.clone());
         r.register("log_waiting_seconds", "How long the oldest of them has waited", this.log_waiting.clone());
         r.register("log_witnesses", "Witnesses that have signed the last checkpoint", this.log_witnesses.clone());
         this

@@ -209,6 +209,9 @@ impl Runner {
         self.attestors.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, attestor);
     }
 
+    /// The clock that it goes by.
+    pub fn clock(&self) -> crate::directory::Clock { self.clock.clone() }
+
     /// Now.
     pub fn now(&self) -> Timestamp { (self.clock)() }
 

@@ -2,12 +2,13 @@
 
 use std::{future::Future, sync::{Arc, atomic::{AtomicBool, Ordering}}, time::Duration};
 
-use countersign_core::time::{Span, Timestamp};
+use countersign_core::time::Span;
 use countersign_sip::Gateway;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     App, calls,
+    clock::{self, SharedClock},
     connections::{self, Limits},
     ledger::Log,
     open_files,
@@ -18,12 +19,6 @@ use crate::{
     seen,
     tenants::{FrontError, front},
 };
-
-/// Now, from the operating system.
-pub fn system_clock() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
 
 /// How often calls are woken, messages sent and old things forgotten.
 const TICK: Duration = Duration::from_millis(500);
@@ -45,6 +40,8 @@ pub struct Company {
     pub retention: Retention,
     /// Where telephones call directly.
     pub gateway: Option<Gateway>,
+    /// The time of a database that others write to as well.
+    pub clock: Option<Arc<SharedClock>>,
 }
 
 /// Why serving ended other than by being asked to.
@@ -107,7 +104,20 @@ pub async fn serve(companies: Vec<Company>, listener: TcpListener, stop: impl Fu
 
 /// The clockwork of one company.
 fn keep_going(company: Company, work: &mut JoinSet<()>, on: &watch::Receiver<bool>) {
-    let Company { app, outbox, log, retention, gateway: _ } = company;
+    let Company { app, outbox, log, retention, gateway: _, clock } = company;
+    if let Some(clock) = clock {
+        let runner = app.runner.clone();
+        work.spawn(every(clock::EVERY, on.clone(), move || {
+            let (clock, runner) = (clock.clone(), runner.clone());
+            async move {
+                if let Some(ahead) = clock.look(&runner.store).await.map_err(|e| e.to_string())? {
+                    #[expect(clippy::cast_precision_loss, reason = "milliseconds by which a clock is wrong are far below 2^52")]
+                    runner.metrics.clock_off.set(ahead.0 as f64 / 1000.0);
+                }
+                Ok(())
+            }
+        }));
+    }
     let runner = app.runner.clone();
     work.spawn(every(TICK, on.clone(), move || {
         let runner = runner.clone();

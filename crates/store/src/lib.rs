@@ -350,6 +350,15 @@ impl Store {
         Ok(self.write(Wants::nothing, move |rows| rows.mark(mark)).await?)
     }
 
+    /// The database's time, in milliseconds since the epoch. `None`: the store is this process's own, and its
+    /// machine's clock is as good.
+    pub async fn time(&self) -> Result<Option<i64>, ReadError> {
+        match &self.backend {
+            Backend::Postgres(postgres) => postgres.time().await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// How many jobs wait for the writer.
     #[must_use]
     pub fn queued(&self) -> usize {

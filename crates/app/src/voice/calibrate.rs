@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use countersign_server::serve::system_clock;
+use countersign_server::clock::system_clock;
 use countersign_voice::{
     Calibration,
     calibrate::{FEWEST_GENUINE, Goal, calibrate, phrase_threshold},

@@ -50,6 +50,8 @@ pub(super) const HOLDS: &str = "SELECT 1 / (NOT ( \
      OR EXISTS (SELECT FROM unnest($15::bytea[], $16::bigint[]) AS given(id, state) \
          WHERE (SELECT state FROM outbox WHERE outbox.id = given.id) IS DISTINCT FROM given.state) \
      ))::int";
+/// By the clock, and not by when a transaction began.
+const TIME: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 
 macro_rules! statements {
@@ -74,6 +76,7 @@ statements! {
     head_lock: HEAD_LOCK,
     holds: HOLDS,
     notify: NOTIFY,
+    time: TIME,
     meta_get: sql::META_GET,
     meta_put: sql::META_PUT,
     command_get: sql::COMMAND_GET,

@@ -355,6 +355,11 @@ impl Postgres {
         Ok(rows.first().map_or(0, |row| unsigned(row.get(0))))
     }
 
+    pub(crate) async fn time(&self) -> Result<i64, ReadError> {
+        let rows = self.ask(|run| &run.time, &[]).await?;
+        Ok(rows.first().ok_or_else(|| ReadError::Failed("the database does not say what time it is".into()))?.get(0))
+    }
+
     pub(crate) async fn touch(&self) -> Result<(), ReadError> {
         self.ask(|run| &run.meta_get, &[&SCHEMA]).await.map(drop)
     }
