@@ -59,7 +59,7 @@ def test_a_damaged_record_is_not_served(world: World) -> None:
 
 
 def test_an_older_backup_is_not_served(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Limits and spent codes would be those of then. A file elsewhere remembers how far the log was."""
+    """Limits and spent codes would be those of then. The key store remembers how far the log was, and a file elsewhere."""
     memory, backup, latest = (tmp_path / name for name in ["log.size", "backup.db", "latest.db"])
     world = World(tmp_path / "world", f'[log]\norigin = "calls.example.com/log"\nmemory = "{memory}"\n')
     keep_words(request, world.server)
@@ -75,6 +75,10 @@ def test_an_older_backup_is_not_served(request: pytest.FixtureRequest, tmp_path:
         put_back(world, backup)
         said = refused(world)
         assert f"{memory} has seen this log with" in said and "older backup" in said and "Nothing is served from it" in said, said
+        # Nothing has to be set up for it: the key store is of today.
+        memory.unlink()
+        said = refused(world)
+        assert "the key store has seen this log with" in said and "[log] origin" in said and "Nothing is served from it" in said, said
         # The latest is served, and so is the older one as a log of another name.
         put_back(world, latest)
         keep_words(request, world.start())

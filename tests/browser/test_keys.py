@@ -10,7 +10,7 @@ import pytest
 
 from conftest import keep_words
 from helpers import command, none_of, until
-from installation import PERSONAL, World
+from installation import PERSONAL, World, refused
 from test_log import called
 
 MAYA_NUMBER, TOMASZ_NUMBER = "20008811", "20008812"
@@ -79,6 +79,10 @@ def test_a_customer_is_told_everything_and_then_erased(world: World, tmp_path: P
     for old in record.parent.glob("record.db*"):
         old.unlink()
     backup.rename(record)
+    # Only as a log of another name: the key store of today has seen more of this one.
+    assert "the key store has seen this log with" in refused(world)
+    config = world.installation.config
+    config.write_text(config.read_text() + '\n[log]\norigin = "calls.example.com/log-2"\n')
     world.start()
     assert "We know the number" not in world.server.call("+12025550171").arrive().words
     gone = world.installation.run("privacy", "export", MAYA_NUMBER)

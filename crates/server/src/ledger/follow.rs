@@ -3,11 +3,19 @@
 
 use std::{path::PathBuf, sync::{Mutex, PoisonError}, time::Duration};
 
-use super::{Head, LedgerError, Sequencer, head, sequencer::intact, witness::{Witnesses, replaced}};
+use countersign_store::{Commit, CommitError, Expect};
+
+use super::{Head, LedgerError, Sequencer, head, put, sequencer::intact, survey::Survey, witness::{Witnesses, replaced}};
 use crate::runner::{RunError, Runner};
 
 /// Batches in a row before the witnesses have their turn.
 const BATCHES: usize = 50;
+/// Bundles of 256 entries that a start looks at (half a million entries, some seconds), and that are looked at in
+/// each turn from then on.
+const AT_START: usize = 2_000;
+const EACH_TURN: usize = 32;
+/// How far each log was, by its name: a document in the *key store*, which has a life and copies of its own.
+const SEEN: &str = "log-seen";
 /// How long a start waits for witnesses.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -16,6 +24,7 @@ pub struct Log {
     sequencer: Sequencer,
     witnesses: Witnesses,
     memory: Option<PathBuf>,
+    survey: tokio::sync::Mutex<Survey>,
     /// Why nothing is signed any more.
     stopped: Mutex<Option<String>>,
 }
@@ -23,7 +32,7 @@ pub struct Log {
 impl Log {
     /// Over its parts. `memory`: a file beside the configuration that remembers the size of the log.
     pub fn new(sequencer: Sequencer, witnesses: Witnesses, memory: Option<PathBuf>) -> Self {
-        Self { sequencer, witnesses, memory, stopped: Mutex::default() }
+        Self { sequencer, witnesses, memory, survey: Default::default(), stopped: Mutex::default() }
     }
 
     /// Before anything is served: whether somebody has seen more of the log than there is, and whether what is
@@ -35,6 +44,8 @@ impl Log {
         let latest = head(&runner.store).await?;
         intact(&runner.store, &latest).await?;
         self.not_behind(runner, self.remembered(latest.size)).await?;
+        self.not_behind(runner, self.kept(runner, latest.size).await).await?;
+        self.survey.lock().await.go_on(&runner.store, AT_START, runner.now()).await?;
         if self.is_named(&latest) {
             self.not_behind(runner, self.witnesses.seen_more(runner, PATIENCE).await).await?;
         }
@@ -76,7 +87,9 @@ impl Log {
     }
 
     async fn turn(&self, runner: &Runner) -> Result<(), LedgerError> {
-        self.remembered(head(&runner.store).await?.size)?;
+        let size = head(&runner.store).await?.size;
+        self.remembered(size)?;
+        self.kept(runner, size).await?;
         for _ in 0..BATCHES {
             let now = self.sequencer.run(runner).await?;
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
@@ -86,6 +99,7 @@ impl Log {
             runner.metrics.log_waiting.set(now.waiting.0 as f64 / 1000.0);
             if now.added > 0 {
                 self.remember(now.size)?;
+                self.keep(runner, now.size).await?;
             }
             if now.behind == 0 || now.added == 0 {
                 break;
@@ -93,7 +107,29 @@ impl Log {
         }
         let signed = if self.is_named(&head(&runner.store).await?) { self.witnesses.show(runner).await? } else { 0 };
         runner.metrics.log_witnesses.set(i64::try_from(signed).unwrap_or(i64::MAX));
+        let surveyed = self.survey.lock().await.go_on(&runner.store, EACH_TURN, runner.now()).await?;
+        runner.metrics.log_surveyed.set(i64::try_from(surveyed).unwrap_or(i64::MAX));
         Ok(())
+    }
+
+    /// What the key store remembers of the log of this name. An older copy of the record that is put beside the key
+    /// store of today is recognised by it, without anything that has to be set up.
+    async fn kept(&self, runner: &Runner, here: u64) -> Result<(), LedgerError> {
+        let Some(doc) = runner.customers.keys.doc(SEEN, self.sequencer.origin().as_bytes()).await? else { return Ok(()) };
+        let seen = std::str::from_utf8(&doc.body).ok().and_then(|text| text.parse::<u64>().ok());
+        match seen.ok_or_else(|| LedgerError::Damaged("the key store does not say how far it was".into()))? {
+            seen if seen > here => Err(LedgerError::Behind { who: "the key store".into(), seen, here }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn keep(&self, runner: &Runner, size: u64) -> Result<(), LedgerError> {
+        let doc = put(SEEN, self.sequencer.origin().as_bytes().to_vec(), Expect::Any, size.to_string().into_bytes());
+        match runner.customers.keys.commit(Commit { now: runner.now().0, docs: vec![doc], ..Commit::default() }).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::Busy | CommitError::Closed) => Err(RunError::Busy.into()),
+            Err(e) => Err(RunError::Store(format!("the key store: {e}")).into()),
+        }
     }
 
     fn remembered(&self, here: u64) -> Result<(), LedgerError> {

@@ -13,6 +13,7 @@ mod keys;
 mod pages;
 pub mod receipt;
 mod sequencer;
+mod survey;
 pub mod verify;
 pub mod witness;
 
@@ -68,7 +69,7 @@ pub enum LedgerError {
     /// Somebody has seen more of this log than there is here.
     #[error(
         "{who} has seen this log with {seen} entries, and here it has {here}: this is an older backup, or another history. Nothing is signed. \
-         Restore the latest backup; if there is none, begin a new log under another name ([log] origin), take away what [log] memory names, and say so to whoever keeps receipts"
+         Restore the latest backup; if there is none, begin a new log under another name ([log] origin), take away what [log] memory names if it is set, and say so to whoever keeps receipts"
     )]
     Behind {
         /// Who remembers.

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use countersign_core::time::Span;
 use countersign_server::ledger::{self, Log, Sequencer, export, receipt::{self, Receipt}, verify, witness::{self, Watcher, Witness, Witnesses}};
-use countersign_store::{Commit, DocWrite, Expect};
+use countersign_store::{Append, Commit, DocWrite, Expect, NewEvent, Stream};
 use countersign_tlog::{Checkpoint, Note, Signer, Verifier, note::Kind, proof::Trust, tile::Tile, tree};
 
 use crate::common::{URL, World, pages, people::*, record::{ORIGIN, called, logged}};
@@ -24,7 +25,7 @@ impl Drop for Folder {
     fn drop(&mut self) { let _ = std::fs::remove_dir_all(&self.0); }
 }
 
-async fn trust(world: &World) -> Trust {
+pub async fn trust(world: &World) -> Trust {
     Trust { origin: ORIGIN.into(), keys: ledger::public_keys(&world.app.runner).await.unwrap(), witnesses: Vec::new(), quorum: 0 }
 }
 
@@ -303,8 +304,17 @@ async fn a_witness_sees_every_head_and_an_older_backup_is_recognised() {
         let error = error.unwrap_err().to_string();
         assert!(error.contains(&format!("with {size} entries")) && error.contains("older backup"), "{error}");
     }
-    // Without the file that remembers, the witness does; and it has signed this head once.
+    // Without the file that remembers, the key store does, which has copies and a life of its own.
     std::fs::remove_file(&memory).unwrap();
+    for error in [log().check(&world.app.runner).await, log().follow(&world.app.runner).await] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(&format!("the key store has seen this log with {size} entries")) && error.contains("[log] origin"), "{error}");
+    }
+    // A log of another name begins anew, and is not measured by this one.
+    Log::new(Sequencer::new("calls.example.com/log/2".into()), Witnesses::new(Vec::new()).unwrap(), None).check(&world.app.runner).await.unwrap();
+    // Without that as well, the witness does; and it has signed this head once.
+    let forgotten = DocWrite::Delete { kind: "log-seen", id: ORIGIN.into() };
+    world.app.runner.customers.keys.commit(Commit { now: world.now().0, docs: vec![forgotten], ..Commit::default() }).await.unwrap();
     let error = log().check(&world.app.runner).await.unwrap_err().to_string();
     assert!(error.contains(&format!("witness.example.com has seen this log with {size} entries")), "{error}");
     called(&world, ANA_LINE).await;
@@ -411,4 +421,42 @@ async fn a_tile_that_is_cut_off_is_not_served() {
     pages::get(&world.router, &format!("/log/tile/0/000.p/{}", size + 1), None).await.is(404);
     let error = log().check(runner).await.unwrap_err().to_string();
     assert!(error.contains("damaged") && error.contains("restore a backup"), "{error}");
+}
+
+/// Damage in a part of the log that nobody asks for is found by and by, and at a start; and then nothing is signed.
+#[tokio::test]
+async fn an_old_tile_that_was_changed_is_found() {
+    let world = World::new().await;
+    let runner = &world.app.runner;
+    // 256 leaves fill a tile; 1,000 make three full ones and the beginning of another.
+    for expected in (0..1_000).step_by(100) {
+        let event = |n: u64| NewEvent { at: world.now().0, body: format!(r#"{{"type":"made_up","n":{n}}}"#) };
+        let appends = vec![Append { stream: Stream { kind: "made-up", id: [7; 16] }, expected, events: (0..100).map(event).collect() }];
+        runner.store.commit(Commit { now: world.now().0, appends, ..Commit::default() }).await.unwrap();
+    }
+    logged(&world).await;
+    let log = || Log::new(Sequencer::new(ORIGIN.into()), Witnesses::new(Vec::new()).unwrap(), None);
+    let size = runner.store.head().await.unwrap();
+    log().check(runner).await.unwrap();
+    let serving = log();
+    serving.follow(runner).await.unwrap();
+    assert!(world.metrics().await.contains(&format!("countersign_log_surveyed {size}")), "{}", world.metrics().await);
+    let tile = |level: u8, index: u64| ("log-tile", [&[level][..], &index.to_be_bytes()].concat());
+    for (kind, id) in [tile(0, 0), tile(0, 3), tile(1, 0), ("log-entries", 0_u64.to_be_bytes().to_vec()), ("log-entries", 2_u64.to_be_bytes().to_vec())] {
+        let doc = runner.store.doc(kind, &id).await.unwrap().unwrap();
+        let mut body = doc.body.clone();
+        body[40] ^= 1;
+        let write = |body: Vec<u8>| Commit { now: world.now().0, docs: vec![DocWrite::Put { kind, id: id.clone(), expected: Expect::Any, body, due: None }], ..Commit::default() };
+        runner.store.commit(write(body)).await.unwrap();
+        let error = log().check(runner).await.unwrap_err().to_string();
+        assert!(error.contains("damaged") && error.contains("restore a backup"), "{kind}: {error}");
+        // A server that runs on it signs no more, and says why.
+        called(&world, ANA_LINE).await;
+        assert!(log().follow(runner).await.unwrap_err().to_string().contains("damaged"), "{kind}");
+        runner.store.commit(write(doc.body)).await.unwrap();
+    }
+    // One that has looked through the whole log looks again after a day.
+    world.pass(Span::hours(25));
+    serving.follow(runner).await.unwrap();
+    log().check(runner).await.unwrap();
 }
