@@ -99,3 +99,11 @@ download-about =
     "profile" ist, was hinterlegt ist. "calls" sind Ihre Anrufe: was darin geschah, solange es um Sie ging oder Sie sprachen, und was dazu notiert wurde. "account_record" ist, was außerhalb von Anrufen mit Ihrem Konto geschah.
     Nicht enthalten: womit Sie sich ausweisen, etwa PINs und Schlüssel, denn das könnte niemand sicher herausgeben; und wie wir uns gegen Betrug schützen, denn das hülfe denen, die ihn versuchen.
     Bewahren Sie diese Datei sicher auf: Mit ihrem Inhalt könnte sich jemand anderswo als Sie ausgeben. Haben Sie Fragen, oder hat jemand anders sie heruntergeladen? Rufen Sie { $fraud } an.
+
+## The receipt of a call, in the portal. Link and explanation stand on a page that is in English.
+
+receipt-link = Beleg
+receipt-about = Ein Beleg ist eine Datei, mit der Sie später auch ohne uns zeigen können, dass es diesen Anruf gab, womit Sie sich ausweisen sollten, wer ihn annahm und wie er endete.
+receipt-not-yet = Der Beleg für diesen Anruf ist noch nicht fertig. Er ist eine Minute nach dem Ende des Anrufs da: Bitte versuchen Sie es dann noch einmal.
+receipt-enough = Von diesem Konto wurden zu viele Belege abgerufen. Bitte versuchen Sie es in einer Stunde noch einmal.
+receipt-frozen = Ihr Konto ist gesperrt. Bis das vorbei ist, werden hier keine Belege herausgegeben. Bitte rufen Sie uns an.

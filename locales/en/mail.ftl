@@ -99,3 +99,11 @@ download-about =
     "profile" is what is on file. "calls" are your calls: what happened on them while they were about you or you were speaking, and what was noted. "account_record" is what happened to your account outside of calls.
     Not in it: what you prove with, such as PINs and keys, which nobody could read out safely; and how we guard against fraud, which would help those who try it.
     Keep this file safe: with what is in it, somebody could pretend to be you elsewhere. Questions, or somebody else has fetched it? Call { $fraud }.
+
+## The receipt of a call, in the portal. Link and explanation stand on a page that is in English.
+
+receipt-link = Receipt
+receipt-about = A receipt is a file with which you can show later, also without us, that there was this call, what you were asked to prove with, who took it and how it ended.
+receipt-not-yet = The receipt of this call is not ready. It is there a minute after the end of the call: please try again then.
+receipt-enough = Too many receipts were asked for from this account. Please try again in an hour.
+receipt-frozen = Your account is frozen. Until that is over, no receipts are given out here. Please call us.

@@ -99,3 +99,11 @@ download-about =
     "profile" es lo que tenemos registrado. "calls" son sus llamadas: lo que ocurrió en ellas mientras trataban de usted o usted hablaba, y lo que se anotó. "account_record" es lo que ocurrió en su cuenta fuera de las llamadas.
     No figura aquí aquello con lo que demuestra quién es, como PIN y claves, porque nadie podría entregarlo con seguridad; ni cómo nos protegemos del fraude, porque ayudaría a quien lo intenta.
     Guarde este archivo en un lugar seguro: con su contenido alguien podría hacerse pasar por usted en otro sitio. ¿Tiene preguntas, o lo ha descargado otra persona? Llame al { $fraud }.
+
+## The receipt of a call, in the portal. Link and explanation stand on a page that is in English.
+
+receipt-link = Justificante
+receipt-about = Un justificante es un archivo con el que puede demostrar más adelante, también sin nosotros, que hubo esta llamada, con qué se le pidió que demostrara quién es, quién la atendió y cómo terminó.
+receipt-not-yet = El justificante de esta llamada aún no está listo. Lo estará un minuto después del final de la llamada: inténtelo entonces de nuevo.
+receipt-enough = Se han pedido demasiados justificantes desde esta cuenta. Inténtelo de nuevo dentro de una hora.
+receipt-frozen = Su cuenta está bloqueada. Hasta que deje de estarlo, aquí no se entregan justificantes. Llámenos, por favor.

@@ -18,9 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from conftest import keep_words
 from helpers import Http, Program, command, none_of, until
-from installation import PERSONAL, World, put_back, refused
+from installation import CUSTOMERS, PERSONAL, PUBLIC, World, put_back, refused
 
 MAYA = "+12025550171"
+# The company's own site, from which its customers come into the portal.
+SITE_KEY = "the key of the company's own site"
+SITE = f'\n[[api]]\nname = "site"\nkey_sha256 = "{hashlib.sha256(SITE_KEY.encode()).hexdigest()}"\n'
 
 
 @pytest.fixture
@@ -158,6 +161,54 @@ def test_another_program_verifies_the_log(world: World, tmp_path: Path) -> None:
     file.write_text(receipt.replace('\\"kind\\":\\"pin\\"', '\\"kind\\":\\"passkey\\"'))
     checked = command("audit", "check-receipt", file, "--key", key)
     assert checked.returncode == 1 and "NOT verified" in checked.stdout, checked.stdout
+
+
+def signed_in(world: World, account_number: str) -> Http:
+    """A customer in the portal, come from the company's own site."""
+    asked = {"Content-Type": "application/json", "Authorization": f"Bearer {SITE_KEY}"}
+    made = Http(world.server.url).request("POST", "/api/v1/portal-sessions", json.dumps({"account_number": account_number}).encode(), asked)
+    assert made.status == 201, made
+    me = Http(world.server.url)
+    assert me.get(json.loads(made.text)["url"].removeprefix(PUBLIC)).status == 200
+    return me
+
+
+def test_a_customer_fetches_a_receipt_and_checks_it_without_us(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    world = World(tmp_path / "world", SITE)
+    keep_words(request, world.server)
+    try:
+        maya, tomasz = (signed_in(world, customer["account_number"]) for customer in CUSTOMERS)
+        call = called(world)
+        receipt = f"/me/calls/{call}/receipt"
+        early = maya.get(receipt)
+        assert early.status == 200 or (early.status, early.headers["retry-after"]) == (503, "60"), early
+        world.logged()
+        assert receipt in maya.get("/me").text
+        fetched = maya.get(receipt)
+        assert fetched.status == 200, fetched
+        assert fetched.headers["content-disposition"] == f'attachment; filename="receipt-{call}.json"'
+        # What the operator would give her, byte for byte but for the head that it is proved to.
+        given = json.loads(world.installation.run("audit", "receipt", call, "--for-customer").stdout)
+        assert [e["event"] for e in json.loads(fetched.text)["events"]] == [e["event"] for e in given["events"]]
+        none_of([*PERSONAL, "proved", "duress"], fetched.text, "the receipt")
+
+        # The server is gone; the key was written down when it was trusted.
+        key = Http(world.server.url).get("/log/keys").text.strip()
+        nothing = f"/me/calls/call_{'0' * 32}/receipt"
+        theirs, there = tomasz.get(receipt), tomasz.get(nothing)
+        assert (theirs.status, theirs.text) == (404, there.text) and there.status == 404
+        assert Http(world.server.url).get(receipt).location == "/me/sign-in"
+        world.server.stop()
+        file = tmp_path / "receipt.json"
+        file.write_text(fetched.text)
+        checked = command("audit", "check-receipt", file, "--key", key)
+        assert checked.returncode == 0 and "Asked for PIN" in checked.stdout and "Verified" in checked.stdout, checked.stdout + checked.stderr
+        assert "Proved" not in checked.stdout
+        file.write_text(fetched.text.replace('\\"kind\\":\\"pin\\"', '\\"kind\\":\\"passkey\\"'))
+        checked = command("audit", "check-receipt", file, "--key", key)
+        assert checked.returncode == 1 and "NOT verified" in checked.stdout, checked.stdout
+    finally:
+        world.close()
 
 
 def test_a_witness_of_its_own_signs_the_log(world: World, tmp_path: Path) -> None:

@@ -255,6 +255,36 @@ pub fn prompt_id(prompt: &Prompt) -> &'static str {
     }
 }
 
+/// What the portal says around the receipt of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiptText {
+    /// The link to it.
+    Link,
+    /// What one is.
+    About,
+    /// The call goes on, or its end is not in the log yet.
+    NotYet,
+    /// Too many were asked for.
+    Enough,
+    /// The account is frozen.
+    Frozen,
+}
+
+impl ReceiptText {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Link, Self::About, Self::NotYet, Self::Enough, Self::Frozen];
+
+    fn id(self) -> &'static str {
+        match self {
+            Self::Link => "receipt-link",
+            Self::About => "receipt-about",
+            Self::NotYet => "receipt-not-yet",
+            Self::Enough => "receipt-enough",
+            Self::Frozen => "receipt-frozen",
+        }
+    }
+}
+
 /// A phrase for an action in one of three roles.
 #[derive(Clone, Copy)]
 enum Role {
@@ -443,6 +473,9 @@ impl Texts {
 
     /// What a customer reads first in the file of everything that is kept about them.
     pub fn about_download(&self, lang: Lang) -> String { self.text(lang, "download-about", &self.args()) }
+
+    /// What the portal says around the receipt of a call.
+    pub fn receipt(&self, lang: Lang, text: ReceiptText) -> String { self.text(lang, text.id(), &self.args()) }
 
     /// What is said when we ring the number on file, as one text.
     pub fn voice_code(&self, lang: Lang, body: &Body) -> String { self.rung(lang, body).map(|said| said.text).unwrap_or_default() }

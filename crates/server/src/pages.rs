@@ -160,6 +160,19 @@ pub struct CallSummary {
     pub started: Timestamp,
     /// What happened, as the customer may read it.
     pub lines: Vec<StoryLine>,
+    /// There is a receipt of it for them.
+    pub receipt: bool,
+}
+
+/// What is said around receipts, in the customer's language: the page is in English.
+#[derive(Debug, Clone)]
+pub struct ReceiptWords {
+    /// ISO 639-1 code.
+    pub lang: &'static str,
+    /// The link.
+    pub link: String,
+    /// What one is.
+    pub about: String,
 }
 
 /// The customer's own page.
@@ -183,6 +196,12 @@ pub struct PortalView {
     pub live: LiveView,
     /// What came of the last thing the customer did: whether it is good, and in words.
     pub done: Option<(bool, &'static str)>,
+    /// Words around receipts.
+    pub receipts: ReceiptWords,
+}
+
+impl PortalView {
+    fn has_receipts(&self) -> bool { self.calls.iter().any(|call| call.receipt) }
 }
 
 /// A request for approval.
@@ -343,6 +362,18 @@ struct Portal<'a> {
 
 /// The customer's own page.
 pub fn portal(shell: &Shell<'_>, view: &PortalView) -> Result<String, askama::Error> { Portal { shell, view, code: &view.code, live: &view.live }.render() }
+
+#[derive(Template)]
+#[template(path = "portal/receipt.html")]
+struct NoReceipt<'a> {
+    shell: &'a Shell<'a>,
+    lang: &'a str,
+    title: &'a str,
+    text: &'a str,
+}
+
+/// Why there is no receipt of a call now, in this language.
+pub fn portal_receipt(shell: &Shell<'_>, lang: &str, title: &str, text: &str) -> Result<String, askama::Error> { NoReceipt { shell, lang, title, text }.render() }
 
 #[derive(Template)]
 #[template(path = "portal_code_only.html")]

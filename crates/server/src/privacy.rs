@@ -38,7 +38,7 @@ use crate::{
 /// The kind under which legal holds are kept, by account.
 pub const HOLD: &str = "hold";
 /// How many calls of one customer are looked at, at most.
-const CALLS: usize = 100_000;
+pub(crate) const CALLS: usize = 100_000;
 /// Downloads by the customer, and in what time.
 const DOWNLOADS: u32 = 3;
 const DOWNLOADS_WINDOW: Span = Span::days(1);

@@ -103,6 +103,11 @@ pub enum AccountEvent {
     Downloaded,
     /// Numbers or addresses that were replaced long ago were taken off the file.
     ContactsForgotten,
+    /// Fields of the profile were over their time, and were taken off the file.
+    FieldsForgotten {
+        /// Which, by their names in the configuration.
+        fields: Vec<String>,
+    },
     /// Everything about the customer was destroyed. The last event of the account.
     Erased,
     /// A one-time code of an authenticator was checked for another system.

@@ -1,10 +1,12 @@
 //! What is kept for how long, by rules of the configuration: whole calls, single kinds of events, notes,
-//! alerts, contacts that were replaced.
+//! alerts, contacts that were replaced, single fields of profiles.
 //!
 //! An event that is over its time is *redacted*: its place in the log, its time and its kind stay, and
 //! what it said goes. The Merkle log still verifies, and each redaction is an event itself, so that
 //! `countersign audit verify` tells a rule's work from somebody's who took events away by hand. Nothing of
 //! a customer under a legal hold is touched; once released, the rules catch up.
+
+mod fields;
 
 use std::collections::BTreeMap;
 
@@ -13,18 +15,18 @@ use countersign_core::{
     id::{AccountId, CallId},
     time::{Span, Timestamp},
 };
-use countersign_store::{Commit, CommitError, DocWrite, Expect, IndexWrite, Note, Redaction, Stream};
+use countersign_store::{Commit, CommitError, DocWrite, Expect, IndexWrite, Redaction, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    calls::note, ledger, privacy,
+    ledger, privacy,
     record::{self, RetentionEvent},
     runner::{RunError, Runner, newest_first},
 };
 
 /// The kind under which is kept how far each rule has come.
 pub const PROGRESS: &str = "retention";
-/// Calls that one rule looks at in one go: nobody waits behind it for long.
+/// Calls, or profiles, that are looked at in one go: nobody waits behind it for long.
 const AT_ONCE: usize = 200;
 /// Nothing younger is ever taken away: calls, links and the Merkle log are certainly done with it.
 const LEAST: u32 = 1;
@@ -44,6 +46,9 @@ pub struct Retention {
     pub alerts: Option<u32>,
     /// Numbers and addresses that were replaced; they get notices for 90 days.
     pub replaced_contacts: Option<u32>,
+    /// Single fields of profiles, such as `orders = 400`: each counts from a moment of its own.
+    #[serde(default)]
+    pub fields: BTreeMap<String, u32>,
 }
 
 /// One rule.
@@ -84,13 +89,15 @@ impl Retention {
         if self.replaced_contacts.is_some_and(|days| Span::days(i64::from(days)) < countersign_core::account::NOTICE_PERIOD) {
             out.push("replaced_contacts: below 90 days: whoever was there before would not hear of later changes".into());
         }
+        out.extend(self.fields.iter().filter_map(|(name, days)| fields::fault(name, *days, self.calls)));
         out
     }
 
     fn all(&self) -> impl Iterator<Item = (String, u32)> + '_ {
         let single = [("calls", self.calls), ("notes", self.notes), ("alerts", self.alerts), ("replaced_contacts", self.replaced_contacts)];
         let single = single.into_iter().filter_map(|(name, days)| Some((name.to_owned(), days?)));
-        single.chain(self.events.iter().map(|(name, days)| (format!("events.{name}"), *days)))
+        let events = self.events.iter().map(|(name, days)| (format!("events.{name}"), *days));
+        single.chain(events).chain(self.fields.iter().map(|(name, days)| (format!("fields.{name}"), *days)))
     }
 }
 
@@ -108,8 +115,10 @@ impl Runner {
         if let Some(days) = rules.alerts {
             n += self.old_alerts(self.now() - Span::days(i64::from(days.max(LEAST)))).await?;
         }
-        if let Some(days) = rules.replaced_contacts {
-            n += self.old_contacts(Span::days(i64::from(days.max(LEAST)))).await?;
+        let contacts = rules.replaced_contacts.map(|days| Span::days(i64::from(days.max(LEAST))));
+        let fields = fields::rules(&rules.fields, rules.calls);
+        if contacts.is_some() || !fields.is_empty() {
+            n += self.old_profiles(contacts, &fields).await?;
         }
         Ok(n)
     }
@@ -204,40 +213,6 @@ impl Runner {
         Ok(n)
     }
 
-    /// Contacts that were replaced so long ago. A round over all profiles, a page in each go.
-    async fn old_contacts(&self, age: Span) -> Result<usize, RunError> {
-        const NAME: &str = "replaced_contacts";
-        let now = self.now();
-        let place = self.store.doc(PROGRESS, NAME.as_bytes()).await?.map(|doc| doc.body);
-        let page = self.store.docs(record::ACCOUNT, place, AT_ONCE).await?;
-        let mut n = 0;
-        for (id, _) in &page {
-            let Ok(account) = <[u8; 16]>::try_from(id.as_slice()).map(AccountId) else { continue };
-            self.directory.forget(account);
-            let Some(loaded) = self.directory.load(account).await? else { continue };
-            let old = |retired: Option<Timestamp>| retired.is_some_and(|at| at + age <= now);
-            if !loaded.profile.contacts.iter().any(|c| old(c.retired)) || self.held(account).await?.is_some() {
-                continue;
-            }
-            let mut after = loaded.profile.clone();
-            after.contacts.retain(|c| !old(c.retired));
-            let event = record::AccountEvent::ContactsForgotten;
-            let append = record::append(record::ACCOUNT, account.0, after.events, now, &event)?;
-            after.events += 1;
-            let writes = self.directory.update(&loaded, &after)?;
-            let commit = Commit { now: now.0, appends: vec![append], docs: writes.docs, index: writes.index, notes: vec![Note { kind: note::ACCOUNT, id: account.0 }], ..Commit::default() };
-            n += usize::from(self.retained(commit).await?);
-            self.directory.forget(account);
-        }
-        // After the last the round begins anew, in a minute.
-        let doc = match page.last() {
-            Some((last, _)) if page.len() == AT_ONCE => DocWrite::Put { kind: PROGRESS, id: NAME.into(), expected: Expect::Any, body: last.clone(), due: None },
-            _ => DocWrite::Delete { kind: PROGRESS, id: NAME.into() },
-        };
-        self.retained(Commit { now: now.0, docs: vec![doc], ..Commit::default() }).await?;
-        Ok(n)
-    }
-
     /// Whether it was written. If somebody else was faster, it is looked at again the next time.
     async fn retained(&self, commit: Commit) -> Result<bool, RunError> {
         match self.store.commit(commit).await {
@@ -295,6 +270,11 @@ mod tests {
         assert!(faults("[events]\nsignaled = 90").contains("no such event"));
         assert!(faults("[events]\nstarted = 90").contains("whole calls"));
         assert!(faults("replaced_contacts = 30").contains("90 days"));
+        assert_eq!(faults("calls = 400\n[fields]\naddress = 400\ndate_of_birth = 200\npostal_code = 400\naccess = 30\norders = 1000\ndevices = 180\ndelegations = 30"), "");
+        assert!(faults("[fields]\norders = 0").contains("fields.orders = 0: write at least 1"));
+        assert!(faults("[fields]\nshoe_size = 90").contains("fields.shoe_size: there is no such field; those that time can take away are access, address,"));
+        assert!(faults("[fields]\nemail = 90").contains("is in use"));
+        assert!(faults("calls = 30\n[fields]\naddress = 90").contains("longer than calls = 30"));
         assert!(toml::from_str::<Retention>("call = 3").is_err());
     }
 

@@ -117,6 +117,18 @@ fn every_message_has_words_in_every_language() {
 }
 
 #[test]
+fn receipts_have_words_in_every_language() {
+    let texts = texts();
+    let mut all = BTreeSet::new();
+    for lang in Lang::ALL {
+        for text in ReceiptText::ALL.map(|text| texts.receipt(lang, text)) {
+            assert!(sound(&text), "{lang:?}: {text}");
+            assert!(all.insert(text.clone()), "{lang:?}: {text} stands twice");
+        }
+    }
+}
+
+#[test]
 fn every_action_has_words_and_none_its_name() {
     let texts = texts();
     for lang in Lang::ALL {

@@ -87,6 +87,11 @@ pub async fn of(runner: &Runner, call: CallId) -> Result<Option<Receipt>, Ledger
     Ok(Some(Receipt { format: FORMAT.into(), call, log, keys, events: receipted }))
 }
 
+/// Whether events of this kind stand in the customer's part.
+pub(crate) fn is_for_customer(event: &Event) -> bool {
+    matches!(event, Event::Started { .. } | Event::LanguageChosen { .. } | Event::Challenged { .. } | Event::Accepted { .. } | Event::HandedOver { .. } | Event::Ended { .. })
+}
+
 impl Receipt {
     /// Reads a receipt.
     pub fn parse(text: &str) -> Result<Self, Unreceipted> {
@@ -102,11 +107,7 @@ impl Receipt {
     /// must not tell whoever stands behind the customer that an emergency word was used.
     #[must_use]
     pub fn for_customer(self) -> Self {
-        let shown = |receipted: &Receipted| {
-            Event::decode(&receipted.event.body).is_ok_and(|recorded| {
-                matches!(recorded.event, Event::Started { .. } | Event::LanguageChosen { .. } | Event::Challenged { .. } | Event::Accepted { .. } | Event::HandedOver { .. } | Event::Ended { .. })
-            })
-        };
+        let shown = |receipted: &Receipted| Event::decode(&receipted.event.body).is_ok_and(|recorded| is_for_customer(&recorded.event));
         Self { events: self.events.into_iter().filter(shown).collect(), ..self }
     }
 

@@ -100,7 +100,8 @@ fn every_page() -> Vec<String> {
     };
     let portal_view = PortalView {
         name: text.clone(), frozen: false, code, factors: vec![FactorKind::Pin], contacts: vec![(text.clone(), text.clone(), Some(NOW))],
-        calls: vec![CallSummary { id: CALL, started: NOW, lines: vec![line.clone()] }], notices: vec![line.clone()], live: full_live(&text), done: Some((false, "No.")),
+        calls: vec![CallSummary { id: CALL, started: NOW, lines: vec![line.clone()], receipt: true }], notices: vec![line.clone()], live: full_live(&text), done: Some((false, "No.")),
+        receipts: ReceiptWords { lang: "de", link: text.clone(), about: text.clone() },
     };
     let confirm = CodeConfirmView { code: Secret::new(text.clone()), from: text.clone(), known: false, started: NOW, client: Some(text.clone()), now: NOW };
     let admin_view = AdminView {
@@ -171,7 +172,7 @@ fn every_page() -> Vec<String> {
         portal_security(&shell, &security_view), portal_security(&shell, &stale), portal_totp(&shell, &text, Some(&text)),
         survey(&shell, &survey_view), grade(&shell, &grade_view),
         portal_codes(&shell, NOW, std::slice::from_ref(&text), Some(NOW)), portal_remove(&shell, &remove_view),
-        handset(&shell, &demo), error(&shell, 404, &text, &text, Some(("/me", &text))),
+        portal_receipt(&shell, "de", &text, &text), handset(&shell, &demo), error(&shell, 404, &text, &text, Some(("/me", &text))),
     ].into_iter().map(Result::unwrap).collect()
 }
 

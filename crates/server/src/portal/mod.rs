@@ -4,6 +4,7 @@
 pub mod oidc;
 pub mod phone;
 pub mod push;
+mod receipt;
 mod security;
 mod session;
 mod sign_in;
@@ -39,8 +40,9 @@ use crate::{
     directory::apply_undo,
     effects::{LINK, Link, alert_doc, link_doc},
     hub::Notice,
+    i18n::ReceiptText,
     privacy,
-    pages::{self, CallSummary, LinkView, PortalView, ServiceCodeView, Shell, StoryLine},
+    pages::{self, CallSummary, LinkView, PortalView, ReceiptWords, ServiceCodeView, Shell, StoryLine},
     record::{self, AccountEvent},
     runner::{RunError, Runner},
     vault::Vault,
@@ -82,6 +84,7 @@ pub fn routes() -> Router<App> {
         .route("/me/sign-out", post(sign_out))
         .route("/undo/{token}", get(link_page).post(link_do))
         .route("/not-me/{token}", get(link_page).post(link_do))
+        .merge(receipt::routes())
         .merge(sign_in::routes())
         .merge(security::routes())
         .merge(totp::routes())
@@ -149,13 +152,16 @@ async fn home(State(app): State<App>, headers: HeaderMap, Query(query): Query<Ha
         let events = app.runner.events(id).await?;
         let lines = own_lines(&app, account, id, &events);
         if let (Some(first), false) = (events.first(), lines.is_empty()) {
-            calls.push(CallSummary { id, started: first.at, lines });
+            let receipt = profile.frozen.is_none() && receipt::is_offered(account, id, &events);
+            calls.push(CallSummary { id, started: first.at, lines, receipt });
         }
     }
     calls.sort_by_key(|c| std::cmp::Reverse(c.started));
     calls.truncate(20);
+    let lang = profile.language.unwrap_or_default();
+    let receipts = ReceiptWords { lang: lang.code(), link: app.texts.receipt(lang, ReceiptText::Link), about: app.texts.receipt(lang, ReceiptText::About) };
     let view = PortalView {
-        name: profile.name.expose().to_owned(), frozen: profile.frozen.is_some(), code: service_code(&app.runner, account).await?, factors, contacts, calls,
+        receipts, name: profile.name.expose().to_owned(), frozen: profile.frozen.is_some(), code: service_code(&app.runner, account).await?, factors, contacts, calls,
         notices: notices(&app, account).await?, live: phone::live(&app, account, profile).await?,
         done: query.get("done").and_then(|word| phone::done(word)),
     };
@@ -207,10 +213,27 @@ async fn notices(app: &App, account: AccountId) -> Result<Vec<StoryLine>, WebErr
             AccountEvent::VoiceEnded => "Your voice on file is not compared any more: it may not have been yours.".into(),
             AccountEvent::VoiceUnlearnt { .. } => "Your voice on file is again as it was before a call that may not have been yours.".into(),
             AccountEvent::ContactsForgotten => "A number or address that you replaced long ago was taken off the file.".into(),
+            AccountEvent::FieldsForgotten { fields } => {
+                format!("Taken off the file, as it was kept for long enough: {}.", fields.iter().map(|field| field_words(field)).collect::<Vec<_>>().join(", "))
+            }
         };
         lines.push(StoryLine { at: Timestamp(event.at), text });
     }
     Ok(lines)
+}
+
+/// What a rule of retention takes from a profile, for the customer.
+fn field_words(field: &str) -> &'static str {
+    match field {
+        "access" => "what made calls easier",
+        "address" => "your address",
+        "date_of_birth" => "your date of birth",
+        "delegations" => "somebody who could speak for you once",
+        "devices" => "devices that were woken",
+        "orders" => "old orders",
+        "postal_code" => "your postal code",
+        _ => "a detail",
+    }
 }
 
 async fn code(State(app): State<App>, headers: HeaderMap) -> Result<Html<String>, WebError> {

@@ -34,7 +34,7 @@ pub enum Who {
     Demo,
 }
 
-pub const ROUTES: [(&str, &str, Who); 129] = [
+pub const ROUTES: [(&str, &str, Who); 130] = [
     ("GET", "/", Who::Demo),
     ("GET", "/.well-known/openid-configuration", Who::Anybody),
     ("GET", "/admin", Who::Admin),
@@ -67,6 +67,7 @@ pub const ROUTES: [(&str, &str, Who); 129] = [
     ("GET", "/log/keys", Who::Anybody),
     ("GET", "/log/tile/{*path}", Who::Anybody),
     ("GET", "/me", Who::Portal),
+    ("GET", "/me/calls/{id}/receipt", Who::Portal),
     ("GET", "/me/service-code", Who::Portal),
     ("GET", "/me/code", Who::Portal),
     ("GET", "/me/enter", Who::Link),

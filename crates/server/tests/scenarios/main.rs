@@ -32,6 +32,7 @@ mod opt_out;
 mod policies;
 mod portal;
 mod privacy;
+mod receipts;
 mod recognition;
 mod refusals;
 mod retention;
