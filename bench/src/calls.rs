@@ -384,7 +384,7 @@ impl Desk<'_> {
 fn per(spread: Spread, seconds: f64) -> f64 { spread.count as f64 / seconds }
 
 /// Where the keys that are asked for go.
-fn step_of(twiml: &str) -> Option<String> {
+pub fn step_of(twiml: &str) -> Option<String> {
     let query = between(twiml, "/twilio/step?", "\"")?;
     Some(format!("/twilio/step?{}", query.replace("&amp;", "&")))
 }

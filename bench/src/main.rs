@@ -4,6 +4,7 @@
 mod accounts;
 mod calls;
 mod checks;
+mod faults;
 mod fill;
 mod http;
 mod lag;
@@ -15,6 +16,7 @@ mod peer;
 mod portal;
 mod process;
 mod race;
+mod recordings;
 mod report;
 mod site;
 mod standing;
@@ -31,6 +33,7 @@ use serde_json::{Value, json};
 use crate::{
     calls::{Customers, Floor, Load},
     checks::{Target, Tokens, hammer},
+    faults::Faults,
     http::Client,
     lag::Lag,
     peer::{Peer, Setting},
@@ -106,12 +109,24 @@ struct Cli {
     /// Seconds for which calls are set up, at each rate
     #[arg(long, default_value_t = 60)]
     set_ups_for: u64,
+    /// Calls that begin in a second, under faults
+    #[arg(long, default_value_t = 25)]
+    fault_rate: u32,
+    /// Seconds of most faults; nodes are killed for twice as long
+    #[arg(long, default_value_t = 10)]
+    fault_seconds: u64,
+    /// Recordings of people, to say how well voices are told apart
+    #[arg(long, env = recordings::DATA)]
+    voice_data: Option<PathBuf>,
     /// Leave privacyIDEA out: nothing is downloaded
     #[arg(long)]
     no_peer: bool,
     /// Keep the record in this PostgreSQL server instead of a file
     #[arg(long)]
     postgres: Option<String>,
+    /// That server was started for this run, and may be stopped in the middle of it
+    #[arg(long, requires = "postgres")]
+    postgres_is_ours: bool,
     /// Keep the store and the logs
     #[arg(long)]
     keep: bool,
@@ -140,8 +155,10 @@ enum Part {
     Accounts,
     /// Telephone calls with sound, here and at Asterisk; and signatures of numbers
     Telephony,
-    /// Voices compared, on one core
+    /// Voices compared, on one core; and how well they are told apart, where there are recordings of people
     Voice,
+    /// Nodes, connections, database and provider that fail under calls
+    Faults,
 }
 
 /// What went wrong, in words for whoever started it.
@@ -223,6 +240,7 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
     if cli.wants(Part::Voice) {
         say("voices, on one core");
         out.insert("voice".into(), voice::measure(cli.length())?);
+        out.insert("recordings".into(), told_apart(cli, &site, &dir));
     }
     if cli.wants(Part::Accounts) {
         let stores = [(!cli.accounts_in_postgresql).then_some(None), cli.postgres.as_deref().map(Some)];
@@ -249,6 +267,10 @@ async fn run(cli: &Cli) -> Result<bool, Fail> {
         }
         out.insert("peer".into(), Value::Array(heard));
     }
+    // The last: callers of a part that broke off would still ring while others are measured.
+    if cli.wants(Part::Faults) {
+        out.insert("faults".into(), under_faults(cli, &site, &dir).await?);
+    }
     let sound = report::write(&cli.out, &Value::Object(out))?;
     if !cli.keep {
         site.forget().await?;
@@ -273,7 +295,7 @@ async fn whole_calls(cli: &Cli, site: &Rc<Site>, rest: &Rc<Rest>, customers: &Rc
     let before = report::on_record(site).await?;
     let floor = Floor::new(site.clone(), rest.clone(), customers.clone());
     let load = Load { calls: cli.calls, warm_up: cli.warm_up(), length: cli.length(), refresh: Duration::from_millis(cli.refresh) };
-    let lag = Lag::watch(site.address);
+    let lag = Lag::watch(site).await?;
     let mut measured = floor.load(&server, load, &cookies).await?;
     let lag = lag.json();
     server.stop()?;
@@ -333,6 +355,27 @@ async fn races(cli: &Cli, site: &Site, rest: &Rest, dir: &std::path::Path) -> Re
         seen.push(peer.await.unwrap_or_else(|e: Fail| json!({ "who": "privacyIDEA", "not_measured": e.to_string() })));
     }
     Ok(seen)
+}
+
+/// How well voices are told apart, where there are recordings of people.
+fn told_apart(cli: &Cli, site: &Site, dir: &std::path::Path) -> Value {
+    let Some(data) = &cli.voice_data else {
+        return json!({ "not_measured": format!("{} names no recordings", recordings::DATA) });
+    };
+    say("recordings of people: how well their voices are told apart");
+    // Recordings that cannot be measured must not pass for none.
+    recordings::measure(&site.server, dir, data).unwrap_or_else(|e| json!({ "failed": e.to_string() }))
+}
+
+/// Several nodes, and what happens to them.
+async fn under_faults(cli: &Cli, site: &Site, dir: &std::path::Path) -> Result<Value, Fail> {
+    let Some(postgres) = &cli.postgres else {
+        let why = "several nodes share a PostgreSQL server: cargo xtask bench --postgresql";
+        return if cli.only.is_empty() { Ok(json!({ "not_measured": why })) } else { Err(why.into()) };
+    };
+    let faults = Faults { rate: cli.fault_rate, length: Duration::from_secs(cli.fault_seconds.max(1)), postgres, ours: cli.postgres_is_ours };
+    // What broke under a fault is what this is about: the other parts are reported all the same.
+    Ok(faults.measure(&site.server, dir).await.unwrap_or_else(|e| json!({ "failed": e.to_string() })))
 }
 
 async fn peer_checks(cli: &Cli, dir: &std::path::Path, setting: Setting) -> Result<Value, Fail> {

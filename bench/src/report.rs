@@ -73,8 +73,9 @@ fn markdown(report: &Value) -> Result<(String, bool), Fail> {
     if let Some(log) = report.get("log") {
         let figure = |key: &str| number(log, key).unwrap_or(0.0);
         writeln!(
-            out, "## The Merkle log\n\n{:.0} entries: verified offline in {:.1} s ({:.0} entries/s) with at most {:.0} MiB; {:.0} inclusion proofs/s on one core.\n",
+            out, "## The Merkle log\n\n{:.0} entries: verified offline in {:.1} s ({:.0} entries/s) with at most {:.0} MiB; {:.0} inclusion proofs/s on one core. With its events ({:.1} GB) {:.1} s ({:.0} events/s) and at most {:.0} MiB.\n",
             figure("/entries"), figure("/verify_seconds"), figure("/entries") / figure("/verify_seconds").max(0.001), figure("/verify_peak_mib"), figure("/proofs_per_second"),
+            figure("/events_bytes") / 1e9, figure("/with_events_seconds"), figure("/entries") / figure("/with_events_seconds").max(0.001), figure("/with_events_peak_mib"),
         )?;
     }
     if let Some(voice) = report.get("voice") {
@@ -84,8 +85,14 @@ fn markdown(report: &Value) -> Result<(String, bool), Fail> {
             figure("/verifications"), figure("/p50_ms"), figure("/p99_ms"), figure("/cpu_ms"), figure("/per_second_of_cpu"), figure("/start_ms"), figure("/more_rss_mib"), figure("/template_bytes"),
         )?;
     }
+    if let Some(recordings) = report.get("recordings") {
+        sound &= told_apart(recordings, &mut out)?;
+    }
     if let Some(races) = report.get("race").and_then(Value::as_array) {
         sound &= race(races, &mut out)?;
+    }
+    if let Some(faults) = report.get("faults") {
+        sound &= under_faults(faults, &mut out)?;
     }
     for store in report.get("accounts").and_then(Value::as_array).into_iter().flatten() {
         sound &= accounts(store, &mut out)?;
@@ -164,7 +171,10 @@ fn aims(report: &Value, out: &mut String) -> Result<(), Fail> {
         let sizes = report.pointer(&format!("/accounts/{store}/sizes"))?.as_array()?;
         Some(number(sizes.last()?, "/durable/p50_ms")? / number(sizes.first()?, "/durable/p50_ms")?)
     };
-    let lines: [(&str, f64, bool, Option<f64>, &str); 9] = [
+    let faults = || report.pointer("/faults/parts").and_then(Value::as_array);
+    let worst = |keys: &[&str]| faults()?.iter().filter_map(|part| keys.iter().map(|key| number(part, key)).sum::<Option<f64>>()).reduce(f64::max);
+    let equal_error = |set: usize| number(report, &format!("/recordings/sets/{set}/voices/equal_error/value")).map(|share| share * 100.0);
+    let lines: [(&str, f64, bool, Option<f64>, &str); 15] = [
         ("Durable commands per second, whole calls", 8000.0, true, number(report, "/calls/durable_commands_per_second"), "/s"),
         ("99 of 100 durable commands at that load", 60.0, false, number(report, "/calls/durable/p99_ms"), " ms"),
         ("Memory with the calls waiting", 150.0, false, number(report, "/waiting/waiting/rss_mib"), " MiB"),
@@ -174,6 +184,12 @@ fn aims(report: &Value, out: &mut String) -> Result<(), Fail> {
         ("Guesses that were evaluated after the limit, in any race", 0.0, false, most, ""),
         ("A command with the most accounts, beside a thousand (p50), SQLite", 1.3, false, growth(0), " times"),
         ("The same, PostgreSQL", 1.3, false, growth(1), " times"),
+        ("Events that somebody was told of and are missing, after any fault", 0.0, false, worst(&["/missing"]), ""),
+        ("Commands, codes and texts that count twice, after any fault", 0.0, false, worst(&["/twice", "/codes_twice", "/overheard_accepted", "/texts_repeated"]), ""),
+        ("Voices, equal error: digits, as recorded", 0.6, false, equal_error(0), " %"),
+        ("The same, on a bad line", 4.2, false, equal_error(1), " %"),
+        ("Voices, equal error: sentences, as recorded", 4.8, false, equal_error(2), " %"),
+        ("The same, on a bad line", 6.4, false, equal_error(3), " %"),
     ];
     writeln!(out, "| What | Aim | Seen | |\n|---|---|---|---|")?;
     for (what, aim, at_least, seen, unit) in lines {
@@ -227,8 +243,8 @@ fn whole_calls(calls: &Value, out: &mut String) -> Result<bool, Fail> {
     let (answered, commands) = (figure("/record/answered"), figure("/record/commands"));
     writeln!(out, "- {answered:.0} durable commands were answered; {commands:.0} commands and {:.0} events are on record", figure("/record/events"))?;
     writeln!(
-        out, "- the Merkle log took in {:.0} events/s; an event waited {:.0} ms for its checkpoint (99 of 100 looks below {:.0} ms, {:.0} looks), {:.0} events at most",
-        figure("/log/events_per_second"), figure("/log/waiting/p50_ms"), figure("/log/waiting/p99_ms"), figure("/log/looks"), figure("/log/most_behind")
+        out, "- {:.0} events/s were appended to the record; at most {:.0} of them were in no checkpoint of the Merkle log yet, and the oldest of these had waited {:.0} ms (99 of 100 looks below {:.0} ms), {:.0} ms at the longest ({:.0} looks)",
+        figure("/log/events_per_second"), figure("/log/most_behind"), figure("/log/waiting/p50_ms"), figure("/log/waiting/p99_ms"), figure("/log/waiting/max_ms"), figure("/log/looks"),
     )?;
     // More than were answered: reports on texts, and clocks.
     let mut sound = commands >= answered;
@@ -283,6 +299,103 @@ fn race(races: &[Value], out: &mut String) -> Result<bool, Fail> {
     }
     writeln!(out)?;
     Ok(sound)
+}
+
+/// Not sound: what was told and is not there, or is there twice, or does not verify.
+fn under_faults(faults: &Value, out: &mut String) -> Result<bool, Fail> {
+    let figure = |of: &Value, key: &str| number(of, key).unwrap_or(0.0);
+    writeln!(out, "## Under faults\n")?;
+    if let Some(why) = faults.get("not_measured").and_then(Value::as_str) {
+        writeln!(out, "Not measured: {why}.\n")?;
+        return Ok(true);
+    }
+    if let Some(why) = faults.get("failed").and_then(Value::as_str) {
+        writeln!(out, "**COULD NOT BE MEASURED TO THE END**: {why}\n")?;
+        return Ok(false);
+    }
+    writeln!(
+        out, "{:.0} nodes on one PostgreSQL schema; {:.0} calls begin in a second, whatever happens. What one node does not answer is sent to the next, the same request again. A time is from the first try to the answer of whichever node. Missing and twice are by the record (`countersign audit export`) beside what callers were told; the log is verified by `countersign audit verify`.\n",
+        figure(faults, "/nodes"), figure(faults, "/rate"),
+    )?;
+    writeln!(out, "| Fault | Times | Calls | Commands answered | In a second, during | p50 | p99 | max | Longest time in which nobody was answered | Events missing | Done twice | Codes accepted twice | Numbers of events wrong | Log verified |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
+    let parts = faults.get("parts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut sound = true;
+    let mut texts = String::new();
+    for part in parts {
+        let fault = part.get("fault").and_then(Value::as_str).unwrap_or_default();
+        if let Some(why) = part.get("left_out").and_then(Value::as_str) {
+            writeln!(out, "| {fault}: left out, {why} | | | | | | | | | | | | | |")?;
+            continue;
+        }
+        let of = |key: &str| figure(part, key);
+        let codes_twice = of("/codes_twice").max(of("/overheard_accepted"));
+        let verified = part.get("verified") == Some(&Value::Bool(true));
+        let times = number(part, "/times").map_or_else(|| "–".into(), |times| format!("{times:.0}"));
+        let more = match (number(part, "/before").zip(number(part, "/after")), number(part, "/away_seconds")) {
+            (Some((before, after)), _) => format!(" ({before:.0} before, {after:.0} after)"),
+            (None, Some(away)) => format!(" (away for {away:.1} s)"),
+            (None, None) => String::new(),
+        };
+        writeln!(
+            out, "| {fault}{more} | {times} | {:.0} | {:.0} | {:.1} | {:.1} ms | {:.1} ms | {:.0} ms | {:.2} s | {:.0} | {:.0} | {codes_twice:.0} | {:.0} | {} |",
+            of("/calls"), of("/commands"), of("/commands_per_second"), of("/answered/p50_ms"), of("/answered/p99_ms"), of("/answered/max_ms"),
+            of("/longest_silence_ms") / 1000.0, of("/missing"), of("/twice"), of("/broken_numbers"), if verified { "yes" } else { "**NO**" },
+        )?;
+        writeln!(
+            texts, "| {fault} | {:.0} | {:.0} | {:.0} | {:.1} s | {:.1} s | {:.0} of {:.0} | {:.0} | {:.0} |", of("/texts"), of("/texts_repeated"), of("/texts_in_vain"),
+            of("/text_waits/p50_ms") / 1000.0, of("/text_waits/max_ms") / 1000.0, of("/accepted"), of("/calls") - of("/overheard"), of("/overheard"), of("/differing_answers"),
+        )?;
+        sound &= verified && codes_twice == 0.0 && ["/missing", "/twice", "/broken_numbers", "/texts_repeated"].iter().all(|key| of(key) == 0.0);
+        for (what, count) in part.get("errors").and_then(Value::as_object).into_iter().flatten() {
+            sound = false;
+            writeln!(texts, "| **ERROR**, {count} times: {what} | | | | | | | | |")?;
+        }
+    }
+    writeln!(out, "\nTexts, and codes. A text that may have gone when its node died is not sent again: whoever waits for it waits in vain. Some codes are keyed once more on a second call, as by somebody who overheard them.\n")?;
+    writeln!(out, "| Fault | Texts | Sent twice for one command | Waited for in vain | Wait for one, p50 | at the longest | Callers whose code was accepted | Codes keyed a second time | Requests to two nodes with two answers |\n|---|---|---|---|---|---|---|---|---|\n{texts}")?;
+    Ok(sound)
+}
+
+/// How well voices are told apart. Not sound: recordings that are named and could not be measured.
+fn told_apart(recordings: &Value, out: &mut String) -> Result<bool, Fail> {
+    writeln!(out, "### Told apart\n")?;
+    if let Some(why) = recordings.get("not_measured").and_then(Value::as_str) {
+        writeln!(out, "Not measured: {why}.\n")?;
+        return Ok(true);
+    }
+    if let Some(why) = recordings.get("failed").and_then(Value::as_str) {
+        writeln!(out, "**COULD NOT BE MEASURED**: {why}\n")?;
+        return Ok(false);
+    }
+    writeln!(out, "By `countersign voice evaluate`, on people whom no model was trained on. A: as recorded. B: another handset, a room and noise. In %, in brackets 95% intervals from drawing people again.\n")?;
+    writeln!(out, "| | People | Genuine | Impostors | Equal error | Aim | | False refusals at 1% false accepts | at 0.1% |\n|---|---|---|---|---|---|---|---|---|")?;
+    for set in recordings.get("sets").and_then(Value::as_array).into_iter().flatten() {
+        let percent = |path: &str| {
+            let of = |end: &str| number(set, &format!("/voices/{path}/{end}")).map(|share| share * 100.0);
+            match (of("value"), of("low"), of("high")) {
+                (Some(value), Some(low), Some(high)) => format!("{value:.2} ({low:.1}–{high:.1})"),
+                _ => "too few to say".to_owned(),
+            }
+        };
+        let (seen, aim) = (number(set, "/voices/equal_error/value").unwrap_or(1.0) * 100.0, number(set, "/aim_percent").unwrap_or(0.0));
+        writeln!(
+            out, "| {} | {:.0} | {:.0} | {:.0} | {} | ≤ {aim} | {} | {} | {} |", set.get("name").and_then(Value::as_str).unwrap_or_default(),
+            number(set, "/people").unwrap_or(0.0), number(set, "/voices/genuine").unwrap_or(0.0), number(set, "/voices/impostors").unwrap_or(0.0),
+            percent("equal_error"), if seen <= aim { "met" } else { "NOT MET" }, percent("refused_at_1_percent"), percent("refused_at_1_permille"),
+        )?;
+    }
+    let attacks = |key: &str| number(recordings, &format!("/attacks/{key}")).unwrap_or(0.0);
+    writeln!(out, "\nPlayed to {:.0} of these people who say sentences, at a threshold that {:.0} of ten of {:.0} genuine answers pass:\n", attacks("people"), attacks("pass_of_ten"), attacks("genuine"))?;
+    writeln!(out, "| What was played | Compared | Alike | Known as a recording that is stored | Not good enough to compare |\n|---|---|---|---|---|")?;
+    for played in recordings.pointer("/attacks/played").and_then(Value::as_array).into_iter().flatten() {
+        let of = |key: &str| number(played, key).unwrap_or(0.0);
+        let share = |key: &str| format!("{:.0} ({:.1} %)", of(key), of(key) * 100.0 / of("/compared").max(1.0));
+        writeln!(
+            out, "| {} | {:.0} | {} | {} | {:.0} |", played.get("what").and_then(Value::as_str).unwrap_or_default(), of("/compared"), share("/alike"), share("/known"), of("/unusable"),
+        )?;
+    }
+    writeln!(out)?;
+    Ok(true)
 }
 
 fn accounts(store: &Value, out: &mut String) -> Result<bool, Fail> {

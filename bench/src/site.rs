@@ -25,6 +25,8 @@ pub const PROGRAM_SECRET: &str = "bench-secret-of-a-program-that-is-nowhere-else
 const TOKEN: &str = "bench-auth-token";
 pub const ACCOUNT_SID: &str = "AC00000000000000000000000000000000";
 const PASSWORD: &str = "a password of the bench";
+/// The first line of the file that customers are imported from.
+const COLUMNS: &str = "account_number,name,address,postal_code,language,mobile,order_number,order_what,order_status,totp_key,hotp_key\n";
 
 /// A customer of the bench: everything follows from the number.
 #[derive(Clone, Copy)]
@@ -42,6 +44,10 @@ impl Customer {
         let letters: String = otp::hmac_sha1(b"name", &[self.0.to_string().as_bytes()]).iter().take(10).map(|b| char::from(b'a' + b % 26)).collect();
         let (first, last) = letters.split_at(4);
         format!("A{first} T{last}")
+    }
+    /// A line of the file that customers are imported from, with the key of an app or without one.
+    fn line(self, totp: &str) -> String {
+        format!("{},{},{} Bench Street,{},en,{},{},a lamp,on its way,{totp},\n", self.account(), self.name(), self.0, self.postal_code(), self.number(), self.order())
     }
 }
 
@@ -123,6 +129,9 @@ impl Site {
     /// Everything on record, one JSON object a line, as the program exports it.
     pub fn exported(&self) -> Result<String, Fail> { run(Command::new(&self.server).args(["audit", "export"]).arg("--config").arg(&self.config)) }
 
+    /// What the program says of the record and its log, if it has nothing to find fault with.
+    pub fn verified(&self) -> Result<String, Fail> { run(Command::new(&self.server).args(["audit", "verify"]).arg("--config").arg(&self.config)) }
+
     /// Writes a configuration. The store is the default one: every commit is on disk before its answer.
     pub fn configure(&self, file: &Path, store: &Path, twilio: SocketAddr) -> Result<(), Fail> {
         let keys = self.dir.join("keys");
@@ -146,13 +155,23 @@ impl Site {
 
     /// Imports customers with an app, and accounts with a token.
     pub fn import(&self, customers: u32, tokens: u32) -> Result<(), Fail> {
-        let mut csv = "account_number,name,address,postal_code,language,mobile,order_number,order_what,order_status,totp_key,hotp_key\n".to_owned();
+        let mut csv = COLUMNS.to_owned();
         for c in (0..customers).map(Customer) {
-            writeln!(csv, "{},{},{} Bench Street,{},en,{},{},a lamp,on its way,{},", c.account(), c.name(), c.0, c.postal_code(), c.number(), c.order(), hex::encode(c.totp()))?;
+            csv.push_str(&c.line(&hex::encode(c.totp())));
         }
         for n in 0..tokens {
             writeln!(csv, "{},{},{n} Token Street,10000,en,,,,,,{}", token_account(n), Customer(1_000_000 + n).name(), hex::encode(token_key(n)))?;
         }
+        self.import_file(&csv)
+    }
+
+    /// Imports customers with an app, and after them some who have none and are texted codes.
+    pub fn import_texted(&self, with_app: u32, texted: u32) -> Result<(), Fail> {
+        let lines = (0..with_app + texted).map(Customer).map(|c| if c.0 < with_app { c.line(&hex::encode(c.totp())) } else { c.line("") });
+        self.import_file(&std::iter::once(COLUMNS.to_owned()).chain(lines).collect::<String>())
+    }
+
+    fn import_file(&self, csv: &str) -> Result<(), Fail> {
         let file = self.dir.join("customers.csv");
         fs::write(&file, csv)?;
         run(Command::new(&self.server).arg("import").arg(&file).arg("--config").arg(&self.config))?;
@@ -224,6 +243,16 @@ impl Server {
     }
 
     pub fn stop(mut self) -> Result<(), Fail> { Ok(process::stop(&mut self.child)?) }
+
+    /// Ends it in the middle of whatever it does: `kill -9`.
+    pub fn kill(mut self) -> Result<(), Fail> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// How it ended, if nobody asked it to.
+    pub fn ended(&mut self) -> Result<Option<String>, Fail> { Ok(self.child.try_wait()?.map(|status| status.to_string())) }
 }
 
 impl Drop for Server {

@@ -98,7 +98,8 @@ impl Rest {
     }
 }
 
-fn unescape(text: &str) -> String {
+/// Percent escapes undone.
+pub fn unescape(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {

@@ -28,7 +28,7 @@ pub struct BenchArgs {
     /// Measure how long a first build takes as well, into an empty folder: ten minutes more
     #[arg(long)]
     build: bool,
-    /// Only these parts: accounts, calls, checks, log, peer, policy, portal, race, start, telephony, voice, waiting
+    /// Only these parts: accounts, calls, checks, faults, log, peer, policy, portal, race, start, telephony, voice, waiting
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Keep the record in a PostgreSQL server of its own instead of a file
@@ -64,12 +64,13 @@ pub fn run(mut args: BenchArgs) -> Result<ExitCode, Failure> {
         command.arg("--no-peer");
     }
     if args.quick {
-        command.args(["--seconds", "5", "--warm-up", "2", "--customers", "8000", "--tokens", "1000", "--agents", "32", "--waiting", "2000", "--pages", "1000", "--entries", "200000", "--rounds", "2", "--accounts-most", "10000", "--phone-calls", "200", "--phones", "20", "--set-ups-for", "5"]);
+        command.args(["--seconds", "5", "--warm-up", "2", "--customers", "8000", "--tokens", "1000", "--agents", "32", "--waiting", "2000", "--pages", "1000", "--entries", "200000", "--rounds", "2", "--accounts-most", "10000", "--phone-calls", "200", "--phones", "20", "--set-ups-for", "5", "--fault-seconds", "4"]);
     }
     // Dropped at the end: it stops with the measurement.
     let postgres = if args.postgresql { Some(Postgres::start(true)?) } else { None };
     if let Some(postgres) = &postgres {
-        command.args(["--postgres", &postgres.address()]);
+        // Ours alone: it may be stopped to see what becomes of calls.
+        command.args(["--postgres", &postgres.address(), "--postgres-is-ours"]);
     }
     shell::run(command.args(&args.more))?;
     if args.build {

@@ -100,8 +100,28 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         // SIGINT is its fast shutdown; its children go with it.
-        let _ = succeeds(Command::new("kill").args(["-INT", &self.server.id().to_string()]));
+        let stop = |process: u32| succeeds(Command::new("kill").args(["-INT", &process.to_string()]));
+        stop(self.server.id());
         let _ = self.server.wait();
+        // The bench stops it and starts it again: then another process is the server, and nobody's child here.
+        if let Some(process) = self.again() {
+            stop(process);
+            let asked = Instant::now();
+            while self.again() == Some(process) && asked.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Postgres {
+    /// The server on this folder that somebody else has started, while it runs.
+    fn again(&self) -> Option<u32> {
+        let text = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).ok()?;
+        let process: u32 = text.lines().next()?.trim().parse().ok()?;
+        // The file may be left of one that is gone, and the number be another's by now.
+        let command = std::fs::read(format!("/proc/{process}/cmdline")).ok()?;
+        String::from_utf8_lossy(&command).contains(self.folder.to_str()?).then_some(process)
     }
 }

@@ -48,6 +48,7 @@ enum Outcome {
     Passed,
     Failed,
     NotRun,
+    LeftOut,
 }
 
 impl Steps {
@@ -78,21 +79,28 @@ impl Steps {
         self.done.push(Step { name, outcome: Outcome::NotRun, took: Duration::ZERO, note: because.into() });
     }
 
-    /// The table. True if everything passed.
+    /// A step that needs something that nobody has to have: no failure, and said at the end.
+    pub fn left_out(&mut self, name: &'static str, because: &str) {
+        self.done.push(Step { name, outcome: Outcome::LeftOut, took: Duration::ZERO, note: because.into() });
+    }
+
+    /// The table. True if everything passed that was not left out.
     pub fn summary(&self, started: Instant) -> bool {
         let width = self.done.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
         anstream::println!("\n{STRONG}Summary{STRONG:#}");
         for step in &self.done {
             let (style, word) = match step.outcome {
-                Outcome::Passed => (GOOD, "passed "),
-                Outcome::Failed => (BAD, "FAILED "),
-                Outcome::NotRun => (WARN, "not run"),
+                Outcome::Passed => (GOOD, "passed  "),
+                Outcome::Failed => (BAD, "FAILED  "),
+                Outcome::NotRun => (WARN, "not run "),
+                Outcome::LeftOut => (WARN, "left out"),
             };
             anstream::println!("  {:<width$}  {style}{word}{style:#}  {:>8}  {DIM}{}{DIM:#}", step.name, length(step.took), step.note);
         }
-        let failed = self.done.iter().filter(|s| s.outcome != Outcome::Passed).count();
+        let failed = self.done.iter().filter(|s| matches!(s.outcome, Outcome::Failed | Outcome::NotRun)).count();
+        let left_out: Vec<String> = self.done.iter().filter(|s| s.outcome == Outcome::LeftOut).map(|s| format!("; {WARN}{}: {}{WARN:#}", s.name, s.note)).collect();
         if failed == 0 {
-            anstream::println!("\n{GOOD}✓{GOOD:#} everything passed in {}", length(started.elapsed()));
+            anstream::println!("\n{GOOD}✓{GOOD:#} everything passed in {}{}", length(started.elapsed()), left_out.concat());
         } else {
             anstream::println!("\n{BAD}✗ {failed} of {} did not pass{BAD:#}, after {}", self.done.len(), length(started.elapsed()));
         }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change is merged.
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{path::{Path, PathBuf}, process::ExitCode, time::Instant};
 
 use clap::{Args, ValueEnum};
 
@@ -63,6 +63,7 @@ pub fn run(args: &TestArgs) -> Result<ExitCode, Failure> {
                 Ok(())
             });
         }
+        recordings(&mut steps, filter);
     }
     if wants(Part::Browser) {
         browser(&mut steps, ready.is_some(), filter, server.as_ref());
@@ -87,6 +88,20 @@ fn database(steps: &mut Steps) -> Option<Postgres> {
         *note = server.address();
         Ok(server)
     })
+}
+
+/// The tests on recordings of people, for those who have some.
+fn recordings(steps: &mut Steps, filter: Option<&str>) {
+    const NAME: &str = "real recordings";
+    match std::env::var_os(cargo::RECORDINGS) {
+        None => steps.left_out(NAME, &format!("not tested ({} is not set)", cargo::RECORDINGS)),
+        Some(folder) => {
+            steps.step(NAME, "voices and networks that are no part of the project", |note| {
+                *note = format!("tested: {}", cargo::on_recordings(Path::new(&folder), filter)?);
+                Ok(())
+            });
+        }
+    }
 }
 
 fn browser(steps: &mut Steps, ready: bool, filter: Option<&str>, server: Option<&Postgres>) {
