@@ -6,35 +6,30 @@ MODELS is crates/voice/models. The values come from numpy and ONNX Runtime, whic
 what is tested.
 """
 
+import common
+
 import json
 import pathlib
-import struct
 import sys
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
+import export
 import frontend
+import mixture as mixtures
 
 
-def read_mixture(path):
-    data = path.read_bytes()
-    count, width = struct.unpack_from("<II", data, 8)
-    numbers = np.frombuffer(data, "<f4", offset=16)
-    means, variances = numbers[count:].reshape(2, count, width)
-    return numbers[:count], means, variances
-
-
-def log_likelihood(frames, weights, means, variances):
+def log_likelihood(frames: np.ndarray, weights: np.ndarray, means: np.ndarray, variances: np.ndarray) -> float:
     apart = frames[:, None] - means
     logs = np.log(weights) - 0.5 * (np.log(2 * np.pi * variances).sum(1) + (apart**2 / variances).sum(2))
     return np.logaddexp.reduce(logs, 1).mean()
 
 
-def main(models, files):
-    mixture = read_mixture(models / "ubm128.bin")
-    network = onnxruntime.InferenceSession(str(models / "speaker.onnx"))
-    values = {}
+def values(models: pathlib.Path, files: list[pathlib.Path]) -> dict[str, dict[str, Any]]:
+    mixture = mixtures.read(models / "ubm128.bin")
+    network = export.session(models / "speaker.onnx")
+    found = {}
     for file in files:
         sound = frontend.decode_mulaw(file.read_bytes())
         mel = frontend.log_mel(sound)
@@ -42,7 +37,7 @@ def main(models, files):
         cepstra = frontend.cepstra(sound)
         (embedding,) = network.run(None, {"feats": mel[None]})
         rounded = lambda array: [round(float(value), 5) for value in array.ravel()]
-        values[file.name] = {
+        found[file.name] = {
             "mel_frames": len(mel),
             "mel_frame_50": rounded(mel[50]),
             "cepstra_frames": len(cepstra),
@@ -50,7 +45,11 @@ def main(models, files):
             "embedding": [float(np.float32(value)) for value in embedding.ravel()],
             "log_likelihood": float(log_likelihood(cepstra.astype(np.float64), *mixture)),
         }
-    json.dump(values, sys.stdout, indent=1)
+    return found
+
+
+def main(models: pathlib.Path, files: list[pathlib.Path]) -> None:
+    json.dump(values(models, files), sys.stdout, indent=1)
     print()
 
 
