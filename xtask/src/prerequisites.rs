@@ -44,6 +44,8 @@ const BROWSER: &[Need] = &[
         what: "Patroni, etcd and HAProxy", packages: &["patroni", "python3-etcd", "etcd-server", "haproxy"],
         there: || which("patroni").is_some() && which("etcd").is_some() && (which("haproxy").is_some() || std::path::Path::new("/usr/sbin/haproxy").is_file()),
     },
+    // A node whose clock is wrong.
+    Need { what: "libfaketime", packages: &["libfaketime"], there: has_faketime },
     // A real Asterisk is made with it, once, and kept in the cache.
     Need { what: "debootstrap", packages: &["debootstrap"], there: || which("debootstrap").is_some() || std::path::Path::new("/usr/sbin/debootstrap").is_file() },
     Need { what: "a font for letters", packages: &["fonts-dejavu-core"], there: || has_font("DejaVu Sans") },
@@ -72,6 +74,12 @@ pub fn npm() -> PathBuf { std::env::var_os("NPM").map_or_else(|| "npm".into(), P
 fn node_is_whole() -> bool {
     succeeds(Command::new("node").args(["-e", "process.exit(Number(process.versions.node.split('.')[0]) < 20 ? 1 : 0)"]))
         && succeeds(Command::new(npm()).arg("--version"))
+}
+
+/// Where Debian puts it, for any machine.
+fn has_faketime() -> bool {
+    let below = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    below.into_iter().any(|folder: PathBuf| folder.join("faketime/libfaketimeMT.so.1").is_file())
 }
 
 /// Whether Kamailio has a module, wherever the system keeps them.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::{Path, PathBuf}, process::ExitCode};
 
 use clap::Subcommand;
 use countersign_core::time::{Span, Timestamp};
-use countersign_server::{clock::system_clock, config::Config, customers, keyring::{self, KeyInfo, LEAD, Master}, reseal, token::TokenKey, vault::Vault};
+use countersign_server::{clock::{SharedClock, system_clock}, config::Config, customers, keyring::{self, KeyInfo, LEAD, Master}, reseal, token::TokenKey, vault::Vault};
 use countersign_store::Store;
 
 use crate::{
@@ -99,6 +99,9 @@ struct Stores {
 }
 
 impl Stores {
+    /// Now, as all nodes have it: keys are in force from a moment on.
+    async fn now(&self) -> Result<Timestamp, Failure> { Ok(SharedClock::of(&self.record).await?.map_or_else(system_clock, |clock| clock.now())) }
+
     async fn close(&self) {
         self.record.close().await;
         self.keys.close().await;
@@ -121,7 +124,7 @@ impl Stores {
             if keyring::opens(new, store).await? {
                 continue;
             }
-            keyring::add_master(old, new, store, system_clock()).await?;
+            keyring::add_master(old, new, store, self.now().await?).await?;
             let_in += 1;
         }
         if let_in == 0 {
@@ -173,7 +176,7 @@ pub async fn run(command: KeyCommand) -> Result<ExitCode, Failure> {
             let (only, stores) = opened(&config).await?;
             let mut n = 0;
             for store in stores.with_keyring().await? {
-                n = n.max(keyring::retire_masters(&only, store, system_clock()).await?);
+                n = n.max(keyring::retire_masters(&only, store, stores.now().await?).await?);
             }
             stores.close().await;
             term::good(&format!("Only the master key {} opens the record now; {n} others do not any more. A backup of before still opens with them.", only.name()));
@@ -183,7 +186,7 @@ pub async fn run(command: KeyCommand) -> Result<ExitCode, Failure> {
             let (master, stores) = opened(&config).await?;
             let mut ids = Vec::new();
             for store in stores.with_keyring().await? {
-                ids.push(keyring::add_data_key(&master, store, system_clock()).await?);
+                ids.push(keyring::add_data_key(&master, store, stores.now().await?).await?);
             }
             stores.close().await;
             let id = ids.first().copied().unwrap_or_default();
@@ -193,7 +196,7 @@ pub async fn run(command: KeyCommand) -> Result<ExitCode, Failure> {
         KeyCommand::Customers { config } => {
             let config = Config::read(&config)?;
             let runner = crate::start::open(&config).await?;
-            let begun = runner.customers.begin(&runner.store, system_clock()).await?;
+            let begun = runner.customers.begin(&runner.store, runner.now()).await?;
             crate::start::close(&runner).await;
             term::good(&match begun {
                 true => format!("From {} seconds on everything about a customer is sealed with that customer's key; a running server seals what is there anew. See: countersign key status", LEAD.0 / 1000),
@@ -207,7 +210,7 @@ pub async fn run(command: KeyCommand) -> Result<ExitCode, Failure> {
 
 async fn status(config: &Path) -> Result<ExitCode, Failure> {
     let (master, stores) = opened(config).await?;
-    let now = system_clock();
+    let now = stores.now().await?;
     let (keys, masters) = keyring::status(&master, &stores.record, now).await?;
     let bar = term::spinner("records looked at");
     let counts = reseal::sealed_by(&stores.record, |n| bar.set_position(n)).await?;
@@ -243,7 +246,7 @@ fn told(keys: &[KeyInfo], counts: &BTreeMap<u32, u64>, now: Timestamp, what: &st
 
 async fn drop_old(config: &Path) -> Result<ExitCode, Failure> {
     let (master, stores) = opened(config).await?;
-    let now = system_clock();
+    let now = stores.now().await?;
     let mut n = 0;
     // Everything is looked at before anything is destroyed.
     for really in [false, true] {

@@ -27,6 +27,8 @@ const TRIES: usize = 5;
 const BLUR: i64 = 100;
 /// A machine's clock that is wrong by more than this is worth a word.
 const WRONG: Span = Span::seconds(2);
+/// Beyond this nothing is destroyed because its time is over: one of the two is far off, and nobody can say which.
+const FAR: Span = Span::hours(1);
 /// Nothing was looked at yet.
 const UNKNOWN: i64 = i64::MIN;
 
@@ -35,12 +37,16 @@ pub struct SharedClock {
     began: Instant,
     /// The database's time when this clock began, in milliseconds since the epoch.
     epoch: AtomicI64,
+    /// How far this machine's clock was ahead of it at the last look, in milliseconds.
+    ahead: AtomicI64,
     said: AtomicBool,
 }
 
 fn millis(time: Duration) -> i64 { i64::try_from(time.as_millis()).unwrap_or(i64::MAX) }
 
 impl SharedClock {
+    fn new() -> Self { Self { began: Instant::now(), epoch: AtomicI64::new(UNKNOWN), ahead: AtomicI64::new(0), said: AtomicBool::new(false) } }
+
     /// The clock of this store. `None`: nobody else writes to it, and the machine's clock is the one.
     ///
     /// # Errors
@@ -49,7 +55,7 @@ impl SharedClock {
         if !store.is_shared() {
             return Ok(None);
         }
-        let clock = Self { began: Instant::now(), epoch: AtomicI64::new(UNKNOWN), said: AtomicBool::new(false) };
+        let clock = Self::new();
         for _ in 0..TRIES {
             if clock.look(store).await?.is_some() {
                 return Ok(Some(Arc::new(clock)));
@@ -74,6 +80,7 @@ impl SharedClock {
             return Ok(None);
         }
         let ahead = system_clock() - self.now();
+        self.ahead.store(ahead.0, Ordering::Relaxed);
         let wrong = ahead > WRONG || ahead < Span(-WRONG.0);
         if wrong && !self.said.swap(true, Ordering::Relaxed) {
             tracing::warn!(ahead_seconds = ahead.0 as f64 / 1000.0, "this machine's clock and the database's differ: the database's is gone by. Set both by NTP");
@@ -83,6 +90,9 @@ impl SharedClock {
         }
         Ok(Some(ahead))
     }
+
+    /// Whether two clocks agree well enough to destroy something because its time is over.
+    pub fn agrees(&self) -> bool { self.ahead.load(Ordering::Relaxed).saturating_abs() <= FAR.0 }
 
     /// Takes in what the database said between these two moments. False: it says nothing.
     fn told(&self, before: Duration, after: Duration, theirs: i64) -> bool {
@@ -103,14 +113,12 @@ impl SharedClock {
 mod tests {
     use super::*;
 
-    fn clock() -> SharedClock { SharedClock { began: Instant::now(), epoch: AtomicI64::new(UNKNOWN), said: AtomicBool::new(false) } }
-
     fn at(seconds: f64) -> Duration { Duration::from_secs_f64(seconds) }
 
     /// The way there and back is halved; what is within its doubt changes nothing, and more is followed.
     #[test]
     fn the_database_is_followed_and_its_way_is_not() {
-        let clock = clock();
+        let clock = SharedClock::new();
         let epoch = || clock.epoch.load(Ordering::Relaxed);
         assert!(clock.told(at(1.0), at(1.2), 1_000_001_100));
         assert_eq!(epoch(), 1_000_000_000);
@@ -127,6 +135,16 @@ mod tests {
         for theirs in [i64::MIN, i64::MAX] {
             assert!(clock.told(at(6.0), at(6.0), theirs));
             clock.now();
+        }
+    }
+
+    /// A database that is years ahead takes nobody's data with it.
+    #[test]
+    fn clocks_that_differ_by_hours_destroy_nothing() {
+        let clock = SharedClock::new();
+        for (ahead, agrees) in [(0, true), (3_600_000, true), (-3_600_001, false), (i64::MIN, false), (i64::MAX, false)] {
+            clock.ahead.store(ahead, Ordering::Relaxed);
+            assert_eq!(clock.agrees(), agrees, "{ahead}");
         }
     }
 

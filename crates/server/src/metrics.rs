@@ -66,6 +66,8 @@ pub struct Metrics {
     pub log_entries: Gauge<i64, AtomicI64>,
     /// Events on record that are in no checkpoint yet.
     pub log_behind: Gauge<i64, AtomicI64>,
+    /// 1: the log is damaged, or somebody has seen more of it, and nothing is signed any more.
+    pub log_stopped: Gauge<i64, AtomicI64>,
     /// Entries whose tiles were computed anew in the round that goes on or was the last.
     pub log_surveyed: Gauge<i64, AtomicI64>,
     /// Seconds that the oldest of them has waited.
@@ -98,6 +100,7 @@ impl Default for Metrics {
             queued: Gauge::default(),
             log_entries: Gauge::default(),
             log_behind: Gauge::default(),
+            log_stopped: Gauge::default(),
             log_surveyed: Gauge::default(),
             log_waiting: Gauge::default(),
             clock_off: Gauge::default(),
@@ -119,6 +122,7 @@ impl Default for Metrics {
         r.register("live_calls", "Calls in memory", this.live.clone());
         r.register("commit_queue", "Commits waiting for the writer", this.queued.clone());
         r.register("log_entries", "Entries of the Merkle log", this.log_entries.clone());
+        r.register("log_stopped", "Whether the Merkle log is damaged, or somebody has seen more of it, so that nothing is signed any more: 0 or 1", this.log_stopped.clone());
         r.register("log_surveyed", "Entries of the Merkle log whose tiles were computed anew in the round that goes on or was the last", this.log_surveyed.clone());
         r.register("log_behind", "Events on record that are in no checkpoint yet", this.log_behind.clone());
         r.register("clock_off_seconds", "How far this machine's clock is ahead of the shared database's, which is gone by", this.clock_off.clone());

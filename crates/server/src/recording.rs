@@ -197,7 +197,7 @@ impl Recorder {
 
     /// Before a telephone is told these, under this number. `false`: no secret may be asked for now.
     pub async fn before(&self, about: About<'_>, number: u64, directives: &[Directive], now: Timestamp) -> bool {
-        let secret = directives.iter().any(|directive| matches!(directive, Directive::Gather { secret: true, .. }));
+        let secret = directives.iter().any(|directive| matches!(directive, Directive::Gather { secret: true, .. } | Directive::Listen { .. }));
         let state = {
             let mut calls = self.calls();
             match calls.get(&about.call) {
@@ -270,6 +270,18 @@ mod tests {
         assert_eq!(*noted.0.lock().unwrap(), [(true, 1_000), (false, 1_001), (true, 1_002)]);
         assert!(recorder.before(CALL, 6, &[Directive::HangUp], NOW).await);
         assert!(recorder.calls().is_empty(), "a call that is over is remembered");
+    }
+
+    /// What is said to a recogniser is a secret as well: a verbal password.
+    #[tokio::test]
+    async fn it_hears_no_verbal_password() {
+        let noted = noted(true);
+        let recorder = Recorder::new(noted.clone(), OnFailure::Refuse);
+        let listen = [Directive::Listen { timeout: 8, lang: countersign_core::prompt::Lang::En }];
+        for (number, directives) in [(1, &SECRET[..]), (2, &listen), (3, &OPEN)] {
+            assert!(recorder.before(CALL, number, directives, NOW).await);
+        }
+        assert_eq!(noted.0.lock().unwrap().iter().map(|(pause, _)| *pause).collect::<Vec<_>>(), [true, false]);
     }
 
     #[tokio::test]

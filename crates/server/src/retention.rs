@@ -106,16 +106,18 @@ impl Runner {
     /// changed; nothing left to do is 0.
     pub async fn retain(&self, rules: &Retention) -> Result<usize, RunError> {
         let mut n = 0;
-        let calls = rules.calls.map(|days| (Rule::Calls, days)).into_iter();
-        let notes = rules.notes.map(|days| (Rule::Notes, days));
-        let events = rules.events.iter().map(|(name, days)| (Rule::Event(name), *days));
+        // A setting that cannot be meant takes nothing away.
+        let meant = |days: &u32| *days >= LEAST;
+        let calls = rules.calls.filter(meant).map(|days| (Rule::Calls, days)).into_iter();
+        let notes = rules.notes.filter(meant).map(|days| (Rule::Notes, days));
+        let events = rules.events.iter().filter(|(_, days)| meant(days)).map(|(name, days)| (Rule::Event(name), *days));
         for (rule, days) in calls.chain(notes).chain(events) {
-            n += self.walk(&rule, self.now() - Span::days(i64::from(days.max(LEAST)))).await?;
+            n += self.walk(&rule, self.now() - Span::days(i64::from(days))).await?;
         }
-        if let Some(days) = rules.alerts {
-            n += self.old_alerts(self.now() - Span::days(i64::from(days.max(LEAST)))).await?;
+        if let Some(days) = rules.alerts.filter(meant) {
+            n += self.old_alerts(self.now() - Span::days(i64::from(days))).await?;
         }
-        let contacts = rules.replaced_contacts.map(|days| Span::days(i64::from(days.max(LEAST))));
+        let contacts = rules.replaced_contacts.map(|days| Span::days(i64::from(days))).filter(|age| *age >= countersign_core::account::NOTICE_PERIOD);
         let fields = fields::rules(&rules.fields, rules.calls);
         if contacts.is_some() || !fields.is_empty() {
             n += self.old_profiles(contacts, &fields).await?;

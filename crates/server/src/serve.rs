@@ -105,6 +105,10 @@ pub async fn serve(companies: Vec<Company>, listener: TcpListener, stop: impl Fu
 /// The clockwork of one company.
 fn keep_going(company: Company, work: &mut JoinSet<()>, on: &watch::Receiver<bool>) {
     let Company { app, outbox, log, retention, gateway: _, clock } = company;
+    let agrees = {
+        let clock = clock.clone();
+        move || clock.as_ref().is_none_or(|clock| clock.agrees())
+    };
     if let Some(clock) = clock {
         let runner = app.runner.clone();
         work.spawn(every(clock::EVERY, on.clone(), move || {
@@ -152,12 +156,15 @@ fn keep_going(company: Company, work: &mut JoinSet<()>, on: &watch::Receiver<boo
         let runner = runner.clone();
         async move { keys(&runner).await }
     }));
-    let runner = app.runner.clone();
+    let (runner, may) = (app.runner.clone(), agrees.clone());
     work.spawn(every(SWEEP, on.clone(), move || {
-        let runner = runner.clone();
+        let (runner, may) = (runner.clone(), may());
         async move {
             if runner.leads("sweep").await.map_err(|e| e.to_string())? {
                 sweep(&runner).await?;
+                if may {
+                    runner.expire_voices().await.map_err(|e| e.to_string())?;
+                }
             }
             Ok(())
         }
@@ -170,8 +177,11 @@ fn keep_going(company: Company, work: &mut JoinSet<()>, on: &watch::Receiver<boo
     if retention != Retention::default() {
         let (runner, rules) = (app.runner.clone(), Arc::new(retention));
         work.spawn(every(SWEEP, on.clone(), move || {
-            let (runner, rules) = (runner.clone(), rules.clone());
+            let (runner, rules, may) = (runner.clone(), rules.clone(), agrees());
             async move {
+                if !may {
+                    return Err("the database's clock and this machine's are more than an hour apart: nothing is taken away by rules of retention until they agree".into());
+                }
                 // A record that has never been cleared has much to do: in small bites all the same.
                 while runner.leads("retention").await.map_err(|e| e.to_string())? && runner.retain(&rules).await.map_err(|e| e.to_string())? > 0 {
                     tokio::task::yield_now().await;
@@ -275,6 +285,5 @@ async fn sweep(runner: &Runner) -> Result<(), String> {
             runner.store.commit(commit).await.map_err(|e| e.to_string())?;
         }
     }
-    runner.expire_voices().await.map_err(|e| e.to_string())?;
     Ok(())
 }

@@ -3,9 +3,10 @@
 
 use std::{path::PathBuf, sync::{Mutex, PoisonError}, time::Duration};
 
-use countersign_store::{Commit, CommitError, Expect};
+use countersign_core::time::Timestamp;
+use countersign_store::{Commit, CommitError, DocWrite, Expect};
 
-use super::{Head, LedgerError, Sequencer, head, put, sequencer::intact, survey::Survey, witness::{Witnesses, replaced}};
+use super::{Head, LedgerError, Sequencer, head, put, sequencer::intact, survey::Survey, version, witness::{Witnesses, replaced}};
 use crate::runner::{RunError, Runner};
 
 /// Batches in a row before the witnesses have their turn.
@@ -16,6 +17,8 @@ const AT_START: usize = 2_000;
 const EACH_TURN: usize = 32;
 /// How far each log was, by its name: a document in the *key store*, which has a life and copies of its own.
 const SEEN: &str = "log-seen";
+/// Why nothing of a log is signed any more, by its name; there as well. Whoever starts looks at all of it then.
+const STOPPED: &str = "log-stopped";
 /// How long a start waits for witnesses.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -45,7 +48,19 @@ impl Log {
         intact(&runner.store, &latest).await?;
         self.not_behind(runner, self.remembered(latest.size)).await?;
         self.not_behind(runner, self.kept(runner, latest.size).await).await?;
-        self.survey.lock().await.go_on(&runner.store, AT_START, runner.now()).await?;
+        let stopped = runner.customers.keys.doc(STOPPED, self.sequencer.origin().as_bytes()).await?.is_some();
+        {
+            let mut survey = self.survey.lock().await;
+            survey.go_on(&runner.store, AT_START, runner.now()).await?;
+            while stopped && !survey.is_done() {
+                survey.go_on(&runner.store, AT_START, runner.now()).await?;
+            }
+        }
+        if stopped {
+            // It was mended, or put back.
+            let mended = DocWrite::Delete { kind: STOPPED, id: self.sequencer.origin().into() };
+            remembers(runner, mended).await?;
+        }
         if self.is_named(&latest) {
             self.not_behind(runner, self.witnesses.seen_more(runner, PATIENCE).await).await?;
         }
@@ -72,26 +87,58 @@ impl Log {
         if !runner.leads("log").await? {
             return Ok(());
         }
-        if let Some(why) = self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            return Err(LedgerError::Stopped(why));
-        }
-        match self.turn(runner).await {
+        let turned = match self.why_stopped(runner).await {
+            Ok(None) => self.turn(runner).await,
+            Ok(Some(why)) => Err(LedgerError::Stopped(why)),
+            Err(e) => Err(e),
+        };
+        let turned = match turned {
             // Another node has gone on while this one looked: what was seen is what there is now.
-            Err(LedgerError::Behind { here, .. }) if head(&runner.store).await?.size > here => Ok(()),
-            Err(e @ (LedgerError::Behind { .. } | LedgerError::Damaged(_))) => {
-                *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(e.to_string());
-                Err(e)
-            }
+            Err(LedgerError::Behind { seen, here, .. }) if here < seen && head(&runner.store).await?.size >= seen => Ok(()),
             other => other,
+        };
+        if let Err(e @ (LedgerError::Behind { .. } | LedgerError::Damaged(_))) = &turned {
+            *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(e.to_string());
+            if matches!(e, LedgerError::Damaged(_)) {
+                remembers(runner, put(STOPPED, self.sequencer.origin().into(), Expect::Any, e.to_string().into_bytes())).await?;
+            }
         }
+        runner.metrics.log_stopped.set(i64::from(matches!(&turned, Err(LedgerError::Behind { .. } | LedgerError::Damaged(_) | LedgerError::Stopped(_)))));
+        if turned.is_err() {
+            // Whoever watches how long events wait has to see that they do.
+            self.waits(runner).await?;
+        }
+        turned
+    }
+
+    /// Why nothing is signed: this node has seen it, or another one, or the one before this start.
+    async fn why_stopped(&self, runner: &Runner) -> Result<Option<String>, LedgerError> {
+        if let Some(why) = self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Ok(Some(why));
+        }
+        let doc = runner.customers.keys.doc(STOPPED, self.sequencer.origin().as_bytes()).await?;
+        Ok(doc.map(|doc| String::from_utf8_lossy(&doc.body).into_owned()))
+    }
+
+    /// How many events wait, and for how long, where none is taken in.
+    async fn waits(&self, runner: &Runner) -> Result<(), LedgerError> {
+        let size = head(&runner.store).await?.size;
+        let behind = runner.store.head().await?.saturating_sub(size);
+        let oldest = runner.store.log(size, 1).await?.first().map(|row| runner.now() - Timestamp(row.at));
+        runner.metrics.log_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of waiting are far below 2^52")]
+        runner.metrics.log_waiting.set(oldest.map_or(0.0, |span| span.0.max(0) as f64 / 1000.0));
+        Ok(())
     }
 
     async fn turn(&self, runner: &Runner) -> Result<(), LedgerError> {
         let size = head(&runner.store).await?.size;
         self.remembered(size)?;
         self.kept(runner, size).await?;
+        let mut seen = size;
         for _ in 0..BATCHES {
-            let now = self.sequencer.run(runner).await?;
+            let now = self.sequencer.run_from(runner, seen).await?;
+            seen = now.size;
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             runner.metrics.log_entries.set(gauge(now.size));
             runner.metrics.log_behind.set(gauge(now.behind));
@@ -123,13 +170,15 @@ impl Log {
         }
     }
 
+    /// Never less than was kept before: a node that comes late writes nothing.
     async fn keep(&self, runner: &Runner, size: u64) -> Result<(), LedgerError> {
-        let doc = put(SEEN, self.sequencer.origin().as_bytes().to_vec(), Expect::Any, size.to_string().into_bytes());
-        match runner.customers.keys.commit(Commit { now: runner.now().0, docs: vec![doc], ..Commit::default() }).await {
-            Ok(_) => Ok(()),
-            Err(CommitError::Busy | CommitError::Closed) => Err(RunError::Busy.into()),
-            Err(e) => Err(RunError::Store(format!("the key store: {e}")).into()),
+        let id = self.sequencer.origin().as_bytes();
+        let before = runner.customers.keys.doc(SEEN, id).await?;
+        let seen = before.as_ref().and_then(|doc| std::str::from_utf8(&doc.body).ok()?.parse::<u64>().ok());
+        if seen.is_some_and(|seen| seen >= size) {
+            return Ok(());
         }
+        remembers(runner, put(SEEN, id.to_vec(), version(before.as_ref()), size.to_string().into_bytes())).await
     }
 
     fn remembered(&self, here: u64) -> Result<(), LedgerError> {
@@ -149,5 +198,14 @@ impl Log {
     fn remember(&self, size: u64) -> Result<(), LedgerError> {
         let Some(file) = &self.memory else { return Ok(()) };
         replaced(file, format!("{size}\n").as_bytes()).map_err(|e| RunError::Store(format!("log.memory {}: {e}", file.display())).into())
+    }
+}
+
+/// Writes into the key store. Somebody who was faster knows as much.
+async fn remembers(runner: &Runner, doc: DocWrite) -> Result<(), LedgerError> {
+    match runner.customers.keys.commit(Commit { now: runner.now().0, docs: vec![doc], ..Commit::default() }).await {
+        Ok(_) | Err(CommitError::Conflict) => Ok(()),
+        Err(CommitError::Busy | CommitError::Closed) => Err(RunError::Busy.into()),
+        Err(e) => Err(RunError::Store(format!("the key store: {e}")).into()),
     }
 }

@@ -45,8 +45,15 @@ impl Sequencer {
 
     /// Adds a batch, if there is one. Two nodes that do this at once do not fork the log: the commit of
     /// the slower one is refused, and it has added nothing.
-    pub async fn run(&self, runner: &Runner) -> Result<Sequenced, LedgerError> {
+    pub async fn run(&self, runner: &Runner) -> Result<Sequenced, LedgerError> { self.run_from(runner, 0).await }
+
+    /// The same, unless the log has fewer entries than it had a moment ago: another database may have taken over,
+    /// that knows less.
+    pub(super) async fn run_from(&self, runner: &Runner, seen: u64) -> Result<Sequenced, LedgerError> {
         let before = head(&runner.store).await?;
+        if before.size < seen {
+            return Err(LedgerError::Behind { who: "this node".into(), seen, here: before.size });
+        }
         let rows = runner.store.log(before.size, BATCH).await?;
         let on_record = runner.store.head().await?;
         if on_record < before.size {

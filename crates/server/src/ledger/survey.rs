@@ -15,7 +15,7 @@ const AT_ONCE: usize = 16;
 const REST: Span = Span::hours(24);
 
 /// One round, and how far it is.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Survey {
     frontier: Frontier,
     /// The tiles that are being filled, by level.
@@ -25,10 +25,13 @@ pub(super) struct Survey {
 }
 
 impl Survey {
+    /// Whether the round that goes on is over.
+    pub(super) fn is_done(&self) -> bool { self.done.is_some() }
+
     /// Looks at so many bundles; returns how many entries of this round are done.
     ///
     /// # Errors
-    /// [`LedgerError::Damaged`], and when the record does not answer: the round begins anew then.
+    /// [`LedgerError::Damaged`]; the round begins anew then. When the record does not answer it goes on from there.
     pub(super) async fn go_on(&mut self, store: &Store, bundles: usize, now: Timestamp) -> Result<u64, LedgerError> {
         if self.done.is_some_and(|done| now - done < REST) {
             return Ok(self.frontier.size());
@@ -37,10 +40,16 @@ impl Survey {
             *self = Self::default();
         }
         let latest = head(store).await?;
+        if latest.size < self.frontier.size() {
+            let (size, here) = (self.frontier.size(), latest.size);
+            *self = Self::default();
+            return Err(LedgerError::Damaged(format!("it had {size} entries, and has {here}")));
+        }
+        let before = self.clone();
         match self.look(store, &latest, bundles, now).await {
             Ok(()) => Ok(self.frontier.size()),
             Err(e) => {
-                *self = Self::default();
+                *self = if matches!(e, LedgerError::Damaged(_)) { Self::default() } else { before };
                 Err(e)
             }
         }

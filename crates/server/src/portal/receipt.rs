@@ -1,8 +1,9 @@
 //! The receipt of a call, for the customer to keep: that there was this call can be shown later, also
 //! without us.
 //!
-//! It is the customer's part of a receipt and no more ([`Receipt::for_customer`]), and holds less of the call
-//! than the page that it is fetched from: a session is enough for it, nothing of it is put on record or told.
+//! It is the customer's part of a receipt and no more ([`Receipt::for_customer`]), of calls of which it tells
+//! nothing that must not be told ([`tells_no_more`]): a session is enough for it, nothing of it is put on record
+//! or told.
 //! Not while the account is frozen, as with everything that is taken along: whoever is signed in may be a
 //! thief, and who shows something that we have signed is believed.
 //!
@@ -16,7 +17,7 @@ use axum::{
     routing::get,
 };
 use countersign_core::{
-    call::{Event, Recorded},
+    call::{Ending, Event, Recorded},
     id::{AccountId, CallId},
     prompt::Lang,
     time::Span,
@@ -50,10 +51,23 @@ fn is_theirs(account: AccountId, id: CallId, events: &[Recorded]) -> bool {
     proved && events.iter().filter(|r| receipt::is_for_customer(&r.event)).all(|r| own.contains(&r.n))
 }
 
+/// Whether a receipt tells nobody what they are not to know. It says of each event its place, so that whoever knows
+/// how such a call goes can count what lies between: where a change only looks carried out, as under an emergency
+/// word, no summary is sent, and that shows. So there is none of calls on which something was changed or ordered,
+/// held or not. Nor of calls that were found risky: why is told to no customer.
+fn tells_no_more(events: &[Recorded]) -> bool {
+    events.iter().all(|r| match &r.event {
+        Event::Performed { action, .. } => !action.is_sensitive(),
+        Event::Started { denied, .. } => !denied,
+        Event::Ended { ending, .. } => !matches!(ending, Ending::Risk | Ending::CalledBack | Ending::SelfService),
+        _ => true,
+    })
+}
+
 fn is_over(events: &[Recorded]) -> bool { events.iter().any(|r| matches!(r.event, Event::Ended { .. })) }
 
 /// Whether the page offers it.
-pub(super) fn is_offered(account: AccountId, id: CallId, events: &[Recorded]) -> bool { is_over(events) && is_theirs(account, id, events) }
+pub(super) fn is_offered(account: AccountId, id: CallId, events: &[Recorded]) -> bool { is_over(events) && tells_no_more(events) && is_theirs(account, id, events) }
 
 async fn fetch(State(app): State<App>, headers: HeaderMap, Path(call): Path<String>) -> Result<Response, WebError> {
     let account = who(&app, &headers).await?;
@@ -75,7 +89,7 @@ async fn fetch(State(app): State<App>, headers: HeaderMap, Path(call): Path<Stri
     let own = runner.store.find("calls", account.0, privacy::CALLS).await?;
     let id = call.parse::<CallId>().ok().filter(|id| own.contains(&id.0)).ok_or(WebError::NotFound)?;
     let events = runner.events(id).await?;
-    if !is_theirs(account, id, &events) {
+    if !tells_no_more(&events) || !is_theirs(account, id, &events) {
         return Err(WebError::NotFound);
     }
     let not_yet = || instead(&app, lang, StatusCode::SERVICE_UNAVAILABLE, ReceiptText::NotYet, Some(SOON));

@@ -10,7 +10,7 @@ use countersign_core::{
 };
 use countersign_store::{Commit, DocWrite, Expect, Note, Stream};
 
-use super::{AT_ONCE, LEAST, PROGRESS};
+use super::{AT_ONCE, LEAST, PROGRESS, Progress};
 use crate::{
     amend,
     calls::note,
@@ -127,6 +127,9 @@ pub(super) fn fault(name: &str, days: u32, calls: Option<u32>) -> Option<String>
         let why = why.unwrap_or_else(|| format!("there is no such field; those that time can take away are {}", Field::ALL.map(Field::name).join(", ")));
         return Some(format!("fields.{name}: {why}"));
     };
+    if days < LEAST {
+        return Some(format!("fields.{name} = {days}: it takes nothing away so"));
+    }
     if field == Field::Devices && Span::days(i64::from(days)) < PORTAL_PERIOD {
         return Some(format!("fields.{name}: below 90 days: whoever signed in within that time is still asked to approve there, and has to be woken"));
     }
@@ -141,7 +144,7 @@ pub(super) fn fault(name: &str, days: u32, calls: Option<u32>) -> Option<String>
 /// The settings that can be meant. What cannot takes nothing away.
 pub(super) fn rules(fields: &BTreeMap<String, u32>, calls: Option<u32>) -> Vec<(Field, Span)> {
     let meant = fields.iter().filter(|(name, days)| fault(name, **days, calls).is_none());
-    meant.filter_map(|(name, days)| Some((Field::parse(name)?, Span::days(i64::from((*days).max(LEAST)))))).collect()
+    meant.filter_map(|(name, days)| Some((Field::parse(name)?, Span::days(i64::from(*days))))).collect()
 }
 
 impl Runner {
@@ -209,6 +212,13 @@ impl Runner {
             moments.imported = first.map(|event| Timestamp(event.at));
             let last = record.iter().rev().find(|event| !is_ours(&event.body));
             moments.heard = moments.heard.max(last.map(|event| Timestamp(event.at)));
+        }
+        if is_silent(moments.heard) {
+            // Of calls that were taken away nobody knows whom they were about: silence counts from there on at most.
+            if let Some(doc) = self.store.doc(PROGRESS, b"calls").await? {
+                let progress: Progress = serde_json::from_slice(&doc.body)?;
+                moments.heard = moments.heard.max((progress.done > 0).then_some(Timestamp(progress.done)));
+            }
         }
         if is_silent(moments.heard) {
             for call in self.store.find("calls", profile.id.0, privacy::CALLS).await? {

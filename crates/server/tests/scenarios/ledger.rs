@@ -455,8 +455,47 @@ async fn an_old_tile_that_was_changed_is_found() {
         assert!(log().follow(runner).await.unwrap_err().to_string().contains("damaged"), "{kind}");
         runner.store.commit(write(doc.body)).await.unwrap();
     }
+    // Also what is mended is not signed by nodes that run: whoever starts looks at all of it, and says that it is.
+    let stopped = async || world.metrics().await.contains("countersign_log_stopped 1");
+    assert!(serving.follow(runner).await.unwrap_err().to_string().contains("damaged") && stopped().await);
+    log().check(runner).await.unwrap();
+    serving.follow(runner).await.unwrap();
+    assert!(!stopped().await);
     // One that has looked through the whole log looks again after a day.
     world.pass(Span::hours(25));
     serving.follow(runner).await.unwrap();
-    log().check(runner).await.unwrap();
+}
+
+/// A node that comes late, and a database that took over and knows less, take nothing away from what is remembered.
+#[tokio::test]
+async fn what_the_key_store_remembers_never_shrinks() {
+    let world = World::new().await;
+    let runner = &world.app.runner;
+    let log = || Log::new(Sequencer::new(ORIGIN.into()), Witnesses::new(Vec::new()).unwrap(), None);
+    called(&world, ANA_LINE).await;
+    log().follow(runner).await.unwrap();
+    let size = runner.store.head().await.unwrap();
+    let seen = async |to: Option<u64>| {
+        let id = ORIGIN.as_bytes();
+        if let Some(to) = to {
+            let doc = DocWrite::Put { kind: "log-seen", id: id.to_vec(), expected: Expect::Any, body: to.to_string().into_bytes(), due: None };
+            runner.customers.keys.commit(Commit { now: world.now().0, docs: vec![doc], ..Commit::default() }).await.unwrap();
+        }
+        let doc = runner.customers.keys.doc("log-seen", id).await.unwrap().unwrap();
+        String::from_utf8(doc.body).unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(seen(None).await, size);
+    seen(Some(size + 5)).await;
+    let late = log();
+    for _ in 0..2 {
+        called(&world, ANA_LINE).await;
+        let error = late.follow(runner).await.unwrap_err().to_string();
+        assert!(error.contains("the key store has seen"), "{error}");
+    }
+    assert_eq!(seen(None).await, size + 5);
+    assert!(world.metrics().await.contains("countersign_log_stopped 1"));
+    // What waits is seen to wait.
+    world.pass(Span::seconds(40));
+    late.follow(runner).await.unwrap_err();
+    assert!(world.metrics().await.contains("countersign_log_waiting_seconds 4"), "{}", world.metrics().await);
 }

@@ -161,3 +161,25 @@ async fn no_receipts_while_frozen_without_end_or_of_somebody_erased() {
     world.app.runner.erase(ANA).await.unwrap();
     like_nothing(&portal.get(&path(call)).await, &portal.get(&path(NOWHERE)).await);
 }
+
+/// A change that only looks carried out sends no summary, and the places of events would tell: so calls with changes
+/// have no receipt here, whichever they are.
+#[tokio::test]
+async fn a_call_with_a_change_has_no_receipt_in_the_portal_held_or_not() {
+    let fetched = async |pin: &str| {
+        let world = World::new().await;
+        let mut robin = world.robin().await;
+        let mut call = world.call(SOFIA_LINE).await;
+        call.presses(&["1", pin, "1"]).await;
+        robin.take(&mut call).await;
+        robin.perform("do:request_refund", &[]).await.ok();
+        robin.end().await.ok();
+        logged(&world).await;
+        assert!(world.events(call.id).await.iter().any(|e| matches!(e, countersign_core::call::Event::Performed { .. })));
+        let portal = Portal::enter(&world, "10004714").await;
+        portal.home().await.lacks(&path(call.id));
+        like_nothing(&portal.get(&path(call.id)).await, &portal.get(&path(NOWHERE)).await);
+    };
+    fetched("5093").await;
+    fetched("5099").await;
+}
