@@ -19,6 +19,7 @@ from twilio_world import ACCOUNT, OUR_NUMBER, TOKEN, Caller, FakeTwilio
 
 PUBLIC = "https://calls.example.com"
 AGENT_PHONE = "+12025550190"
+PASSWORD = "correct horse battery"
 
 CUSTOMERS = [
     {
@@ -107,8 +108,8 @@ from = "calls@example.com"
 class Server(Program):
     """`countersign serve`."""
 
-    def __init__(self, installation: Installation, run: int) -> None:
-        super().__init__(installation.folder / f"run-{run}", "serve", "--config", installation.config)
+    def __init__(self, installation: Installation, run: int, **env: str) -> None:
+        super().__init__(installation.folder / f"run-{run}", "serve", "--config", installation.config, **env)
         started = self.wait_for(r'.*"message":"serving".*', self.err)
         self.fields = json.loads(started[0])["fields"]
         self.url = f"http://{self.fields['address']}"
@@ -124,7 +125,7 @@ class World:
         self.twilio = FakeTwilio()
         self.mail = FakeMail()
         self.installation = Installation(folder, self.twilio.url, self.mail.port, more, store, address)
-        self.totp = self.installation.add_agent("robin", "agent", "correct horse battery")
+        self.totp = self.installation.add_agent("robin", "agent", PASSWORD)
         done = self.installation.run("import", self.installation.customers(CUSTOMERS))
         assert done.returncode == 0, done.stderr
         self.servers: list[Server] = []
@@ -134,14 +135,14 @@ class World:
     def server(self) -> Server:
         return self.servers[-1]
 
-    def start(self, run: int | None = None) -> Server:
+    def start(self, run: int | None = None, **env: str) -> Server:
         """One more. `run` names its folder where servers come and go."""
-        self.servers.append(Server(self.installation, len(self.servers) + 1 if run is None else 100 + run))
+        self.servers.append(Server(self.installation, len(self.servers) + 1 if run is None else 100 + run, **env))
         return self.server
 
-    def sign_in(self) -> Http:
-        desk = Http(self.server.url)
-        reply = desk.post("/desk/sign-in", {"name": "robin", "password": "correct horse battery", "code": self.totp.now()})
+    def sign_in(self, server: Server | None = None, name: str = "robin", totp: pyotp.TOTP | None = None) -> Http:
+        desk = Http((server or self.server).url)
+        reply = desk.post("/desk/sign-in", {"name": name, "password": PASSWORD, "code": (totp or self.totp).now()})
         assert (reply.status, reply.location) == (303, "/desk"), reply
         cookie = reply.headers["set-cookie"]
         for flag in ["HttpOnly", "Secure", "SameSite=Strict", "Path=/"]:
@@ -191,9 +192,9 @@ def refused(world: World) -> str:
     return said
 
 
-def put_back(world: World, backup: Path) -> None:
-    """An older backup in the place of the record, as after a bad night."""
-    record = world.installation.record
+def put_back(world: World, backup: Path, place: Path | None = None) -> None:
+    """An older backup in the place of the record, or in another place, as after a bad night."""
+    record = place or world.installation.record
     for beside in ["-wal", "-shm"]:
         record.with_name(record.name + beside).unlink(missing_ok=True)
     record.write_bytes(backup.read_bytes())

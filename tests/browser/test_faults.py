@@ -85,7 +85,7 @@ def test_an_older_backup_is_not_served(request: pytest.FixtureRequest, tmp_path:
         called(world)
         world.server.stop()
         put_back(world, backup)
-        memory.unlink()
+        memory.unlink(missing_ok=True)
         world.installation.config.write_text(world.installation.config.read_text().replace("calls.example.com/log", "calls.example.com/log-2"))
         keep_words(request, world.start())
         called(world)

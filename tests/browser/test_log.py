@@ -229,7 +229,8 @@ def test_a_witness_of_its_own_signs_the_log(world: World, tmp_path: Path) -> Non
         config.write_text(config.read_text() + f'\n[[log.witnesses]]\nurl = "{url}"\nkey = "{key}"\n')
         assert "log.witnesses" not in world.installation.run("doctor").stdout
         world.start()
-        backup = tmp_path / "backup.db"
+        keys, backup = tmp_path / "keys.db", tmp_path / "backup.db"
+        assert world.installation.run("backup", keys, "--keys").returncode == 0
         assert world.installation.run("backup", backup).returncode == 0
         call = called(world)
         world.logged()
@@ -238,9 +239,12 @@ def test_a_witness_of_its_own_signs_the_log(world: World, tmp_path: Path) -> Non
         file.write_text(world.installation.run("audit", "receipt", call).stdout)
         checked = command("audit", "check-receipt", file, "--key", log_key, "--witness", key)
         assert checked.returncode == 0 and "seen by 1 witness" in checked.stdout, checked.stdout + checked.stderr
-        # An older backup, whose head the witness has seen continued, is not served.
+        # An older backup, whose head the witness has seen continued, is not served: also where the key store comes
+        # back with it, which remembers by itself.
         world.server.stop()
         put_back(world, backup)
+        assert "the key store has seen this log with" in refused(world)
+        put_back(world, keys, world.installation.record.with_name("record.keys.db"))
         assert "witness.example.org has seen this log with" in refused(world)
         # As a log of another name it is served. The witness knows nothing of that one, and is not in its way.
         config.write_text(config.read_text() + '\n[log]\norigin = "calls.example.com/log-2"\n')

@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
 import re
 import secrets
-import socket
 import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from conftest import keep_words
-from helpers import Http, Reply, until
-from installation import PUBLIC, Server, World
+from helpers import Http, Reply, Stream, none_of, until
+from installation import CUSTOMERS, PASSWORD, PERSONAL, PUBLIC, Server, World
+from nodes_world import (  # noqa: F401
+    DATABASE, MAYA, Cutting, Persistent, database, events_of_calls, kinds_of_events, nodes, one_dies, psql, sequencer, texted, texted_once, verifies,
+    way, world,
+)
 from twilio_world import Caller
-
-MAYA = "+12025550171"
-DATABASE = "COUNTERSIGN_TEST_POSTGRES"
-
-
-@pytest.fixture
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    address = os.environ.get(DATABASE)
-    if not address:
-        needed = os.environ.get("CI") == "true"
-        (pytest.fail if needed else pytest.skip)(f"{DATABASE} names no server: `cargo xtask test` starts one")
-    # A schema that nobody else has.
-    store = f'postgres = "{address}"\nschema = "n{secrets.token_hex(8)}"'
-    w = World(tmp_path / "world", store=store)
-    keep_words(request, w.server)
-    yield w
-    w.close()
-
-
-class Persistent(Caller):
-    """Twilio with a fallback address: what one node does not answer is sent to the next."""
-
-    def __init__(self, world: World, number: str, dice: random.Random) -> None:
-        super().__init__(world.server.url, PUBLIC, number)
-        self.world, self.dice = world, dice
-
-    def send(self, path: str, form: dict[str, str], signature: str | None = None) -> Reply:
-        for _ in range(400):
-            self.address = self.dice.choice(self.world.servers).url
-            try:
-                reply = super().send(path, form, signature)
-            except OSError:
-                continue
-            if reply.status not in (500, 503):
-                return reply
-            time.sleep(0.02)
-        raise AssertionError(f"no node takes {path}")
 
 
 def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureRequest) -> None:
@@ -91,11 +58,7 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
     try:
         while any(player.is_alive() for player in players) and len(killed) < 8:
             time.sleep(dice.uniform(0.1, 0.5))
-            victim = dice.choice(world.servers)
-            world.servers.remove(victim)
-            victim.kill()
-            killed.append(victim)
-            keep_words(request, world.start(len(killed)))
+            killed.append(one_dies(request, world, dice, len(killed)))
     finally:
         over.set()
     for player in players:
@@ -110,95 +73,26 @@ def test_any_node_may_die_at_any_time(world: World, request: pytest.FixtureReque
 
 def all_is_on_record(world: World, finished: list[str]) -> None:
     """No event is missing or there twice, no wrong entry counted twice, no text was sent twice, and the log verifies."""
-    sequencer(world)
-    said = world.installation.run("audit", "verify")
-    assert said.returncode == 0 and "Verified" in said.stdout, said.stdout + said.stderr
-    lines = [json.loads(line) for line in world.installation.run("audit", "export").stdout.splitlines()]
-    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
-    calls: dict[str, list[dict]] = {}
-    for line in lines:
-        if line["stream"].startswith("call/"):
-            calls.setdefault(line["stream"], []).append(line["event"])
+    verifies(world)
+    calls = events_of_calls(world)
     assert len(calls) == len(finished)
     for events in calls.values():
-        assert [e["n"] for e in events] == list(range(1, len(events) + 1)), "no gap, nothing twice"
         kinds = Counter(e["type"] for e in events)
         assert kinds["started"] == 1 and kinds["ended"] == 1 and kinds["proved"] <= 1 and kinds["challenge_failed"] <= 1, kinds
-    # A code is made for one challenge: the same words twice are one text sent twice.
-    texts = Counter(text["Body"] for text in world.twilio.texts(MAYA) if "code" in text["Body"])
-    assert all(count == 1 for count in texts.values()), texts
+    texted_once(world)
 
 
-class Cutting:
-    """A way to the database that ends connections: before what was said has come there, or before the answer is back."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.to, self.cut, self.cuts = (host, port), "", Counter()
-        self.lock = threading.Lock()
-        self.door = socket.create_server(("127.0.0.1", 0))
-        self.port = self.door.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self.door.accept()
-                far = socket.create_connection(self.to)
-            except OSError:
-                return
-            for way in [("before", near, far), ("after", far, near)]:
-                threading.Thread(target=self._pass_on, args=way, daemon=True).start()
-
-    def _pass_on(self, when: str, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                with self.lock:
-                    ends = self.cut == when
-                    if ends:
-                        self.cut = ""
-                        self.cuts[when] += 1
-                if ends:
-                    break
-                sink.sendall(data)
-        except OSError:
-            pass
-        for end in (source, sink):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            end.close()
-
-
-def test_a_network_that_loses_what_is_said(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_a_network_that_loses_what_is_said(request: pytest.FixtureRequest, tmp_path: Path, way: Cutting) -> None:
     """Between a whole server and its database, in the middle of calls: what was lost before it came is not there, what
     was lost after it is there once, and no caller is the worse for it."""
-    address = urlsplit(os.environ[DATABASE])
-    way = Cutting(address.hostname or "127.0.0.1", address.port or 5432)
-    through = address._replace(netloc=address.netloc.rsplit("@", 1)[0] + f"@127.0.0.1:{way.port}").geturl()
-    world = World(tmp_path / "world", store=f'postgres = "{through}"\nschema = "n{secrets.token_hex(8)}"')
-    keep_words(request, world.server)
-    over, dice, finished = threading.Event(), random.Random(3), []
-
-    def cuts() -> None:
-        while not over.wait(dice.uniform(0.01, 0.08)):
-            way.cut = dice.choice(["before", "after"])
-
-    cutter = threading.Thread(target=cuts, daemon=True)
-    try:
-        cutter.start()
-        while len(finished) < 8 or min(way.cuts["before"], way.cuts["after"]) < 10:
-            caller = Persistent(world, MAYA, dice)
-            caller.proves_by_pin("9999", "6402")
-            finished.append(caller.sid)
-        over.set()
-        cutter.join()
-        way.cut = ""
+    dice, finished = random.Random(3), []
+    with nodes(request, tmp_path / "world", address=way.address) as world:
+        with way.at_random(dice):
+            while len(finished) < 8 or min(way.cuts["before"], way.cuts["after"]) < 10:
+                caller = Persistent(world, MAYA, dice)
+                caller.proves_by_pin("9999", "6402")
+                finished.append(caller.sid)
         all_is_on_record(world, finished)
-    finally:
-        over.set()
-        world.close()
-        way.door.close()
 
 
 def test_a_code_counts_once_while_nodes_die(world: World, request: pytest.FixtureRequest) -> None:
@@ -216,9 +110,7 @@ def test_a_code_counts_once_while_nodes_die(world: World, request: pytest.Fixtur
     for sender in senders:
         sender.start()
     for n in range(2):
-        victim = world.servers.pop(dice.randrange(len(world.servers)))
-        victim.kill()
-        keep_words(request, world.start(n + 1))
+        one_dies(request, world, dice, n)
     for sender in senders:
         sender.join(timeout=60)
     assert len({answer.text for answer in answers}) == 1 and len(answers) == 4, [answer.text for answer in answers]
@@ -263,9 +155,7 @@ def test_no_limit_begins_anew_while_nodes_die(world: World, request: pytest.Fixt
         guesser.start()
     dice = random.Random(11)
     for n in range(3):
-        victim = world.servers.pop(dice.randrange(len(world.servers)))
-        victim.kill()
-        keep_words(request, world.start(n + 1))
+        one_dies(request, world, dice, n)
     for guesser in guessers:
         guesser.join(timeout=120)
     assert not wrong, wrong
@@ -274,15 +164,6 @@ def test_no_limit_begins_anew_while_nodes_die(world: World, request: pytest.Fixt
     sequencer(world)
     kinds = kinds_of_events(world)
     assert (kinds["challenge_failed"], kinds["proved"]) == (5, 0), kinds
-
-
-def kinds_of_events(world: World) -> Counter[str]:
-    """How many there are of each, over all calls."""
-    return Counter(json.loads(line)["event"]["type"] for line in world.installation.run("audit", "export").stdout.splitlines() if '"call/' in line)
-
-
-def texted(world: World) -> list[str]:
-    return [code for text in world.twilio.texts(MAYA) for code in re.findall(r"code (\d{6})\.", text["Body"])]
 
 
 class Unplugged(Caller):
@@ -299,10 +180,6 @@ class Unplugged(Caller):
         reply = super().send(path, form, signature)
         assert reply.status < 500, f"{path}: {reply.status}"
         return reply
-
-
-def psql(address: str, sql: str) -> str:
-    return subprocess.run(["psql", "--no-psqlrc", "-qtA", "-c", sql, address], check=True, capture_output=True, text=True, timeout=30).stdout.strip()
 
 
 def test_connections_that_end_under_a_call_cost_it_nothing(request: pytest.FixtureRequest, tmp_path: Path) -> None:
@@ -324,10 +201,90 @@ def test_connections_that_end_under_a_call_cost_it_nothing(request: pytest.Fixtu
         psql(os.environ[DATABASE], f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def sequencer(world: World) -> None:
-    """Any of the nodes may be the one that sequences: waits for the checkpoint that they share."""
-    events = len(world.installation.run("audit", "export").stdout.splitlines())
-    until("every event is in the log", lambda: int(Http(world.server.url).get("/log/checkpoint").text.splitlines()[1]) >= events, seconds=30)
+def test_what_happens_on_one_node_is_shown_on_all(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Two desks and a customer's portal on two nodes: what comes in at one, or is clicked at one, is told to the pages
+    that are open at the other within a moment; and between the nodes go names of things, and nothing about anybody."""
+    program = f'\n[[api]]\nname = "site"\nkey_sha256 = "{hashlib.sha256(API_KEY.encode()).hexdigest()}"\n'
+    with nodes(request, tmp_path / "world", 2, more=program) as world:
+        here, there = world.servers
+        sam_code = world.installation.add_agent("sam", "agent", PASSWORD)
+        # Everything is looked at here, and everything happens there.
+        robin, maya = world.sign_in(here), portal(here)
+        sam = world.sign_in(there, "sam", sam_code)
+        desk, me = Stream(robin, "/desk/events"), Stream(maya, "/me/events")
+        with overheard(world) as notes:
+            until("the page is told where it stands", lambda: me.data())
+            assert "on the phone with us" not in maya.get("/me/live").text
+            caller = Caller(there.url, PUBLIC, MAYA)
+
+            told(desk, me, "a call comes in", caller.arrive)
+            until("the customer sees it", lambda: "Somebody is on the phone with us as you" in maya.get("/me/live").text, seconds=SOON)
+            for keys in ("*", "*", "6402"):
+                now = caller.key(keys)
+            assert "that was accepted" in now.words
+            waits = told(desk, me, "it waits", lambda: caller.key("2"))
+            call = until("it is on the list", lambda: CALL.findall(robin.get("/desk/list").text), seconds=SOON)[0]
+            assert call in waits and "data-take" in robin.get("/desk/list").text
+
+            told(desk, me, "Sam takes it", lambda: sam.act(call, "accept"))
+            until("it is Sam's", lambda: '<span class="row-where">sam</span>' in robin.get("/desk/list").text, seconds=SOON)
+            assert "data-take" not in robin.get("/desk/list").text
+
+            told(desk, me, "Sam asks for a code", lambda: sam.act(call, "prove", factors="sms_code"))
+            told(desk, me, "the caller hangs up", caller.completed)
+            until("it is off the list", lambda: call not in robin.get("/desk/list").text, seconds=SOON)
+            until("nobody is on the phone", lambda: "on the phone with us" not in maya.get("/me/live").text, seconds=SOON)
+        assert len(notes) >= 4, notes
+        for note in notes:
+            # Which node says it, and then kinds and ids of ours.
+            assert re.fullmatch(r"[0-9a-f]{16};(call|over|account):[0-9a-f]{32}(,(call|over|account):[0-9a-f]{32})*", note), note
+        assert any(f"call:{call.removeprefix('call_')}" in note for note in notes)
+        assert any(f"over:{call.removeprefix('call_')}" in note for note in notes)
+        none_of([*PERSONAL, "Maya", "Sam", "sam", "Robin", "robin"], "\n".join(notes), "what nodes tell each other")
+
+
+API_KEY = "a-long-and-random-key-for-tests-7f31"
+CALL = re.compile(r'data-call="(call_[0-9a-f]{32})"')
+# Seconds in which a page has to be told what happens elsewhere.
+SOON = 2
+
+
+def portal(server: Server) -> Http:
+    """Maya in the portal, come from the company's own site."""
+    body = json.dumps({"account_number": CUSTOMERS[0]["account_number"]}).encode()
+    made = Http(server.url).request("POST", "/api/v1/portal-sessions", body, {"Content-Type": "application/json", "Authorization": f"Bearer {API_KEY}"})
+    assert made.status == 201, made
+    me = Http(server.url)
+    assert me.get(json.loads(made.text)["url"].removeprefix(PUBLIC)).status == 200
+    return me
+
+
+def told(desk: Stream, me: Stream, what: str, happens: Callable[[], object]) -> list[str]:
+    """Both pages are told soon, without asking: which calls the desk is told of."""
+    at_desk, at_portal = len(desk.data()), len(me.data())
+    happens()
+    before = time.monotonic()
+    until(f"{what}: the portal is told", lambda: len(me.data()) > at_portal, seconds=SOON)
+    calls = until(f"{what}: the desk is told", lambda: [data for data in desk.data()[at_desk:] if data.startswith("call_")], seconds=SOON)
+    print(f"{what}: told after {1000 * (time.monotonic() - before):.0f} ms")
+    return calls
+
+
+@contextmanager
+def overheard(world: World) -> Iterator[list[str]]:
+    """What nodes tell each other meanwhile, as anybody hears it who may read their database."""
+    schema = re.search(r'(?m)^schema = "(\w+)"$', world.installation.config.read_text())
+    assert schema
+    notes: list[str] = []
+    ear = subprocess.Popen(["psql", "--no-psqlrc", "-qtA", database()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert ear.stdin and ear.stdout
+    ear.stdin.write(f"LISTEN countersign_{schema[1]};\nSELECT 'listening';\n")
+    ear.stdin.flush()
+    assert ear.stdout.readline().strip() == "listening"
+    yield notes
+    # It prints what it has heard after the next statement.
+    said, _ = ear.communicate("SELECT 1;\n", timeout=30)
+    notes += re.findall(r'Asynchronous notification "\w+" with payload "([^"]*)"', said)
 
 
 def test_a_record_moves_from_a_file_to_many_nodes(world: World, tmp_path: Path) -> None:

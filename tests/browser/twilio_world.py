@@ -6,9 +6,11 @@ from __future__ import annotations
 import base64
 import http.server
 import inspect
+import itertools
 import json
 import re
 import threading
+import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -38,6 +40,8 @@ class FakeTwilio:
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.strangers = 0
+        # How long it takes over a message.
+        self.slow = 0.0
         self.lock = threading.Lock()
         fake = self
 
@@ -51,6 +55,8 @@ class FakeTwilio:
                         n = len(fake.requests)
                     else:
                         fake.strangers, n = fake.strangers + 1, 0
+                if fake.slow:
+                    time.sleep(fake.slow)
                 sid = re.search(r"Calls/(CA\w+)\.json", self.path)
                 kind = "SM" if "Messages" in self.path else "CA"
                 answer = {"sid": sid[1] if sid else f"{kind}{n:032x}", "status": "queued", "error_code": None}
@@ -64,7 +70,11 @@ class FakeTwilio:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            # With the usual five, the system resets some connections when several nodes come at the same moment.
+            request_queue_size = 128
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
@@ -146,11 +156,11 @@ def snake(name: str) -> str:
 class Caller:
     """A call at Twilio: posts its webhooks, does what the answers say."""
 
-    _count = 0
+    # Callers are made in several threads at once.
+    _count = itertools.count(1)
 
     def __init__(self, address: str, public_url: str, number: str) -> None:
-        Caller._count += 1
-        self.sid = f"CA{Caller._count:032x}"
+        self.sid = f"CA{next(Caller._count):032x}"
         self.address, self.public_url, self.number = address, public_url, number
         self.status = "ringing"
         self.now: Twiml | None = None
@@ -163,14 +173,18 @@ class Caller:
             "From": self.number, "To": OUR_NUMBER, "StirVerstat": "TN-Validation-Passed-A",
         } | more
 
-    def send(self, path: str, form: dict[str, str], signature: str | None = None) -> Reply:
-        """Posts a webhook, signed as Twilio signs it unless told otherwise."""
+    def signed(self, path: str, form: dict[str, str], signature: str | None = None) -> tuple[bytes, dict[str, str]]:
+        """The body of a webhook and its headers, signed as Twilio signs it unless told otherwise."""
         if signature is None:
             signature = RequestValidator(TOKEN).compute_signature(self.public_url + path, form)
         headers = {"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8", "User-Agent": "TwilioProxy/1.1"}
         if signature:
             headers["X-Twilio-Signature"] = signature
-        return Http(self.address).request("POST", path, urlencode(form).encode(), headers)
+        return urlencode(form).encode(), headers
+
+    def send(self, path: str, form: dict[str, str], signature: str | None = None) -> Reply:
+        """Posts a webhook."""
+        return Http(self.address).request("POST", path, *self.signed(path, form, signature))
 
     def local(self, url: str) -> str:
         """The path of an address that the server gave, which must be its public one."""
