@@ -55,7 +55,7 @@ class Noted(Noting, AtTheFront):
 
 
 # Each of them calls once, so that a text that comes late is known by its number.
-TEXTED = [{"account_number": f"3{n:07}", "name": f"Nora Example{n}", "language": "en", "mobile": f"+1202555{n:04}"} for n in range(4000, 5000)]
+TEXTED = [{"account_number": f"3{n:07}", "name": f"Nora Example{n}", "language": "en", "mobile": f"+1202555{n:04}"} for n in range(4000, 7000)]
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_the_primary_is_lost_and_calls_go_on(ground: tuple[Cluster, World], reco
         except BaseException as e:  # noqa: BLE001
             wrong.append(e)
 
-    players = [threading.Thread(target=play, args=(seed,)) for seed in range(4)]
+    players = [threading.Thread(target=play, args=(seed,), daemon=True) for seed in range(4)]
     for player in players:
         player.start()
     gaps: list[float] = []

@@ -30,6 +30,8 @@ pub const PROGRESS: &str = "retention";
 const AT_ONCE: usize = 200;
 /// Nothing younger is ever taken away: calls, links and the Merkle log are certainly done with it.
 const LEAST: u32 = 1;
+/// Events that stay as long as their call.
+const ENDS: [&str; 3] = ["started", "ended", "redacted"];
 
 /// `[retention]`: days. What is left out is kept for ever.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -82,7 +84,7 @@ impl Retention {
             let unknown = serde_json::from_value::<Event>(serde_json::json!({ "type": name })).err().is_some_and(|e| e.to_string().contains("unknown variant"));
             if unknown {
                 out.push(format!("events.{name}: there is no such event; docs/events.md lists them"));
-            } else if matches!(name.as_str(), "started" | "ended" | "redacted") {
+            } else if ENDS.contains(&name.as_str()) {
                 out.push(format!("events.{name}: begins or ends a call; use calls to take away whole calls"));
             }
         }
@@ -110,7 +112,7 @@ impl Runner {
         let meant = |days: &u32| *days >= LEAST;
         let calls = rules.calls.filter(meant).map(|days| (Rule::Calls, days)).into_iter();
         let notes = rules.notes.filter(meant).map(|days| (Rule::Notes, days));
-        let events = rules.events.iter().filter(|(_, days)| meant(days)).map(|(name, days)| (Rule::Event(name), *days));
+        let events = rules.events.iter().filter(|(name, days)| meant(days) && !ENDS.contains(&name.as_str())).map(|(name, days)| (Rule::Event(name), *days));
         for (rule, days) in calls.chain(notes).chain(events) {
             n += self.walk(&rule, self.now() - Span::days(i64::from(days))).await?;
         }

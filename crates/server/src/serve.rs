@@ -156,15 +156,22 @@ fn keep_going(company: Company, work: &mut JoinSet<()>, on: &watch::Receiver<boo
         let runner = runner.clone();
         async move { keys(&runner).await }
     }));
+    let runner = app.runner.clone();
+    work.spawn(every(SWEEP, on.clone(), move || {
+        let runner = runner.clone();
+        async move {
+            if runner.leads("sweep").await.map_err(|e| e.to_string())? {
+                sweep(&runner).await?;
+            }
+            Ok(())
+        }
+    }));
     let (runner, may) = (app.runner.clone(), agrees.clone());
     work.spawn(every(SWEEP, on.clone(), move || {
         let (runner, may) = (runner.clone(), may());
         async move {
-            if runner.leads("sweep").await.map_err(|e| e.to_string())? {
-                sweep(&runner).await?;
-                if may {
-                    runner.expire_voices().await.map_err(|e| e.to_string())?;
-                }
+            if may && runner.leads("voices").await.map_err(|e| e.to_string())? {
+                runner.expire_voices().await.map_err(|e| e.to_string())?;
             }
             Ok(())
         }
@@ -177,13 +184,13 @@ fn keep_going(company: Company, work: &mut JoinSet<()>, on: &watch::Receiver<boo
     if retention != Retention::default() {
         let (runner, rules) = (app.runner.clone(), Arc::new(retention));
         work.spawn(every(SWEEP, on.clone(), move || {
-            let (runner, rules, may) = (runner.clone(), rules.clone(), agrees());
+            let (runner, rules, may) = (runner.clone(), rules.clone(), agrees.clone());
             async move {
-                if !may {
+                if !may() {
                     return Err("the database's clock and this machine's are more than an hour apart: nothing is taken away by rules of retention until they agree".into());
                 }
                 // A record that has never been cleared has much to do: in small bites all the same.
-                while runner.leads("retention").await.map_err(|e| e.to_string())? && runner.retain(&rules).await.map_err(|e| e.to_string())? > 0 {
+                while may() && runner.leads("retention").await.map_err(|e| e.to_string())? && runner.retain(&rules).await.map_err(|e| e.to_string())? > 0 {
                     tokio::task::yield_now().await;
                 }
                 Ok(())

@@ -1,10 +1,15 @@
 //! What a serving node does for the log, again and again: sequences, shows the head to witnesses, and
 //! refuses to sign where somebody remembers more than there is.
 
-use std::{path::PathBuf, sync::{Mutex, PoisonError}, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError, atomic::{AtomicBool, AtomicU64, Ordering}},
+    time::Duration,
+};
 
 use countersign_core::time::Timestamp;
 use countersign_store::{Commit, CommitError, DocWrite, Expect};
+use serde::{Deserialize, Serialize};
 
 use super::{Head, LedgerError, Sequencer, head, put, sequencer::intact, survey::Survey, version, witness::{Witnesses, replaced}};
 use crate::runner::{RunError, Runner};
@@ -17,7 +22,7 @@ const AT_START: usize = 2_000;
 const EACH_TURN: usize = 32;
 /// How far each log was, by its name: a document in the *key store*, which has a life and copies of its own.
 const SEEN: &str = "log-seen";
-/// Why nothing of a log is signed any more, by its name; there as well. Whoever starts looks at all of it then.
+/// Why nothing of a log is signed any more, by its name; there as well. Empty: it was mended.
 const STOPPED: &str = "log-stopped";
 /// How long a start waits for witnesses.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,14 +33,28 @@ pub struct Log {
     witnesses: Witnesses,
     memory: Option<PathBuf>,
     survey: tokio::sync::Mutex<Survey>,
-    /// Why nothing is signed any more.
-    stopped: Mutex<Option<String>>,
+    /// Whether the turn before found something.
+    doubt: Mutex<bool>,
+    /// Why this node signs nothing any more, and whether the others know.
+    stopped: Mutex<Option<Found>>,
+    marked: AtomicBool,
+    /// The version of the mark because of which the whole log is looked at.
+    looks: AtomicU64,
+}
+
+/// What is wrong with a log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Found {
+    /// In words.
+    why: String,
+    /// How many entries somebody has seen, if that is what is wrong; 0 otherwise.
+    seen: u64,
 }
 
 impl Log {
     /// Over its parts. `memory`: a file beside the configuration that remembers the size of the log.
     pub fn new(sequencer: Sequencer, witnesses: Witnesses, memory: Option<PathBuf>) -> Self {
-        Self { sequencer, witnesses, memory, survey: Default::default(), stopped: Mutex::default() }
+        Self { sequencer, witnesses, memory, survey: Default::default(), doubt: Mutex::default(), stopped: Mutex::default(), marked: AtomicBool::new(false), looks: AtomicU64::new(0) }
     }
 
     /// Before anything is served: whether somebody has seen more of the log than there is, and whether what is
@@ -48,19 +67,12 @@ impl Log {
         intact(&runner.store, &latest).await?;
         self.not_behind(runner, self.remembered(latest.size)).await?;
         self.not_behind(runner, self.kept(runner, latest.size).await).await?;
-        let stopped = runner.customers.keys.doc(STOPPED, self.sequencer.origin().as_bytes()).await?.is_some();
+        if let Some((found, _)) = self.mark(runner).await?
+            && found.seen > latest.size
         {
-            let mut survey = self.survey.lock().await;
-            survey.go_on(&runner.store, AT_START, runner.now()).await?;
-            while stopped && !survey.is_done() {
-                survey.go_on(&runner.store, AT_START, runner.now()).await?;
-            }
+            return Err(LedgerError::Stopped(found.why));
         }
-        if stopped {
-            // It was mended, or put back.
-            let mended = DocWrite::Delete { kind: STOPPED, id: self.sequencer.origin().into() };
-            remembers(runner, mended).await?;
-        }
+        self.survey.lock().await.go_on(&runner.store, AT_START, runner.now()).await?;
         if self.is_named(&latest) {
             self.not_behind(runner, self.witnesses.seen_more(runner, PATIENCE).await).await?;
         }
@@ -83,11 +95,25 @@ impl Log {
     fn is_named(&self, head: &Head) -> bool { head.origin.as_deref() == Some(self.sequencer.origin()) }
 
     /// One turn. One node has it at a time; two do no harm.
+    ///
+    /// # Errors
+    /// Whatever is in the way. What is wrong with the log itself counts when two turns in a row find it: then this
+    /// node stops until it is started again, and leaves a mark for all.
     pub async fn follow(&self, runner: &Runner) -> Result<(), LedgerError> {
+        if let Some(found) = self.found() {
+            // Others may have the chore: what was seen here may be mended since.
+            self.shows(runner, true).await;
+            self.leave_mark(runner, &found).await?;
+            return Err(LedgerError::Stopped(found.why));
+        }
         if !runner.leads("log").await? {
+            for gauge in [&runner.metrics.log_stopped, &runner.metrics.log_behind] {
+                gauge.set(0);
+            }
+            runner.metrics.log_waiting.set(0.0);
             return Ok(());
         }
-        let turned = match self.why_stopped(runner).await {
+        let turned = match self.barred(runner).await {
             Ok(None) => self.turn(runner).await,
             Ok(Some(why)) => Err(LedgerError::Stopped(why)),
             Err(e) => Err(e),
@@ -97,38 +123,83 @@ impl Log {
             Err(LedgerError::Behind { seen, here, .. }) if here < seen && head(&runner.store).await?.size >= seen => Ok(()),
             other => other,
         };
-        if let Err(e @ (LedgerError::Behind { .. } | LedgerError::Damaged(_))) = &turned {
-            *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(e.to_string());
-            if matches!(e, LedgerError::Damaged(_)) {
-                remembers(runner, put(STOPPED, self.sequencer.origin().into(), Expect::Any, e.to_string().into_bytes())).await?;
+        match &turned {
+            Ok(()) => *self.doubt() = false,
+            Err(e @ (LedgerError::Behind { .. } | LedgerError::Damaged(_))) => {
+                // Once may have been a look at a database that was not the right one any more.
+                if std::mem::replace(&mut *self.doubt(), true) {
+                    let seen = if let LedgerError::Behind { seen, .. } = e { *seen } else { 0 };
+                    *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(Found { why: e.to_string(), seen });
+                }
             }
+            Err(_) => {}
         }
-        runner.metrics.log_stopped.set(i64::from(matches!(&turned, Err(LedgerError::Behind { .. } | LedgerError::Damaged(_) | LedgerError::Stopped(_)))));
-        if turned.is_err() {
-            // Whoever watches how long events wait has to see that they do.
-            self.waits(runner).await?;
+        match self.found() {
+            Some(found) => {
+                self.shows(runner, true).await;
+                self.leave_mark(runner, &found).await?;
+            }
+            None if turned.is_err() => self.shows(runner, matches!(turned, Err(LedgerError::Stopped(_)))).await,
+            None => {
+                runner.metrics.log_stopped.set(0);
+            }
         }
         turned
     }
 
-    /// Why nothing is signed: this node has seen it, or another one, or the one before this start.
-    async fn why_stopped(&self, runner: &Runner) -> Result<Option<String>, LedgerError> {
-        if let Some(why) = self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            return Ok(Some(why));
+    fn found(&self) -> Option<Found> { self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone() }
+
+    fn doubt(&self) -> MutexGuard<'_, bool> { self.doubt.lock().unwrap_or_else(PoisonError::into_inner) }
+
+    /// What some node has found, and which version of the mark says so.
+    async fn mark(&self, runner: &Runner) -> Result<Option<(Found, u64)>, LedgerError> {
+        match runner.customers.keys.doc(STOPPED, self.sequencer.origin().as_bytes()).await? {
+            Some(doc) if !doc.body.is_empty() => Ok(Some((serde_json::from_slice(&doc.body).map_err(RunError::from)?, doc.version))),
+            _ => Ok(None),
         }
-        let doc = runner.customers.keys.doc(STOPPED, self.sequencer.origin().as_bytes()).await?;
-        Ok(doc.map(|doc| String::from_utf8_lossy(&doc.body).into_owned()))
     }
 
-    /// How many events wait, and for how long, where none is taken in.
-    async fn waits(&self, runner: &Runner) -> Result<(), LedgerError> {
-        let size = head(&runner.store).await?.size;
-        let behind = runner.store.head().await?.saturating_sub(size);
-        let oldest = runner.store.log(size, 1).await?.first().map(|row| runner.now() - Timestamp(row.at));
-        runner.metrics.log_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
+    /// Until it is there.
+    async fn leave_mark(&self, runner: &Runner, found: &Found) -> Result<(), LedgerError> {
+        if self.marked.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let body = serde_json::to_vec(found).map_err(RunError::from)?;
+        remembers(runner, put(STOPPED, self.sequencer.origin().into(), Expect::Any, body)).await?;
+        self.marked.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Why nothing may be signed, because some node has found something. Whoever leads looks at the whole log then,
+    /// and takes the mark away if all of it is as it should be.
+    async fn barred(&self, runner: &Runner) -> Result<Option<String>, LedgerError> {
+        let Some((found, of)) = self.mark(runner).await? else { return Ok(None) };
+        if found.seen > head(&runner.store).await?.size {
+            return Ok(Some(found.why));
+        }
+        let mut survey = self.survey.lock().await;
+        if self.looks.swap(of, Ordering::Relaxed) != of {
+            *survey = Survey::default();
+        }
+        survey.go_on(&runner.store, AT_START, runner.now()).await?;
+        if !survey.is_done() {
+            return Ok(Some(found.why));
+        }
+        // Unless somebody has left another one meanwhile.
+        remembers(runner, put(STOPPED, self.sequencer.origin().into(), Expect::Version(of), Vec::new())).await?;
+        Ok(None)
+    }
+
+    /// Whoever watches how long events wait has to see that they do. What goes wrong here is told by what went wrong
+    /// before.
+    async fn shows(&self, runner: &Runner, stopped: bool) {
+        runner.metrics.log_stopped.set(i64::from(stopped));
+        let Ok(size) = head(&runner.store).await.map(|head| head.size) else { return };
+        let (Ok(events), Ok(waiting)) = (runner.store.head().await, runner.store.log(size, 1).await) else { return };
+        runner.metrics.log_behind.set(i64::try_from(events.saturating_sub(size)).unwrap_or(i64::MAX));
+        let oldest = waiting.first().map(|row| runner.now() - Timestamp(row.at));
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of waiting are far below 2^52")]
         runner.metrics.log_waiting.set(oldest.map_or(0.0, |span| span.0.max(0) as f64 / 1000.0));
-        Ok(())
     }
 
     async fn turn(&self, runner: &Runner) -> Result<(), LedgerError> {

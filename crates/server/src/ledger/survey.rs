@@ -22,6 +22,8 @@ pub(super) struct Survey {
     open: Vec<Vec<Hash>>,
     /// When the last round was over.
     done: Option<Timestamp>,
+    /// What was found once may have been a look at another database: it is looked at again before a new round.
+    doubted: bool,
 }
 
 impl Survey {
@@ -31,7 +33,8 @@ impl Survey {
     /// Looks at so many bundles; returns how many entries of this round are done.
     ///
     /// # Errors
-    /// [`LedgerError::Damaged`]; the round begins anew then. When the record does not answer it goes on from there.
+    /// [`LedgerError::Damaged`]; the round begins anew if that is found twice. When the record does not answer it goes
+    /// on from there.
     pub(super) async fn go_on(&mut self, store: &Store, bundles: usize, now: Timestamp) -> Result<u64, LedgerError> {
         if self.done.is_some_and(|done| now - done < REST) {
             return Ok(self.frontier.size());
@@ -47,9 +50,13 @@ impl Survey {
         }
         let before = self.clone();
         match self.look(store, &latest, bundles, now).await {
-            Ok(()) => Ok(self.frontier.size()),
+            Ok(()) => {
+                self.doubted = false;
+                Ok(self.frontier.size())
+            }
             Err(e) => {
-                *self = if matches!(e, LedgerError::Damaged(_)) { Self::default() } else { before };
+                let damaged = matches!(e, LedgerError::Damaged(_));
+                *self = if damaged && before.doubted { Self::default() } else { Self { doubted: damaged, ..before } };
                 Err(e)
             }
         }

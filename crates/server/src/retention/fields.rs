@@ -217,7 +217,7 @@ impl Runner {
             // Of calls that were taken away nobody knows whom they were about: silence counts from there on at most.
             if let Some(doc) = self.store.doc(PROGRESS, b"calls").await? {
                 let progress: Progress = serde_json::from_slice(&doc.body)?;
-                moments.heard = moments.heard.max((progress.done > 0).then_some(Timestamp(progress.done)));
+                moments.heard = moments.heard.map(|at| at.max(Timestamp(progress.done)));
             }
         }
         if is_silent(moments.heard) {

@@ -26,6 +26,7 @@ const HEAD_LOCK: &str = "SELECT value FROM meta WHERE name = $1 FOR UPDATE";
 /// Begins a transaction that may write. Outside of one a session may not: a statement whose beginning was
 /// refused must not be carried out by itself.
 pub(super) const BEGIN: &str = "BEGIN READ WRITE";
+const STANDBY: &str = "SELECT pg_is_in_recovery()";
 const READ_ONLY: &str = "SET default_transaction_read_only = on";
 /// Fails with a division by zero unless everything is so that a group has presumed: commands and
 /// once-keys that are new, counts as remembered, steps below, streams as long, documents and messages as
@@ -140,6 +141,10 @@ impl Link {
         let prepared = async {
             let run = Statements::prepare(&client).await?;
             within(CONNECT, client.batch_execute(READ_ONLY)).await?;
+            // What lags behind would be taken for what there is.
+            if within(CONNECT, client.query_one(STANDBY, &[])).await?.get(0) {
+                return Err("this server is a standby: name all hosts, with target_session_attrs=read-write".to_owned());
+            }
             Ok(run)
         };
         match prepared.await {
