@@ -79,7 +79,7 @@ def all_is_on_record(world: World, finished: list[str]) -> None:
     for events in calls.values():
         kinds = Counter(e["type"] for e in events)
         assert kinds["started"] == 1 and kinds["ended"] == 1 and kinds["proved"] <= 1 and kinds["challenge_failed"] <= 1, kinds
-    texted_once(world)
+    texted_once(world, some=False)
 
 
 def test_a_network_that_loses_what_is_said(request: pytest.FixtureRequest, tmp_path: Path, way: Cutting) -> None:

@@ -11,7 +11,7 @@ use countersign_core::time::Timestamp;
 use countersign_store::{Commit, CommitError, DocWrite, Expect};
 use serde::{Deserialize, Serialize};
 
-use super::{Head, LedgerError, Sequencer, head, put, sequencer::intact, survey::Survey, version, witness::{Witnesses, replaced}};
+use super::{Head, LedgerError, Sequencer, head, keys::Keys, put, sequencer::intact, survey::Survey, version, witness::{Witnesses, replaced}};
 use crate::runner::{RunError, Runner};
 
 /// Batches in a row before the witnesses have their turn.
@@ -64,6 +64,7 @@ impl Log {
     /// [`LedgerError::Behind`], [`LedgerError::Damaged`], and when the record does not answer.
     pub async fn check(&self, runner: &Runner) -> Result<(), LedgerError> {
         let latest = head(&runner.store).await?;
+        Keys::read(runner).await?.signed(&latest)?;
         intact(&runner.store, &latest).await?;
         self.not_behind(runner, self.remembered(latest.size)).await?;
         self.not_behind(runner, self.kept(runner, latest.size).await).await?;

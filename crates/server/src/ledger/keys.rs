@@ -6,7 +6,7 @@ use countersign_tlog::{Signer, Verifier, note::Kind};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{KEYS, LedgerError, ONE, put};
+use super::{Head, KEYS, LedgerError, ONE, put};
 use crate::runner::{RunError, Runner};
 
 /// All keys that this log ever had, the current one last.
@@ -77,6 +77,16 @@ impl Keys {
     }
 
     pub(super) fn public(&self) -> Result<Vec<Verifier>, LedgerError> { self.keys.iter().map(|key| Ok(key.signer()?.verifier())).collect() }
+
+    /// Whether a head is one that this log has signed. Whoever can only write the database can make none: what opens
+    /// the keys is not in it.
+    pub(super) fn signed(&self, head: &Head) -> Result<(), LedgerError> {
+        let Some(note) = &head.note else { return Ok(()) };
+        if self.public()?.iter().any(|key| note.signed_by(key).is_some()) {
+            return Ok(());
+        }
+        Err(LedgerError::Damaged("its head carries no signature of this log's keys: somebody else has put it there".into()))
+    }
 
     /// A checkpoint with both signatures is out.
     pub(super) async fn introduced(&mut self, runner: &Runner) -> Result<(), LedgerError> {

@@ -64,6 +64,7 @@ impl Sequencer {
         };
         let waiting = |since: i64| (now - Timestamp(since)).max(Span(0));
         let mut keys = Keys::for_log(runner, &self.origin).await?;
+        keys.signed(&before)?;
         let mut docs = Vec::new();
         let salts = self.salts(runner, &rows, &mut docs).await?;
         let (frontier, tiles) = self.grow(runner, &before, &rows, &salts, &mut docs).await?;

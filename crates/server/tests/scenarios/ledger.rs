@@ -505,3 +505,37 @@ async fn what_the_key_store_remembers_never_shrinks() {
     late.follow(runner).await.unwrap_err();
     assert!(world.metrics().await.contains("countersign_log_waiting_seconds 4"), "{}", world.metrics().await);
 }
+
+/// Whoever can write the database, and has no key, can put other events and a tree over them in place of all of
+/// these; but no head that is gone on from.
+#[tokio::test]
+async fn a_head_that_somebody_else_signed_is_not_gone_on_from() {
+    let world = World::new().await;
+    called(&world, ANA_LINE).await;
+    logged(&world).await;
+    let runner = &world.app.runner;
+    let log = || Log::new(Sequencer::new(ORIGIN.into()), Witnesses::new(Vec::new()).unwrap(), None);
+    let kept = runner.store.doc("log-head", b"1").await.unwrap().unwrap().body;
+    let put = async |body: Vec<u8>| {
+        let docs = vec![DocWrite::Put { kind: "log-head", id: b"1".to_vec(), expected: Expect::Any, body, due: None }];
+        runner.store.commit(Commit { now: world.now().0, docs, ..Commit::default() }).await.unwrap();
+    };
+    // The very same tree, in the log's own name.
+    let text = Note::parse(std::str::from_utf8(&kept).unwrap()).unwrap().text().to_owned();
+    let forged = Note::signed(&text, &Signer::new(ORIGIN, Kind::Note, &[9; 32]).unwrap());
+    put(forged.written().into_bytes()).await;
+    called(&world, ANA_LINE).await;
+    for error in [log().check(runner).await, log().follow(runner).await] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("damaged") && error.contains("no signature of this log's keys"), "{error}");
+    }
+    put(kept).await;
+    log().check(runner).await.unwrap();
+    log().follow(runner).await.unwrap();
+    // Neither is one that was signed before the key was changed a stranger's.
+    ledger::rotate(runner, ORIGIN).await.unwrap();
+    log().check(runner).await.unwrap();
+    called(&world, ANA_LINE).await;
+    log().follow(runner).await.unwrap();
+    log().check(runner).await.unwrap();
+}
